@@ -1,0 +1,235 @@
+"""Pictures of a run, written to a file without touching matplotlib's global state.
+
+Needs matplotlib: `pip install disentangle[plots]`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_curves", "plot_matrix"]
+
+# Okabe and Ito's palette, told apart by readers with any colour vision; yellow left out, too light for lines on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", ":")
+
+
+def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+    """Draws a run over its epochs: losses, the dependence of pairs, the sizes of latents, and validation.
+
+    Only what is there is drawn: a section that no epoch has gets no panel, a missing or `null` value leaves a gap.
+
+    Arguments:
+        history: A record an epoch, such as the lines of `metrics.jsonl`: `epoch`, and under `losses`, `pairs`, `rms`
+            and `valid` values by name; `best` is true in an epoch that was the best so far.
+        path: The file to write; its ending says the format.
+
+    Raises:
+        ImportError: Where matplotlib is missing.
+        ValueError: Where `history` is empty.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "curves.png"
+        >>> plot_curves([{"epoch": 1, "losses": {"Y": 1.2}}, {"epoch": 2, "losses": {"Y": 0.9}}], path)
+        >>> path.exists()
+        True
+    """
+    if not history:
+        raise ValueError("wanted a history of at least 1 epoch, given 0")
+    epochs = np.array([record["epoch"] for record in history], dtype=float)
+    sections = {name: _series(history, name) for name in ("losses", "pairs", "rms", "valid")}
+    valid = {name: sections["valid"][name] for name in ("mae", "corr") if name in sections["valid"]}
+    panels = [
+        (title, unit, series)
+        for title, unit, series in (
+            ("Losses", "loss", sections["losses"]),
+            ("Dependence of pairs", "nats", sections["pairs"]),
+            ("Size of latents", "root mean square", sections["rms"]),
+            ("Validation", "", valid),
+        )
+        if series
+    ]
+    columns = min(2, max(1, len(panels)))
+    rows = max(1, -(-len(panels) // columns))
+    figure = _figure(6.4 * columns, 3.5 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for ax, (title, unit, series) in zip(axes, panels, strict=False):
+        ax.set_title(title, loc="left", fontweight="bold")
+        _epoch_axis(ax, epochs)
+        if title == "Validation":
+            _draw_validation(ax, epochs, series, _best(history))
+            continue
+        _draw(ax, epochs, series)
+        ax.set_ylabel(unit)
+        values = np.concatenate([line[np.isfinite(line)] for line in series.values()])
+        if title == "Losses" and (values > 0).all():
+            _log_axis(ax)
+        elif title == "Dependence of pairs":
+            ax.axhline(0, color="0.4", linewidth=1, zorder=1)
+        elif title == "Size of latents":
+            top = 1.08 * values.max() or 1.0
+            ax.set_ylim(-0.02 * top, top)
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    if not panels:
+        axes[0].text(0.5, 0.5, "nothing was recorded", ha="center", va="center")
+    figure.savefig(path, dpi=150)
+
+
+def plot_matrix(
+    values: Sequence[Sequence[float | None]] | np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    path: str | os.PathLike[str],
+    title: str,
+    *,
+    unit: str = "",
+    maximum: float | None = None,
+) -> None:
+    """Draws a table as a heat map with its numbers in it: which latent holds which factor, what each pair shares.
+
+    Colours run from 0, white, to `maximum`. What is below 0 is white too: an R² or an estimate of information
+    that is negative says that there is nothing.
+
+    Arguments:
+        values: `(len(rows), len(columns))`; `None` and NaN are drawn as empty cells.
+        rows: The names of the rows.
+        columns: The names of the columns.
+        path: The file to write; its ending says the format.
+        title: What the picture shows.
+        unit: What the numbers are, beside the colour bar: "nats", "held-out R²".
+        maximum: The number that has the darkest colour, such as 1 for R²; the largest one in the table by default.
+
+    Raises:
+        ImportError: Where matplotlib is missing.
+        ValueError: Where the shape of `values` does not fit the names.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "factors.png"
+        >>> plot_matrix([[0.9, 0.0], [None, 0.8]], ["S", "V"], ["shared", "visual"], path, "Decodability", maximum=1)
+        >>> path.exists()
+        True
+    """
+    table = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
+    if table.shape != (len(rows), len(columns)) or table.size == 0:
+        raise ValueError(
+            f"wanted values of shape ({len(rows)}, {len(columns)}), a value for each row and column and at least one, "
+            f"given {table.shape}"
+        )
+    finite = table[np.isfinite(table)]
+    top = maximum or float(finite.max(initial=0.0)) or 1.0
+    names = max(map(len, rows))
+    figure = _figure(3.0 + 0.9 * len(columns) + 0.09 * names, 1.6 + 0.55 * len(rows))
+    ax = figure.subplots()
+    image = ax.imshow(np.clip(table, 0, top), cmap="Blues", vmin=0, vmax=top, aspect="auto")
+    ax.set_title(title, loc="left", fontweight="bold")
+    ax.set_xticks(range(len(columns)), labels=list(columns))
+    ax.set_yticks(range(len(rows)), labels=list(rows))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    # white lines between the cells
+    ax.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
+    ax.grid(which="minor", color="white", linewidth=2)
+    ax.tick_params(which="minor", length=0)
+    for (i, j), value in np.ndenumerate(table):
+        text = f"{value:.2f}".replace("-", "−") if not np.isnan(value) else "–"
+        ax.text(j, i, text, ha="center", va="center", color="white" if value > 0.6 * top else "0.15")
+    figure.colorbar(image, ax=ax, label=unit, fraction=0.08, pad=0.03).outline.set_visible(False)  # type: ignore[union-attr]
+    figure.savefig(path, dpi=150)
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install disentangle[plots]") from error
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+
+
+def _series(history: Sequence[Mapping[str, Any]], section: str) -> dict[str, np.ndarray]:
+    """One value an epoch by name, NaN where an epoch has none; names that never have one are left out."""
+    records = [record.get(section) or {} for record in history]
+    names = dict.fromkeys(name for record in records for name in record)
+    series = {}
+    for name in names:
+        values = [record.get(name) for record in records]
+        line = np.array([np.nan if value is None else value for value in values], dtype=float)
+        if np.isfinite(line).any():
+            series[name] = line
+    return series
+
+
+def _best(history: Sequence[Mapping[str, Any]]) -> float | None:
+    """The last epoch that says it is the best so far; without any, the one with the least validation error."""
+    marked = [record["epoch"] for record in history if record.get("best")]
+    if marked:
+        return float(marked[-1])
+    errors = _series(history, "valid").get("mae")
+    return None if errors is None else float(history[int(np.nanargmin(errors))]["epoch"])
+
+
+def _epoch_axis(ax: Axes, epochs: np.ndarray) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    span = max(np.ptp(epochs), 1.0)
+    ax.set_xlim(epochs.min() - 0.03 * span, epochs.max() + 0.03 * span)
+    ax.grid(color="0.9", linewidth=0.8)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _log_axis(ax: Axes) -> None:
+    """Powers of ten are far apart for a loss: its ticks are 1, 2 and 5, written out."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    ax.set_yscale("log")
+    ax.set_ylabel("loss (log scale)")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+
+
+def _draw(ax: Axes, epochs: np.ndarray, series: Mapping[str, np.ndarray]) -> None:
+    """A line a name, with its marks where there are few epochs, and the legend beside the panel."""
+    marker = "o" if len(epochs) <= 12 else ""
+    for i, (name, line) in enumerate(series.items()):
+        style = DASHES[i // len(COLOURS) % len(DASHES)]
+        colour = COLOURS[i % len(COLOURS)]
+        ax.plot(epochs, line, style, color=colour, marker=marker, markersize=3, linewidth=1.5, label=name)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), fontsize="small", frameon=False)
+
+
+def _draw_validation(ax: Axes, epochs: np.ndarray, series: Mapping[str, np.ndarray], best: float | None) -> None:
+    """The error on the left axis, the correlation on the right one, each in the colour of its axis."""
+    labels = {"mae": "mean absolute error", "corr": "correlation"}
+    marker = "o" if len(epochs) <= 12 else ""
+    for i, (name, line) in enumerate(series.items()):
+        side = ax if i == 0 else ax.twinx()
+        colour, style = COLOURS[i], DASHES[i]
+        side.plot(epochs, line, style, color=colour, marker=marker, markersize=3, linewidth=1.5)
+        side.set_ylabel(labels[name], color=colour)
+        side.tick_params(axis="y", labelcolor=colour)
+        side.spines["top"].set_visible(False)
+        at = np.flatnonzero(epochs == best)
+        if at.size and np.isfinite(line[at[0]]):
+            value = line[at[0]]
+            side.plot(epochs[at[0]], value, "*", color=colour, markersize=12, markeredgecolor="white")
+    if best is not None:
+        ax.axvline(best, color="0.6", linestyle=":", linewidth=1, zorder=0)
+        there = {name: line[epochs == best][0] for name, line in series.items()}
+        values = ", ".join(f"{name} {value:.3f}" for name, value in there.items() if np.isfinite(value))
+        ax.set_title(f"best: epoch {best:.0f} ({values})", loc="right", fontsize="small")

@@ -1,0 +1,18 @@
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Shapes and types of every annotated function are checked at run time in the tests.
+install_import_hook("disentangle", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda")

@@ -1,0 +1,119 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.distributions import Independent, MultivariateNormal, Normal
+
+from disentangle import functional
+
+F64 = torch.float64
+
+
+def naive_club(mean, scale, y):
+    """Eq. 12 by its definition: a loop over pairs of rows."""
+    n = len(y)
+    log_q = [[Normal(mean[i], scale[i]).log_prob(y[j]).sum() for j in range(n)] for i in range(n)]
+    return sum(log_q[i][i] for i in range(n)) / n - sum(map(sum, log_q)) / n**2
+
+
+def naive_orthogonality(x, y):
+    """Eq. 9 by its definition, over N²."""
+    return sum((x[i] * y[j]).sum() ** 2 for i in range(len(x)) for j in range(len(y))) / len(x) ** 2
+
+
+def draw(n, d, *, requires_grad=True):
+    mean, y = torch.randn(n, d, dtype=F64), torch.randn(n, d, dtype=F64)
+    scale = torch.rand(n, d, dtype=F64) + 0.3
+    return [t.requires_grad_(requires_grad) for t in (mean, scale, y)]
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 1), (5, 3), (9, 4)])
+def test_the_closed_form_equals_the_double_sum_in_values_and_gradients(n, d):
+    inputs = draw(n, d)
+    fast, slow = functional.club_gaussian(*inputs), naive_club(*inputs)
+    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-12)
+    for a, b in zip(torch.autograd.grad(fast, inputs), torch.autograd.grad(slow, inputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_the_closed_form_has_correct_second_derivatives_too():
+    assert torch.autograd.gradgradcheck(functional.club_gaussian, draw(4, 2))
+
+
+def test_pairwise_equals_the_double_sum_for_a_distribution_without_closed_form():
+    x, y = torch.randn(6, 3, dtype=F64), torch.randn(6, 3, dtype=F64)
+    factor = torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [0.2, -0.3, 2]], dtype=F64)
+    q = MultivariateNormal(x, scale_tril=factor)
+    log_q = torch.stack([torch.stack([MultivariateNormal(a, scale_tril=factor).log_prob(b) for b in y]) for a in x])
+    torch.testing.assert_close(functional.club(q, y), log_q.diag().mean() - log_q.mean())
+
+
+def test_club_takes_the_closed_form_where_q_is_a_diagonal_gaussian():
+    mean, scale, y = draw(7, 2, requires_grad=False)
+    q = Independent(Normal(mean, scale), 1)
+    torch.testing.assert_close(functional.club(q, y), functional.club_pairwise(q, y))
+
+
+@given(offset=st.floats(-1e6, 1e6), factor=st.floats(1e-4, 1e4))
+@settings(max_examples=50, deadline=None)
+def test_club_does_not_depend_on_the_offset_or_the_unit_of_y(offset, factor):
+    generator = torch.Generator().manual_seed(1)
+    mean, y = (torch.randn(16, 3, dtype=F64, generator=generator) for _ in range(2))
+    scale = torch.full((16, 3), 0.7, dtype=F64)
+    expected = functional.club_gaussian(mean, scale, y)
+    moved = functional.club_gaussian(factor * mean + offset, factor * scale, factor * y + offset)
+    torch.testing.assert_close(moved, expected, rtol=1e-6, atol=1e-6 * max(1, abs(offset) / factor * 1e-6))
+
+
+def test_a_large_common_offset_costs_no_more_than_the_rounding_of_the_inputs():
+    mean, y = torch.randn(64, 8), torch.randn(64, 8)
+    scale = torch.ones(64, 8)
+    moved = mean + 1e4, scale, y + 1e4
+    exact = functional.club_gaussian(*(t.to(F64) for t in moved))
+    torch.testing.assert_close(functional.club_gaussian(*moved).to(F64), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_a_q_that_ignores_x_gives_exactly_nothing():
+    y = torch.randn(10, 4, dtype=F64)
+    value = functional.club_gaussian(y.new_full((10, 4), 0.3), y.new_full((10, 4), 2.0), y)
+    assert abs(value) < 1e-14
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+def test_with_the_true_conditional_of_correlated_gaussians_it_is_their_closed_form(rho):
+    d, n = 4, 200_000
+    x = torch.randn(n, d, dtype=F64)
+    y = rho * x + math.sqrt(1 - rho**2) * torch.randn(n, d, dtype=F64)
+    value = functional.club_gaussian(rho * x, x.new_full((n, d), math.sqrt(1 - rho**2)), y)
+    expected = d * rho**2 / (1 - rho**2)
+    mutual_information = -d / 2 * math.log(1 - rho**2)
+    assert value == pytest.approx(expected, rel=0.02, abs=0.01)
+    assert expected >= mutual_information  # an upper bound, and not a tight one
+
+
+@pytest.mark.parametrize(("n", "d"), [(3, 5), (8, 2)])  # both orders of summation
+def test_orthogonality_equals_its_definition_in_values_and_gradients(n, d):
+    inputs = [torch.randn(n, d, dtype=F64, requires_grad=True) for _ in range(2)]
+    fast, slow = functional.orthogonality(*inputs), naive_orthogonality(*inputs)
+    torch.testing.assert_close(fast, slow)
+    for a, b in zip(torch.autograd.grad(fast, inputs), torch.autograd.grad(slow, inputs), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_orthogonality_does_not_depend_on_the_batch_size():
+    x, y = torch.randn(5, 4, dtype=F64), torch.randn(5, 4, dtype=F64)
+    torch.testing.assert_close(functional.orthogonality(x.repeat(7, 1), y.repeat(7, 1)), functional.orthogonality(x, y))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_inputs_are_reduced_in_float32(dtype):
+    x, y = torch.randn(300, 8).to(dtype), torch.randn(300, 8).to(dtype)
+    scale = torch.ones(300, 8, dtype=dtype)
+    for value, exact in [
+        (functional.club_gaussian(x, scale, y), functional.club_gaussian(x.to(F64), scale.to(F64), y.to(F64))),
+        (functional.orthogonality(x, y), functional.orthogonality(x.to(F64), y.to(F64))),
+    ]:
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value.to(F64), exact, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,47 @@
+"""The architecture: imports point one way, and importing the library is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "disentangle"
+MAY_IMPORT = {
+    "variables": set(),
+    "functional": set(),
+    "metrics": set(),
+    "information": set(),
+    "plots": set(),
+    "nn": {"variables", "nn"},
+    "conditionals": {"functional", "variables"},
+    "dependence": {"functional", "variables", "conditionals"},
+    "pairwise": {"variables", "dependence"},
+    "training": {"variables", "pairwise", "plots", "training"},
+    "data": {"variables", "data"},
+}
+
+
+def imported(path):
+    """The parts of the library that a file imports, at its top or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "disentangle":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("disentangle."):
+            yield node.module.split(".")[1]
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_one_way(path):
+    part = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    assert set(imported(path)) <= MAY_IMPORT[part]
+
+
+def test_importing_the_library_imports_nothing_heavy():
+    heavy = {"transformers", "accelerate", "matplotlib", "sklearn", "scipy"}
+    code = f"import sys, disentangle; print(*{heavy} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []

@@ -1,0 +1,94 @@
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from disentangle import CLUBEstimator, Masked, OrthogonalLoss, Pairwise
+
+from .test_dependence import MeanOf
+
+
+def variables(n=8, sizes=(("L", 4), ("S", 3), ("X", 5))):
+    return {name: torch.randn(n, d) for name, d in sizes}
+
+
+def test_each_pair_is_evaluated_in_its_order_and_named_for_the_log():
+    club, orthogonal = CLUBEstimator(5, 3), OrthogonalLoss()
+    pairs = Pairwise({("X", "S"): club, ("S", "S"): orthogonal})
+    batch = variables()
+    values = pairs(batch)
+    assert list(values) == ["CLUB(X;S)", "orthogonal(S;S)"]
+    assert torch.equal(values["CLUB(X;S)"], club(batch["X"], batch["S"]))
+    assert torch.equal(values["orthogonal(S;S)"], orthogonal(batch["S"], batch["S"]))
+
+
+def test_the_learning_loss_sums_over_the_pairs_that_learn():
+    first, second = CLUBEstimator(5, 3), CLUBEstimator(4, 3)
+    pairs = Pairwise({("X", "S"): first, ("S", "S"): OrthogonalLoss(), ("L", "S"): second})
+    batch = variables()
+    expected = first.learning_loss(batch["X"], batch["S"]) + second.learning_loss(batch["L"], batch["S"])
+    torch.testing.assert_close(pairs.learning_loss(batch), expected)
+    nothing = Pairwise({("S", "S"): OrthogonalLoss()})
+    assert not nothing.learns
+    assert nothing.learning_loss(batch) is None
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_absent_rows_leave_their_pairs_whatever_they_hold(data):
+    rows = st.lists(st.booleans(), min_size=8, max_size=8)
+    present = {name: torch.tensor(data.draw(rows)) for name in ("L", "S")}
+    pairs = Pairwise({("L", "S"): CLUBEstimator(4, 3), ("X", "S"): CLUBEstimator(5, 3)})
+    batch = variables()
+    spoilt = {name: v.clone() for name, v in batch.items()}
+    for name, has in present.items():
+        spoilt[name][~has] = float("nan")
+    values = pairs(spoilt, present)
+    for (x, y), club in zip(pairs.pairs, pairs.dependences.values(), strict=True):
+        both = present.get(x, torch.ones(8, dtype=torch.bool)) & present[y]
+        name = f"CLUB({x};{y})"
+        if both.sum() < 2:
+            assert name not in values
+        else:
+            torch.testing.assert_close(values[name], club(batch[x][both], batch[y][both]))
+
+
+def test_a_masked_variable_is_selected_with_its_mask():
+    club = CLUBEstimator(3, 2, conditional=MeanOf())
+    sequence = Masked(torch.randn(6, 4, 3), torch.rand(6, 4) > 0.3)
+    s = torch.randn(6, 2)
+    has = torch.tensor([True, False, True, True, False, True])
+    value = Pairwise({("X", "S"): club})({"X": sequence, "S": s}, {"X": has})["CLUB(X;S)"]
+    torch.testing.assert_close(value, club(Masked(sequence.values[has], sequence.mask[has]), s[has]))
+
+
+def test_the_nine_terms_of_the_paper_are_one_line():
+    size = dict.fromkeys("LAVS", 4) | {"X_L": 6, "X_A": 2, "X_V": 3}
+    names = [("V", "L"), ("V", "A"), ("L", "A"), ("V", "S"), ("L", "S"), ("A", "S"), *((f"X_{m}", "S") for m in "VLA")]
+    pairs = Pairwise({(x, y): CLUBEstimator(size[x], size[y]) for x, y in names})
+    assert len(pairs({name: torch.randn(5, d) for name, d in size.items()})) == 9
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Pairwise({}), "expected at least one pair of variables, got none"),
+        (
+            lambda: Pairwise({("a.b", "c"): OrthogonalLoss()}),
+            "expected a variable's name without any of '. ; ( )', got 'a.b'",
+        ),
+        (
+            lambda: Pairwise({("a", "b"): OrthogonalLoss()})({"a": torch.zeros(2, 2)}),
+            "expected variables named ['a', 'b'], got ['a']: no ['b']",
+        ),
+        (
+            lambda: Pairwise({("a", "b"): OrthogonalLoss()})({"a": torch.zeros(2, 2), "b": torch.zeros(3, 2)}),
+            "expected variables with the same number of rows, got {'a': 2, 'b': 3}",
+        ),
+    ],
+)
+def test_misuse_is_named(call, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call()
