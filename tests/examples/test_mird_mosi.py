@@ -1,0 +1,339 @@
+"""The example, run: two steps an epoch on small data with everything that is real about real data."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import mird_mosi
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from disentangle.data import RecordingDataset, Recordings, collate, read_recordings
+from disentangle.nn.backbones import tiny_backbone
+from disentangle.training import Run
+
+from .conftest import EXAMPLES, content
+
+F64 = torch.float64
+METRICS = {"mae", "corr", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc5", "acc7"}
+NINE = {f"CLUB({x};{y})" for x, y in mird_mosi.LATENT_PAIRS + mird_mosi.INPUT_PAIRS}
+
+
+def run(*arguments):
+    return mird_mosi.main([str(a) for a in arguments])
+
+
+@pytest.mark.parametrize(
+    ("options", "pairs", "losses"),
+    [
+        ([], NINE, {"Y", "recon_L", "recon_A", "recon_V"}),
+        (["--no-input-mi"], {f"CLUB({x};{y})" for x, y in mird_mosi.LATENT_PAIRS}, None),
+        (["--penalty", "orthogonal"], {f"orthogonal({x};{y})" for x, y in mird_mosi.LATENT_PAIRS}, None),
+        (["--penalty", "none", "--no-reconstruction", "--inject-layer", "0"], set(), {"Y"}),
+    ],
+)
+def test_a_run_leaves_what_it_should(dump, data, unlabeled, tmp_path, capsys, options, pairs, losses):
+    out = tmp_path / "run"
+    files = ["--data", dump(data), "--unlabeled", dump(unlabeled, "more.pkl")]
+    assert run(*files, "--backbone", "tiny", "--epochs", 2, "--lr", 1e-3, "--out", out, *options) == 0
+    names = {
+        "config.json",
+        "metrics.jsonl",
+        "result.json",
+        "best.safetensors",
+        "last.safetensors",
+        "curves.png",
+        "backbone",
+    }
+    assert {path.name for path in out.iterdir()} == names
+    first, second = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    assert (first["epoch"], second["epoch"]) == (1, 2)
+    assert set(first["pairs"]) == pairs
+    if losses is not None:
+        assert set(first["losses"]) == losses
+    assert set("LAVS") <= set(first["rms"])
+    assert set(first["valid"]) == METRICS
+    result = json.loads((out / "result.json").read_text())
+    assert set(result) == {"valid", "test"}
+    assert set(result["test"]) == METRICS
+    best = min((first, second), key=lambda line: line["valid"]["mae"])
+    assert result["valid"] == pytest.approx(best["valid"])
+    config = json.loads((out / "config.json").read_text())
+    assert config["alpha"] == 0.1
+    assert config["seed"] == 0
+    table = capsys.readouterr().out
+    assert "test, training mean" in table
+
+    assert run("evaluate", "--run", out) == 0
+    again = capsys.readouterr().out
+    rows = slice(0, 5)  # the header, two splits, two baselines
+    assert again[again.index(" mae") :].splitlines()[rows] == table[table.index(" mae") :].splitlines()[rows]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(dump, data, tmp_path):
+    weights = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        options = ["--data", dump(data), "--backbone", "tiny", "--epochs", 1, "--lr", 1e-3, "--seed", seed]
+        assert run(*options, "--out", tmp_path / name) == 0
+        weights.append((tmp_path / name / "last.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+
+
+def build(d=4, **options):
+    torch.manual_seed(0)
+    backbone, tokenizer = tiny_backbone(["good bad film so not very"] * 5, hidden_size=8, layers=2, heads=2)
+    return mird_mosi.MIRD(backbone, {"audio": 5, "vision": 4}, d=d, **options).double().eval(), tokenizer
+
+
+def double(batch):
+    sequences = {name: type(x)(x.values.double(), x.mask) for name, x in batch.sequences.items()}
+    return type(batch)(
+        batch.tokens, batch.lengths, batch.words, sequences, batch.labels.double(), batch.labeled, batch.present
+    )
+
+
+def batch_of(split, tokenizer, **changes):
+    data = read_split({**split, **changes})
+    rows = RecordingDataset(data, tokenizer)
+    return double(collate([rows[i] for i in range(len(rows))]))
+
+
+def read_split(split):
+    import tempfile
+
+    with tempfile.NamedTemporaryFile() as file:
+        pickle.dump(dict.fromkeys(("train", "valid", "test"), split), file)
+        file.flush()
+        return read_recordings(file.name)["train"]
+
+
+def outputs(model, batch):
+    variables = model(batch)
+    return {
+        **variables,
+        "prediction": model.predict(variables),
+        **{k: v.mean() for k, v in model.losses(variables, batch).items()},
+    }
+
+
+@given(front=st.integers(0, 6), back=st.integers(0, 6))
+@settings(max_examples=12, deadline=None)
+def test_padding_added_to_the_raw_data_on_either_side_changes_no_output(front, back):
+    model, tokenizer = build()
+    split = content(6, 0)
+    padded = {m: np.pad(split[m], ((0, 0), (front, back), (0, 0))) for m in ("audio", "vision")}
+    before, after = outputs(model, batch_of(split, tokenizer)), outputs(model, batch_of(split, tokenizer, **padded))
+    for name, value in before.items():
+        assert torch.equal(value, after[name]), name
+
+
+def test_rows_do_not_depend_on_what_else_is_in_the_batch():
+    model, tokenizer = build()
+    rows = RecordingDataset(read_split(content(8, 0)), tokenizer)
+    whole = outputs(model, double(collate([rows[i] for i in range(8)])))
+    for i in range(8):
+        alone = outputs(model, double(collate([rows[i]])))
+        for name in ("L", "A", "V", "S", "prediction"):
+            torch.testing.assert_close(alone[name][0], whole[name][i])
+
+
+@pytest.mark.parametrize("modality", ["audio", "vision", "text"])
+def test_what_a_missing_modality_holds_changes_nothing(modality):
+    model, tokenizer = build()
+    batch = batch_of(content(6, 0), tokenizer)
+    lacking = ~batch.present[modality]
+    assert lacking.any()
+    before = outputs(model, batch)
+    if modality == "text":
+        batch.words.values[lacking] = 5
+    else:
+        batch.sequences[modality].values[lacking] = float("nan")
+    after = outputs(model, batch)
+    for name, value in before.items():
+        assert torch.equal(value, after[name]), name
+    latent = {"audio": "A", "vision": "V", "text": "L"}[modality]
+    assert not before[latent][lacking].any()
+    assert not model.present(batch)[latent][lacking].any()
+
+
+def test_the_objective_is_the_papers_on_losses_written_out():
+    model, tokenizer = build()
+    batch = batch_of(content(6, 0), tokenizer)
+    z = model(batch)
+    losses = model.losses(z, batch)
+    joint = torch.cat([z["V"], z["L"], z["A"], z["S"]], 1)
+    first, _, second = model.regressor
+    y = (torch.relu(joint @ first.weight.T + first.bias) @ second.weight.T + second.bias).squeeze(1)
+    torch.testing.assert_close(losses["Y"].mean(), ((y - batch.labels) ** 2).mean())
+
+    frames = model.frames(batch)
+    for m in "AV":
+        decoder, errors = model.decoders[m], []
+        for i in range(6):
+            h, c = torch.cat([z[m][i], z["S"][i]]), torch.zeros(8, dtype=F64)
+            for t in range(int(frames[m].mask[i].sum())):
+                gates = decoder.lstm.weight_ih_l0 @ h + decoder.lstm.bias_ih_l0
+                gates = gates + decoder.lstm.weight_hh_l0 @ h + decoder.lstm.bias_hh_l0
+                i_, f_, g_, o_ = gates.chunk(4)
+                c = f_.sigmoid() * c + i_.sigmoid() * g_.tanh()
+                h = o_.sigmoid() * c.tanh()
+                errors.append((decoder.output(h) - frames[m].values[i, t]).square().mean())
+        torch.testing.assert_close(losses[f"recon_{m}"].mean(), torch.stack(errors).mean())
+
+    penalties = {"CLUB(L;S)": torch.tensor(0.7, dtype=F64), "CLUB(A;S)": torch.tensor(-0.2, dtype=F64)}
+    expected = sum(torch.log(loss.mean() + 1e-6) for loss in losses.values()) + 0.1 * 0.5
+    torch.testing.assert_close(mird_mosi.objective_for(0.1)(losses, penalties), expected)
+
+
+def test_short_rows_that_run_apart_give_the_same():
+    model, tokenizer = build()
+    batch = batch_of({**content(10, 0), "raw_text": ["good " * 30] * 4 + ["", "bad"] * 3}, tokenizer)
+    frames = model.frames(batch)
+    together = model.shared(**batch.tokens, others=frames)
+    apart = model.shared(**batch.tokens, others=frames, lengths=batch.lengths)
+    torch.testing.assert_close(apart, together)
+
+
+def test_nine_estimators_and_the_parts_of_the_model_get_gradients():
+    model, tokenizer = build()
+    batch = batch_of(content(12, 0), tokenizer)
+    penalty = mird_mosi.penalty_for(model, "club", input_pairs=True).double()
+    z = model(batch)
+    loss = mird_mosi.objective_for(0.1)(model.losses(z, batch), penalty(z, model.present(batch)))
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    assert all(p.grad.any() for p in penalty.parameters())
+    assert len(penalty.pairs) == 9
+
+
+class Exploit:
+    def __reduce__(self):
+        return os.system, ("echo run > exploited",)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "options", "message"),
+    [
+        (lambda data, path: os.remove(path), [], "no such file"),
+        (lambda data, path: path.write_bytes(path.read_bytes()[:-200]), [], "{path}: "),
+        (lambda data, path: path.write_bytes(pickle.dumps({"train": Exploit()})), [], "system"),
+        (lambda data, path: path.write_bytes(pickle.dumps({"training": 1})), [], "wanted train, valid, test"),
+        (
+            lambda data, path: path.write_bytes(
+                pickle.dumps({**data, "test": {**data["test"], "audio": data["test"]["audio"][..., :3]}})
+            ),
+            [],
+            "3 audio features, wanted 5",
+        ),
+        (
+            lambda data, path: path.write_bytes(
+                pickle.dumps({**data, "valid": {**data["valid"], "regression_labels": np.full(12, np.nan)}})
+            ),
+            [],
+            "12 of 12 labels are NaN or infinite",
+        ),
+        (None, ["--backbone", "/no/such/folder"], "give a local folder"),
+        (None, ["--backbone", "no-such-name-at-all"], "give a local folder"),
+        (None, ["--inject-layer", "9"], "expected inject_after of 0 to 4, the layers of the backbone, got 9"),
+        (None, ["--max-words", "0"], "expected max_words of at least 1, got 0"),
+        (None, ["--max-words", "600"], "512"),
+        (None, ["--out", "{tmp}"], "exists and is not empty; nothing in it was touched"),
+    ],
+    ids=lambda value: None,
+)
+def test_bad_input_is_one_clear_line_and_nothing_is_lost(
+    dump, data, tmp_path, capsys, monkeypatch, break_it, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = tmp_path / "data.pkl"
+    dump(data)
+    if break_it:
+        break_it(data, path)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    options = [option.format(tmp=tmp_path) for option in options]
+    assert run("--data", path, "--backbone", "tiny", "--epochs", 1, "--out", tmp_path / "run", *options) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert "\n" not in error
+    assert message.format(path=path) in error
+    assert {p: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+    assert not (tmp_path / "exploited").exists()
+    if "{tmp}" not in options and "--out" not in options:
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_cuda_device_that_is_not_there_is_said(dump, data, tmp_path, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    assert run("--data", dump(data), "--backbone", "tiny", "--device", "cuda", "--out", tmp_path / "run") == 2
+    assert "error: expected a CUDA device, found none" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_a_folder_that_is_no_run(tmp_path, capsys):
+    assert run("evaluate", "--run", tmp_path) == 2
+    assert "expected the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data, tmp_path, capsys):
+    out, path = tmp_path / "run", dump(data)
+    options = ["--data", path, "--backbone", "tiny", "--epochs", "1000", "--lr", "1e-3", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "mird_mosi.py"), *options], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (out / "best.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"what there is can be read in {out}" in err
+    assert len(Run.open(out).history) >= 1
+    assert (out / "curves.png").stat().st_size > 0
+    assert run("evaluate", "--run", out) == 0
+
+
+def test_help_explains_itself(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run("--help")
+    text = capsys.readouterr().out
+    for option in ("--data", "--unlabeled-rate", "--no-input-mi", "--max-words", "evaluate"):
+        assert option in text
+
+
+@pytest.mark.cuda
+def test_one_step_on_cuda_agrees_with_the_cpu(cuda):
+    model, tokenizer = build()
+    model = model.float()
+    data = read_split(content(12, 0))
+    rows = RecordingDataset(data, tokenizer)
+    batch = collate([rows[i] for i in range(12)])
+    here = outputs(model, batch)
+    there = outputs(model.to(cuda), batch.to(cuda))
+    for name, value in here.items():
+        torch.testing.assert_close(there[name].cpu(), value, rtol=1e-3, atol=1e-4)
+
+
+def test_the_unlabelled_rows_take_part_in_reconstruction_and_not_in_the_regression():
+    model, tokenizer = build()
+    labelled = read_split(content(6, 0))
+    without = Recordings(text=labelled.text, sequences=labelled.sequences)
+    both = [RecordingDataset(r, tokenizer) for r in (labelled, without)]
+    rows = [both[0][i] for i in range(6)] + [both[1][i] for i in range(6)]
+    batch = double(collate(rows))
+    losses = model.losses(model(batch), batch)
+    assert losses["Y"].weights.tolist() == [1] * 6 + [0] * 6
+    alone = double(collate(rows[:6]))
+    for name in ("recon_L", "recon_A", "recon_V"):
+        once = model.losses(model(alone), alone)[name]
+        assert losses[name].weights.sum() == 2 * once.weights.sum()
+        torch.testing.assert_close(losses[name].mean(), once.mean())
