@@ -1,0 +1,18 @@
+"""Networks for padded multimodal sequences: encoders, decoders, fusion, text backbones."""
+
+from disentangle.nn.fusion import MultimodalAdaptiveGate, NonverbalInjection, WordwiseSparseAttention
+from disentangle.nn.sequence import SequenceDecoder, SequenceEncoder, masked_cross_entropy, masked_mse
+from disentangle.nn.standardize import Standardize
+from disentangle.nn.text import MAGTextEncoder
+
+__all__ = [
+    "MAGTextEncoder",
+    "MultimodalAdaptiveGate",
+    "NonverbalInjection",
+    "SequenceDecoder",
+    "SequenceEncoder",
+    "Standardize",
+    "WordwiseSparseAttention",
+    "masked_cross_entropy",
+    "masked_mse",
+]
