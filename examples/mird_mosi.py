@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +96,7 @@ class MIRD(nn.Module):
         losses = {"Y": Rows(error, batch.labeled)}  # eq. 18, on labelled rows
         frames = self.frames(batch)
         for m, decoder in self.decoders.items():  # eq. 8 and 19, on all rows that have the modality
+            assert isinstance(decoder, SequenceDecoder)
             rows = batch.rows("text" if m == "L" else NONVERBAL[m])
             if not len(rows):
                 continue
@@ -123,7 +124,7 @@ def penalty_for(model: MIRD, kind: str, input_pairs: bool) -> Pairwise | None:
 def objective_for(alpha: float):
     """Eq. 18 to 21: logarithms balance the losses; an information can be negative and has none."""
 
-    def objective(losses: dict[str, Rows], penalties: dict[str, Tensor]) -> Tensor:
+    def objective(losses: Mapping[str, Rows], penalties: Mapping[str, Tensor]) -> Tensor:
         balanced = torch.stack([(loss.mean() + EPS).log() for loss in losses.values()]).sum()
         return balanced + alpha * sum(penalties.values())
 
@@ -140,13 +141,13 @@ def latents_of(model: MIRD, dataset: RecordingDataset) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def metrics_of(model: MIRD, dataset: RecordingDataset) -> dict[str, float | None]:
-    return sentiment_metrics(model.predict(latents_of(model, dataset)), dataset.recordings.labels)
+    return sentiment_metrics(model.predict(latents_of(model, dataset)), dataset.labels)
 
 
 def mean_baseline(datasets: dict[str, RecordingDataset]) -> dict[str, dict[str, float | None]]:
     """What predicting the mean training label scores."""
-    mean = float(datasets["train"].recordings.labels.mean())
-    labels = {name: datasets[name].recordings.labels for name in ("valid", "test")}
+    mean = float(datasets["train"].labels.mean())
+    labels = {name: datasets[name].labels for name in ("valid", "test")}
     return {f"{name}, training mean": sentiment_metrics([mean] * len(y), y) for name, y in labels.items()}
 
 
@@ -186,8 +187,9 @@ def prepare_training(options: argparse.Namespace) -> Callable[[], None]:
 
     config = {**vars(options), "sizes": splits["train"].feature_sizes}
     model, penalty = build(config, backbone)
-    for m, name in NONVERBAL.items():
-        model.standardize[m].fit(splits["train"].sequences[name])
+    for layer, name in zip(model.standardize.values(), NONVERBAL.values(), strict=True):
+        assert isinstance(layer, Standardize)
+        layer.fit(splits["train"].sequences[name])
     optimizer = torch.optim.AdamW(model.parameters(), options.lr)
     run = Run.create(options.out, config)
     save_backbone(run.folder / "backbone", backbone, tokenizer)

@@ -50,7 +50,7 @@ class TextOnly(nn.Module):
 def metrics_of(model: TextOnly, dataset: RecordingDataset) -> dict[str, float | None]:
     device = next(model.parameters()).device
     prediction = torch.cat([model.predict(model(batch.to(device))) for batch in loader(dataset)])
-    return sentiment_metrics(prediction, dataset.recordings.labels)
+    return sentiment_metrics(prediction, dataset.labels)
 
 
 def train(options: argparse.Namespace) -> None:

@@ -109,6 +109,13 @@ class RecordingDataset(Dataset[Row]):
     def __len__(self) -> int:
         return len(self.recordings)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels, `(N,)`; raises `ValueError` where the recordings have none."""
+        if self.recordings.labels is None:
+            raise ValueError("expected labelled recordings, got some without labels")
+        return self.recordings.labels
+
     def __getitem__(self, index: int) -> Row:
         labels = self.recordings.labels
         return Row(

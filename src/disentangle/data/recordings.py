@@ -1,11 +1,9 @@
 """Recordings of people who speak: a transcript, a sequence of frames for each other modality, and perhaps a label.
 
-Three layouts of pickle are read. Each split of a data set, in the field's files and in the paper's, is
+Three layouts of pickle are read. Each split of a data set is a dictionary,
 
-| | transcript | audio | vision | label |
-|---|---|---|---|---|
-| the field | `raw_text` | `audio` | `vision` | `regression_labels` |
-| the paper | `raw_text` | `audio` | `video` | `labels` |
+- in the field's files `raw_text`, `audio`, `vision` and `regression_labels`,
+- in the paper's `raw_text`, `audio`, `video` and `labels`,
 
 and an unlabelled file is one such split on its own, without labels. Optional `id`s are read; other keys are ignored.
 

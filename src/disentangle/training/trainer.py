@@ -69,7 +69,7 @@ class AlternatingTrainer:
     ):
         self.accelerator = accelerator_for(device, precision)
         model = self.accelerator.prepare(model)
-        self.model: nn.Module = self.accelerator.unwrap_model(model)
+        self.model: Any = self.accelerator.unwrap_model(model)
         self.penalty = None if penalty is None else penalty.to(self.accelerator.device)
         self.scheduler, self.run, self.progress = scheduler, run, progress
         self.step = AlternatingStep(
@@ -87,7 +87,7 @@ class AlternatingTrainer:
         batches: DataLoader[Any],
         epochs: int,
         *,
-        evaluate: Callable[[nn.Module], Mapping[str, float | None]],
+        evaluate: Callable[[Any], Mapping[str, float | None]],
         monitor: str,
         mode: Literal["min", "max"] = "min",
     ) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ class AlternatingTrainer:
 
         history: list[dict[str, Any]] = []
         best = None
-        bar = tqdm(total=epochs * len(batches), unit="step", disable=not self.progress, dynamic_ncols=True)
+        bar = tqdm(total=epochs * len(batches), unit="step", disable=not self.progress, dynamic_ncols=True, mininterval=0.5)
         try:
             for epoch in range(1, epochs + 1):
                 started = time.perf_counter()
@@ -154,7 +154,7 @@ class AlternatingTrainer:
             bar.update()
         return means.read()
 
-    def _evaluate(self, evaluate: Callable[[nn.Module], Mapping[str, float | None]]) -> dict[str, float | None]:
+    def _evaluate(self, evaluate: Callable[[Any], Mapping[str, float | None]]) -> dict[str, float | None]:
         self.model.eval()
         with torch.no_grad(), self.accelerator.autocast():
             return dict(evaluate(self.model))
