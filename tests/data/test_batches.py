@@ -3,12 +3,12 @@ import re
 import numpy as np
 import pytest
 import torch
-from disentangle.nn.backbones import tiny_backbone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import ConcatDataset, DataLoader
 
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
+from disentangle.nn.backbones import tiny_backbone
 
 TEXTS = ["a good film", "", "bad and long and loud", "good"]
 

@@ -163,33 +163,60 @@ def test_what_a_missing_modality_holds_changes_nothing(modality):
     assert not model.present(batch)[latent][lacking].any()
 
 
-def test_the_objective_is_the_papers_on_losses_written_out():
+def decoded(decoder, z, length):
+    """Eq. 8 by hand: an LSTM cell that is fed its own hidden state."""
+    (w_ih, w_hh, b_ih, b_hh), h, c = decoder.lstm.all_weights[0], z, torch.zeros_like(z)
+    for _ in range(length):
+        i, f, g, o = (w_ih @ h + b_ih + w_hh @ h + b_hh).chunk(4)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        yield decoder.output.weight @ h + decoder.output.bias
+
+
+def club_by_hand(q, x, y):
+    """Eq. 12 by its double sum, with the log-variance bounded by tanh."""
+    first, _, second = q.network
+    out = torch.relu(x @ first.weight.T + first.bias) @ second.weight.T + second.bias
+    mean, log_variance = out.chunk(2, 1)
+    log_variance = log_variance.tanh()
+    n = len(x)
+    log_q = [
+        [(-0.5 * ((y[j] - mean[i]) ** 2 / log_variance[i].exp() + log_variance[i])).sum() for j in range(n)]
+        for i in range(n)
+    ]
+    return sum(log_q[i][i] for i in range(n)) / n - sum(map(sum, log_q)) / n**2
+
+
+def test_the_objective_and_its_gradients_are_eq_16_to_21_written_out():
     model, tokenizer = build()
-    batch = batch_of(content(6, 0), tokenizer)
-    z = model(batch)
-    losses = model.losses(z, batch)
+    batch = batch_of(content(7, 0), tokenizer)
+    penalty = mird_mosi.penalty_for(model, "club", input_pairs=True).double()
+    z, present = model(batch), model.present(batch)
+    ours = mird_mosi.objective_for(0.1)(model.losses(z, batch), penalty(z, present))
+
     joint = torch.cat([z["V"], z["L"], z["A"], z["S"]], 1)
     first, _, second = model.regressor
-    y = (torch.relu(joint @ first.weight.T + first.bias) @ second.weight.T + second.bias).squeeze(1)
-    torch.testing.assert_close(losses["Y"].mean(), ((y - batch.labels) ** 2).mean())
-
+    prediction = (torch.relu(joint @ first.weight.T + first.bias) @ second.weight.T + second.bias).squeeze(1)
+    losses = [((prediction - batch.labels) ** 2).mean()]
     frames = model.frames(batch)
-    for m in "AV":
-        decoder, errors = model.decoders[m], []
-        for i in range(6):
-            h, c = torch.cat([z[m][i], z["S"][i]]), torch.zeros(8, dtype=F64)
-            for t in range(int(frames[m].mask[i].sum())):
-                gates = decoder.lstm.weight_ih_l0 @ h + decoder.lstm.bias_ih_l0
-                gates = gates + decoder.lstm.weight_hh_l0 @ h + decoder.lstm.bias_hh_l0
-                i_, f_, g_, o_ = gates.chunk(4)
-                c = f_.sigmoid() * c + i_.sigmoid() * g_.tanh()
-                h = o_.sigmoid() * c.tanh()
-                errors.append((decoder.output(h) - frames[m].values[i, t]).square().mean())
-        torch.testing.assert_close(losses[f"recon_{m}"].mean(), torch.stack(errors).mean())
+    for m, real in {"L": batch.words, **frames}.items():
+        errors = []
+        for row in range(7):
+            start, length = torch.cat([z[m][row], z["S"][row]]), int(real.mask[row].sum())
+            for t, out in enumerate(decoded(model.decoders[m], start, length)):
+                target = real.values[row, t]
+                errors.append(out.logsumexp(0) - out[target] if m == "L" else (out - target).square().mean())
+        losses.append(torch.stack(errors).mean())
+    by_hand = sum(torch.log(loss + 1e-6) for loss in losses)
+    for (x, y), club in zip(penalty.pairs, penalty.dependences.values(), strict=True):
+        rows = present[x] & present[y]
+        by_hand = by_hand + 0.1 * club_by_hand(club.conditional, z[x][rows], z[y][rows])
 
-    penalties = {"CLUB(L;S)": torch.tensor(0.7, dtype=F64), "CLUB(A;S)": torch.tensor(-0.2, dtype=F64)}
-    expected = sum(torch.log(loss.mean() + 1e-6) for loss in losses.values()) + 0.1 * 0.5
-    torch.testing.assert_close(mird_mosi.objective_for(0.1)(losses, penalties), expected)
+    torch.testing.assert_close(ours, by_hand)
+    parameters = list(model.parameters())
+    expected = torch.autograd.grad(by_hand, parameters, retain_graph=True)
+    for a, e in zip(torch.autograd.grad(ours, parameters), expected, strict=True):
+        torch.testing.assert_close(a, e, rtol=1e-6, atol=1e-9)
 
 
 def test_short_rows_that_run_apart_give_the_same():

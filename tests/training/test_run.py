@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 
 import pytest
 import torch
@@ -83,3 +84,13 @@ def test_no_temporary_file_is_left(tmp_path):
     run.draw()
     names = {p.name for p in run.folder.iterdir()}
     assert names == {"config.json", "best.safetensors", "metrics.jsonl", "curves.png"}
+
+
+def test_without_matplotlib_a_run_goes_on_and_says_so(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"] or ["matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    run = Run.create(tmp_path / "run", {})
+    run.log({"epoch": 1, "losses": {"Y": 1.0}})
+    with pytest.warns(UserWarning, match=r"no curves.png: .*disentangle\[plots\]"):
+        run.draw()
+    assert not (tmp_path / "run" / "curves.png").exists()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,13 +112,17 @@ class Run:
             raise RunError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from error
 
     def draw(self) -> None:
-        """Draws `curves.png` from `metrics.jsonl`, where there is anything to draw."""
+        """Draws `curves.png` from `metrics.jsonl`, where there is anything to draw; warns where matplotlib is missing."""
         from disentangle.plots import plot_curves
 
         if history := self.history:
             temporary = self.folder / ".curves.part.png"
-            plot_curves(history, temporary)
-            temporary.replace(self.folder / "curves.png")
+            try:
+                plot_curves(history, temporary)
+            except ImportError as error:  # no reason to lose a run
+                warnings.warn(f"no curves.png: {error}", stacklevel=2)
+            else:
+                temporary.replace(self.folder / "curves.png")
 
 
 def _finite(value: Any) -> Any:

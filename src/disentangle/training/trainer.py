@@ -49,7 +49,34 @@ class AlternatingTrainer:
         ValueError: If the device asked for is not there, and what `AlternatingStep` raises.
 
     Example:
-        A run of `examples/mird_mosi.py` is this class, a model and a data loader.
+        >>> from torch.utils.data import TensorDataset
+        >>> from disentangle import CLUBEstimator
+        >>> class Two(nn.Module):  # one latent predicts, the other must not know it
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.a, self.b = nn.Linear(4, 1), nn.Linear(4, 2)
+        ...     def forward(self, batch):
+        ...         return {"a": self.a(batch[0]), "b": self.b(batch[0])}
+        ...     def present(self, batch):
+        ...         return None
+        ...     def losses(self, variables, batch):
+        ...         return {"Y": Rows((variables["a"].squeeze(1) - batch[1]).square(), torch.ones_like(batch[1]))}
+        >>> x = torch.randn(64, 4)
+        >>> model, penalty = Two(), Pairwise({("b", "a"): CLUBEstimator(2, 1)})
+        >>> trainer = AlternatingTrainer(
+        ...     model,
+        ...     penalty,
+        ...     objective=lambda losses, penalties: losses["Y"].mean() + 0.1 * sum(penalties.values()),
+        ...     optimizer=torch.optim.Adam(model.parameters(), 1e-2),
+        ...     penalty_optimizer=torch.optim.Adam(penalty.parameters(), 1e-3),
+        ...     device="cpu",
+        ...     progress=False,
+        ... )
+        >>> batches = DataLoader(TensorDataset(x, x.sum(1)), batch_size=16, shuffle=True)
+        >>> mae = lambda model: {"mae": (model.a(x).squeeze(1) - x.sum(1)).abs().mean().item()}
+        >>> history = trainer.fit(batches, epochs=2, evaluate=mae, monitor="mae")
+        >>> sorted(history[-1]["pairs"]), history[-1]["epoch"]
+        (['CLUB(b;a)'], 2)
     """
 
     def __init__(
@@ -112,7 +139,9 @@ class AlternatingTrainer:
 
         history: list[dict[str, Any]] = []
         best = None
-        bar = tqdm(total=epochs * len(batches), unit="step", disable=not self.progress, dynamic_ncols=True, mininterval=0.5)
+        bar = tqdm(
+            total=epochs * len(batches), unit="step", disable=not self.progress, dynamic_ncols=True, mininterval=0.5
+        )
         try:
             for epoch in range(1, epochs + 1):
                 started = time.perf_counter()
