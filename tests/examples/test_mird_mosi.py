@@ -314,14 +314,20 @@ def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data,
     out, path = tmp_path / "run", dump(data)
     options = ["--data", path, "--backbone", "tiny", "--epochs", "1000", "--lr", "1e-3", "--out", str(out)]
     process = subprocess.Popen(
-        [sys.executable, str(EXAMPLES / "mird_mosi.py"), *options], stderr=subprocess.PIPE, text=True
+        [sys.executable, str(EXAMPLES / "mird_mosi.py"), *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job starts with it ignored
     )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (out / "best.safetensors").exists():
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (out / "best.safetensors").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert f"what there is can be read in {out}" in err
     assert len(Run.open(out).history) >= 1
