@@ -116,7 +116,7 @@ def plot_matrix(
     Example:
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "factors.png"
-        >>> plot_matrix([[0.9, 0.0], [None, 0.8]], ["S", "V"], ["shared", "visual"], path, "Decodability", maximum=1)
+        >>> plot_matrix([[0.9, 0.0], [None, 0.8]], ["S", "V"], ["shared", "visual"], path, "Decodability", maximum=1.0)
         >>> path.exists()
         True
     """
