@@ -54,7 +54,7 @@ EPS = 1e-6  # keeps the logarithm of a loss that reaches 0 finite
 
 D, BATCH_SIZE, INNER_STEPS = 64, 32, 5
 PAPER = {"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased"}
-EMBEDDED = {"lr": 3e-3, "epochs": 20, "backbone": "tiny"}  # from scratch, on the synthetic set
+EMBEDDED = {"lr": 1e-3, "epochs": 20, "backbone": "tiny"}  # from scratch, on the synthetic set
 
 
 class MIRD(nn.Module):
@@ -248,7 +248,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--no-reconstruction", action="store_true", help="leave out the decoders")
     add("--no-input-mi", action="store_true", help="leave out the three (X^m, S) terms of the penalty")
     add(
-        "--lr", type=float, help="learning rate of the model (default: 1e-5 as in the paper; 3e-3 on the synthetic set)"
+        "--lr", type=float, help="learning rate of the model (default: 1e-5 as in the paper; 1e-3 on the synthetic set)"
     )
     add("--epochs", type=int, help="(default: 100 as in the paper; 20 on the synthetic set)")
     add("--seed", type=int, default=0, help="(default: %(default)s)")
