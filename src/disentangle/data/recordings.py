@@ -5,7 +5,8 @@ Three layouts of pickle are read. Each split of a data set is a dictionary,
 - in the field's files `raw_text`, `audio`, `vision` and `regression_labels`,
 - in the paper's `raw_text`, `audio`, `video` and `labels`,
 
-and an unlabelled file is one such split on its own, without labels. Names are read from `id` where it is there; other keys are ignored.
+and an unlabelled file is one such split on its own, without labels. Names are read from `id` where it is there; other keys
+are ignored.
 
 Audio and vision are `(N, T, D)`, padded with frames of zeros at the front, at the end, or both, by a different amount each;
 or N arrays `(T_i, D)`. A recording's frames are those between its first and its last frame that is not all zero: zeros at
