@@ -57,19 +57,16 @@ def train(out: Path, setting: str, seed: int, more: list[str]) -> None:
 def measure(run_folder: Path) -> dict:
     """The matrix of R², the MI of the pairs and the metrics of a finished run, on the test split."""
     sys.path.insert(0, str(EXAMPLES))
-    from mird_mosi import LATENT_PAIRS, build, latents_of
+    from mird_mosi import LATENT_PAIRS, latents_of, restore
 
     from disentangle import gaussian_mutual_information, linear_decodability
     from disentangle.data import RecordingDataset, synthetic_recordings
-    from disentangle.nn.backbones import restore_backbone
     from disentangle.training import Run
 
     run = Run.open(run_folder)
-    backbone, tokenizer = restore_backbone(run_folder / "backbone")
-    model, penalty = build(run.config, backbone)
-    run.load("best", {"model": model, **({"penalty": penalty} if penalty else {})})
+    model, tokenizer = restore(run)
     test = synthetic_recordings()["test"]
-    z = latents_of(model.eval(), RecordingDataset(test, tokenizer, max_words=run.config["max_words"]))
+    z = latents_of(model, RecordingDataset(test, tokenizer, max_words=run.config["max_words"]))
     return {
         "r2": {f: {m: linear_decodability(z[m], test.factors[f]) for m in LATENTS} for f in FACTORS},
         "mi": {f"{x};{y}": gaussian_mutual_information(z[x], z[y]) for x, y in LATENT_PAIRS},
@@ -111,7 +108,7 @@ def report(out: Path, seeds: list[int], target: Path) -> None:
         matrix = np.array([[np.mean([r["r2"][f][m] for r in runs]) for m in LATENTS] for f in FACTORS])
         name = folder(Path(), setting, 0).name.removesuffix("-0")
         plot_matrix(
-            matrix, list(FACTORS), list(LATENTS), target / f"{name}.png", f"{setting}: R² of factors", maximum=1
+            matrix, list(FACTORS), list(LATENTS), target / f"{name}.png", f"{setting}: R² of factors", maximum=1.0
         )
     (target / "known_factors_tables.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))

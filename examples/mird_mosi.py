@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class MIRD(nn.Module):
         return self.regressor(torch.cat([latents[m] for m in "VLAS"], 1)).squeeze(1)  # eq. 16 and 17
 
     def losses(self, latents, batch) -> dict[str, Rows]:
-        error = (self.predict(latents).float() - batch.labels).square()
+        error = (self.predict(latents) - batch.labels).square()
         losses = {"Y": Rows(error, batch.labeled)}  # eq. 18, on labelled rows
         frames = self.frames(batch)
         for m, decoder in self.decoders.items():  # eq. 8 and 19, on all rows that have the modality
@@ -165,6 +166,14 @@ def build(config: dict, backbone) -> tuple[MIRD, Pairwise | None]:
     return model, penalty_for(model, config["penalty"], input_pairs)
 
 
+def restore(run: Run) -> tuple[MIRD, Any]:
+    """The model of a finished run at its best epoch, in evaluation mode, and its tokenizer."""
+    backbone, tokenizer = restore_backbone(run.folder / "backbone")
+    model, penalty = build(run.config, backbone)
+    run.load("best", {"model": model, **({"penalty": penalty} if penalty else {})})
+    return model.eval(), tokenizer
+
+
 def prepare_training(options: argparse.Namespace) -> Callable[[], None]:
     """Reads and builds everything that a run needs, so that whatever is wrong with it is said before it starts."""
     splits = read_recordings(options.data) if options.data else synthetic_recordings()
@@ -178,6 +187,9 @@ def prepare_training(options: argparse.Namespace) -> Callable[[], None]:
 
     torch.manual_seed(options.seed)
     tiny = options.backbone == "tiny"
+    print(
+        "backbone  tiny: random weights, vocabulary of the training text" if tiny else f"backbone  {options.backbone}"
+    )
     backbone, tokenizer = tiny_backbone(splits["train"].text) if tiny else load_backbone(options.backbone)
     datasets = {name: RecordingDataset(r, tokenizer, max_words=options.max_words) for name, r in sources.items()}
     rows = [datasets[name] for name in ("train", "unlabeled") if name in datasets]
@@ -220,10 +232,8 @@ def prepare_evaluation(options: argparse.Namespace) -> Callable[[], None]:
     run = Run.open(options.run)
     data = options.data or run.config["data"]
     splits = read_recordings(data) if data else synthetic_recordings()
-    backbone, tokenizer = restore_backbone(run.folder / "backbone")
-    model, penalty = build(run.config, backbone)
-    run.load("best", {"model": model, **({"penalty": penalty} if penalty else {})})
-    model.to(accelerator_for(options.device).device).eval()
+    model, tokenizer = restore(run)
+    model.to(accelerator_for(options.device).device)
     datasets = {name: RecordingDataset(r, tokenizer, max_words=run.config["max_words"]) for name, r in splits.items()}
     return lambda: evaluate(model, datasets)
 
@@ -276,7 +286,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         work = prepare_evaluation(options) if options.command == "evaluate" else prepare_training(options)
     except (ValueError, BackboneError, RunError) as error:  # ValueError: a file, an option
-        print(f"error: {error}", file=sys.stderr)
+        more = "; or --backbone tiny, which is small and random" if isinstance(error, BackboneError) else ""
+        print(f"error: {error}{more}", file=sys.stderr)
         return 2
     try:
         work()

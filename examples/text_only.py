@@ -43,7 +43,7 @@ class TextOnly(nn.Module):
         return self.regressor(latents["L"]).squeeze(1)
 
     def losses(self, latents, batch) -> dict[str, Rows]:
-        return {"Y": Rows((self.predict(latents).float() - batch.labels).square(), batch.labeled)}
+        return {"Y": Rows((self.predict(latents) - batch.labels).square(), batch.labeled)}
 
 
 @torch.no_grad()

@@ -268,6 +268,7 @@ class Exploit:
         ),
         (None, ["--backbone", "/no/such/folder"], "give a local folder"),
         (None, ["--backbone", "no-such-name-at-all"], "give a local folder"),
+        (None, ["--backbone", "no-such-name-at-all"], "or --backbone tiny, which is small and random"),
         (None, ["--inject-layer", "9"], "expected inject_after of 0 to 4, the layers of the backbone, got 9"),
         (None, ["--max-words", "0"], "expected max_words of at least 1, got 0"),
         (None, ["--max-words", "600"], "512"),
