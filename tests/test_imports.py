@@ -10,14 +10,15 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "disentangle"
 MAY_IMPORT = {
     "variables": set(),
-    "functional": set(),
+    "functional": {"functional"},
     "metrics": set(),
-    "information": set(),
     "plots": set(),
     "nn": {"variables", "nn"},
     "conditionals": {"functional", "variables"},
-    "dependence": {"functional", "variables", "conditionals"},
-    "pairwise": {"variables", "dependence"},
+    "critics": {"functional", "variables"},
+    "dependence": {"functional", "variables", "conditionals", "critics", "dependence"},
+    "pairwise": {"variables", "conditionals", "dependence"},
+    "information": {"functional", "conditionals", "critics", "dependence", "plots", "information"},
     "training": {"variables", "pairwise", "plots", "training"},
     "data": {"variables", "data"},
 }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from disentangle import CLUBEstimator, Masked, OrthogonalLoss, Pairwise
 
-from .test_dependence import MeanOf
+from .dependence.test_upper import MeanOf
 
 
 def variables(n=8, sizes=(("L", 4), ("S", 3), ("X", 5))):

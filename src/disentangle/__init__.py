@@ -1,7 +1,7 @@
 """Representations that must not leak into one another: bounds, penalties and alternating training in PyTorch."""
 
 from disentangle.conditionals import Conditional, GaussianConditional
-from disentangle.dependence import CLUBEstimator, Dependence, OrthogonalLoss
+from disentangle.dependence import Bound, CLUBEstimator, Dependence, OrthogonalLoss
 from disentangle.information import gaussian_mutual_information, linear_decodability
 from disentangle.metrics import sentiment_metrics
 from disentangle.nn import (
@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AlternatingStep",
     "AlternatingTrainer",
+    "Bound",
     "CLUBEstimator",
     "Conditional",
     "Dependence",

@@ -1,41 +1,18 @@
-"""Dependence: how much one variable tells about another, as a number to be made small.
-
-Every dependence maps two batches x and y, row i of one drawn together with row i of the other, to a scalar. One that has
-parameters (an *estimator*) also says how these learn, `learning_loss`; who steps which optimiser, and when, is the
-business of `disentangle.training`.
-"""
+"""Upper bounds of mutual information that learn a conditional q(y|x)."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from typing import Literal
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from disentangle import functional
 from disentangle.conditionals import Conditional, GaussianConditional
+from disentangle.dependence.base import Bound, Dependence
 from disentangle.variables import Masked
 
-__all__ = ["CLUBEstimator", "Dependence", "OrthogonalLoss"]
-
-
-class Dependence(nn.Module, ABC):
-    """How much y depends on x over a batch; in nats where it is an information.
-
-    A subclass implements `forward` and, where it has parameters, `learning_loss`. `label` names it in logs: a pair is
-    logged as `label(x;y)`.
-    """
-
-    label: ClassVar[str]
-
-    @abstractmethod
-    def forward(self, x: Tensor | Masked, y: Tensor) -> Tensor:
-        """The dependence between the rows of x, `(N, x_dim)`, and those of y, `(N, y_dim)`: a scalar."""
-
-    def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Tensor:
-        """What the estimator's own parameters minimise, a scalar. Give it variables that are detached."""
-        raise TypeError(f"{type(self).__name__} has nothing to learn")
+__all__ = ["CLUBEstimator"]
 
 
 class CLUBEstimator(Dependence):
@@ -85,6 +62,7 @@ class CLUBEstimator(Dependence):
     """
 
     label = "CLUB"
+    bound = Bound("upper", "q(y|x) is the true conditional, or close enough to it")
 
     def __init__(
         self,
@@ -121,34 +99,3 @@ class CLUBEstimator(Dependence):
             )
         if n < 2:
             raise ValueError(f"CLUB contrasts matched with unmatched rows and needs at least 2 of them, got {n}")
-
-
-class OrthogonalLoss(Dependence):
-    r"""The orthogonality constraint of shared/private models: the mean squared inner product between rows of x and of y.
-
-    .. math:: \frac{1}{N^2}\left\| X Y^\top \right\|_F^2
-
-    The paper's eq. 9 is this times :math:`N^2`. It sees linear dependence only: two variables can have an orthogonality of
-    zero and determine one another. It depends on the scale of both, shrinks to zero with either, and needs both of the same
-    size. It has no parameters.
-
-    References:
-        Qian et al., MIRD, eq. 9
-
-    Raises:
-        ValueError: On calling it with x and y that are not both `(N, d)`.
-
-    Example:
-        >>> import torch
-        >>> OrthogonalLoss()(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 1.0]]))
-        tensor(9.)
-    """
-
-    label = "orthogonal"
-
-    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
-        """The mean squared inner product, `()`, of x, `(N, d)`, and y, `(N, d)`."""
-        if isinstance(x, Masked) or x.dim() != 2 or x.shape != y.shape:
-            given = "a masked sequence" if isinstance(x, Masked) else tuple(x.shape)
-            raise ValueError(f"expected x and y of the same shape (N, d), got {given} and {tuple(y.shape)}")
-        return functional.orthogonality(x, y)

@@ -1,17 +1,14 @@
-"""Pure functions on tensors: what the modules of the library compute, without state.
-
-Everything here is measured in nats where it is an information, is reduced in at least float32 under autocast, and has
-finite gradients for finite inputs.
-"""
+"""Bounds of mutual information, from likelihoods and scores to nats."""
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-__all__ = ["club", "club_gaussian", "club_pairwise", "orthogonality"]
+from disentangle.functional.precision import at_least_float32
+
+__all__ = ["club", "club_gaussian", "club_pairwise"]
 
 
 def club(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
@@ -64,7 +61,7 @@ def club_gaussian(
         >>> club_gaussian(torch.zeros(8, 3), torch.ones(8, 3), x).abs() < 1e-5  # q ignores x: nothing to tell apart
         tensor(True)
     """
-    mean, scale, y = (_at_least_float32(t) for t in (mean, scale, y))
+    mean, scale, y = (at_least_float32(t) for t in (mean, scale, y))
     center = y.mean(0)
     rest = (y - center).mean(0)
     c, m = y - center - rest, mean - center - rest
@@ -80,34 +77,5 @@ def club_pairwise(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Ten
         >>> club_pairwise(q, torch.randn(8, 3)).shape
         torch.Size([])
     """
-    log_q = _at_least_float32(q.log_prob(y[:, None]))  # entry (j, i) is log q(y_j | x_i)
+    log_q = at_least_float32(q.log_prob(y[:, None]))  # entry (j, i) is log q(y_j | x_i)
     return log_q.diagonal().mean() - log_q.mean()
-
-
-def orthogonality(
-    x: Float[Tensor, "batch features"],
-    y: Float[Tensor, "batch features"],
-) -> Float[Tensor, ""]:
-    r"""The mean squared inner product over all pairs of a row of x and a row of y.
-
-    .. math:: \frac{1}{N^2}\left\| X Y^\top \right\|_F^2
-
-    The paper's eq. 9 is this times :math:`N^2`; divided by it, the value does not grow with the batch. It is computed as
-    :math:`\langle X^\top X, Y^\top Y\rangle / N^2`, in O(N·d²), where that is cheaper than the N x N matrix. Rows are not
-    centred, as in the paper: it is zero when the two sets of vectors lie in orthogonal subspaces of the same space.
-
-    References:
-        Qian et al., MIRD, eq. 9
-
-    Example:
-        >>> orthogonality(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 5.0]]))
-        tensor(0.)
-    """
-    n, d = x.shape
-    with torch.autocast(x.device.type, enabled=False):
-        x, y = _at_least_float32(x) / n**0.5, _at_least_float32(y) / n**0.5
-        return ((x.T @ x) * (y.T @ y)).sum() if d < n else (x @ y.T).square().sum()
-
-
-def _at_least_float32(t: Tensor) -> Tensor:
-    return t.to(torch.promote_types(t.dtype, torch.float32))

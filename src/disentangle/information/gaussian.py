@@ -1,22 +1,15 @@
-r"""Meters, which no penalty trains: how much one variable tells about another, and how well it can be decoded.
-
-A penalty such as CLUB is low where its estimator is bad. What is reported beside it must not be learnt with it, so the
-meters here are linear algebra on given rows: nothing to tune, nothing that stops early, the same number every time.
-What they see is linear. A dependence without correlation (y = x² with symmetric x) reads as none; nothing here replaces
-a trained estimator, and nothing that was trained replaces this.
-"""
+"""Mutual information as far as it is in second moments."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["gaussian_mutual_information", "linear_decodability"]
+from disentangle.information.matrix import Matrix, as_matrix
 
-Matrix = Tensor | np.ndarray  # (rows, dim); checked by the meters themselves, whatever reads them
+__all__ = ["gaussian_mutual_information"]
 
 
 def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
@@ -94,66 +87,11 @@ def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
     return float(-sines.log().sum() - bias)
 
 
-def linear_decodability(source: Matrix, target: Matrix, *, seed: int = 0) -> float:
-    r"""How well a known factor can be read from a latent by a linear map: R² on rows that the map has not seen.
-
-    .. math:: R^2 = \frac{1}{d}\sum_{j=1}^{d}
-              \left(1 - \frac{\sum_i (t_{ij} - \hat t_{ij})^2}{\sum_i (t_{ij} - \bar t_j)^2}\right)
-
-    The rows are split into two halves. A ridge regression on standardised sources, its strength chosen for each target
-    dimension by leave-one-out within the half, is fitted on each half and predicts the other one. Nothing is clipped:
-    1 is perfect, 0 as good as the mean, below 0 worse than it, as it is by chance where the source knows nothing.
-    Target dimensions that are constant are left out.
-
-    Arguments:
-        source: The latent, `(rows, source_dim)`, on any device.
-        target: The factor, `(rows, target_dim)`.
-        seed: Which rows fall into which half.
-
-    Returns:
-        The mean of R² over the target's dimensions.
-
-    Raises:
-        ValueError: Where source and target are not matrices with the same number of rows, hold a value that is not
-            finite, have fewer than 4 rows, or every target dimension is constant.
-
-    Example:
-        >>> generator = torch.Generator().manual_seed(0)
-        >>> latent = torch.randn(200, 8, generator=generator)
-        >>> round(linear_decodability(latent, latent[:, :2] - latent[:, 2:4]), 3)
-        1.0
-        >>> linear_decodability(latent, torch.randn(200, 2, generator=generator)) < 0.1
-        True
-    """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    x, t = _matrix("source", source).numpy(), _matrix("target", target).numpy()
-    rows = len(x)
-    if rows != len(t):
-        raise ValueError(f"wanted source and target with the same number of rows, given {rows} and {len(t)}")
-    if rows < 4:
-        raise ValueError(f"wanted at least 4 rows, two a half, given {rows}")
-    t = t[:, np.ptp(t, axis=0) > 0]
-    if t.shape[1] == 0:
-        raise ValueError("wanted a target that varies, given one that is constant")
-    # standardised, so that the strengths mean the same for every scale
-    t = (t - t.mean(0)) / t.std(0)
-    order = np.random.default_rng(seed).permutation(rows)
-    halves = order[: rows // 2], order[rows // 2 :]
-    prediction = np.empty_like(t)
-    for train, test in (halves, halves[::-1]):
-        ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-3, 5, 17), alpha_per_target=True))
-        prediction[test] = ridge.fit(x[train], t[train]).predict(x[test]).reshape(len(test), -1)
-    return float(1 - np.square(t - prediction).mean())  # every column of t has variance 1
-
-
 def _basis(name: str, values: Matrix) -> Tensor:
     """An orthonormal basis of the centred columns, `(rows, rank)`, in float64."""
     raw = torch.as_tensor(values)
     eps = torch.finfo(raw.dtype).eps if raw.is_floating_point() else 0.0
-    matrix = _matrix(name, values)
+    matrix = as_matrix(name, values)
     centred = matrix - matrix[:1]  # a constant column is exactly 0 here; a mean would leave its rounding
     centred = centred - centred.mean(0)
     size = centred.abs().amax(0)
@@ -165,14 +103,3 @@ def _basis(name: str, values: Matrix) -> Tensor:
     centred = centred / centred.norm(dim=0)
     u, s, _ = torch.linalg.svd(centred, full_matrices=False)
     return u[:, s > s[0] * max(10 * eps, max(centred.shape) * torch.finfo(s.dtype).eps)]
-
-
-def _matrix(name: str, values: Matrix) -> Tensor:
-    """`(rows, dim)` in float64 on the CPU."""
-    matrix = torch.as_tensor(values).detach().to("cpu", torch.float64)
-    if matrix.ndim != 2 or matrix.shape[0] < 2:
-        raise ValueError(f"wanted {name} as (rows, dim) with at least 2 rows, given shape {tuple(matrix.shape)}")
-    bad = int((~matrix.isfinite()).sum())
-    if bad:
-        raise ValueError(f"wanted {name} finite, given {bad} of {matrix.numel()} values that are not")
-    return matrix

@@ -1,0 +1,12 @@
+"""Dependence: how much one variable tells about another, as a number to be made small.
+
+Every dependence maps two batches x and y, row i of one drawn together with row i of the other, to a scalar. One that has
+parameters (an *estimator*) also says how these learn, `learning_loss`; who steps which optimiser, and when, is the
+business of `disentangle.training`.
+"""
+
+from disentangle.dependence.base import Bound, Dependence
+from disentangle.dependence.penalties import OrthogonalLoss
+from disentangle.dependence.upper import CLUBEstimator
+
+__all__ = ["Bound", "CLUBEstimator", "Dependence", "OrthogonalLoss"]

@@ -1,0 +1,43 @@
+"""The one interface of every dependence, and what it says of itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from disentangle.variables import Masked
+
+__all__ = ["Bound", "Dependence"]
+
+
+class Bound(NamedTuple):
+    """What a value is beside the mutual information of x and y, in expectation, and under which condition.
+
+    Example:
+        >>> Bound("lower", "always")
+        Bound(side='lower', condition='always')
+    """
+
+    side: Literal["upper", "lower", "neither"]
+    condition: str
+
+
+class Dependence(nn.Module, ABC):
+    """How much y depends on x over a batch; in nats where it is an information.
+
+    A subclass implements `forward` and, where it has parameters, `learning_loss`. `label` names it in logs: a pair is
+    logged as `label(x;y)`. `bound` says what its value is beside the mutual information.
+    """
+
+    label: ClassVar[str]
+    bound: ClassVar[Bound] = Bound("neither", "nothing is claimed")
+
+    @abstractmethod
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Tensor:
+        """The dependence between the rows of x, `(N, x_dim)`, and those of y, `(N, y_dim)`: a scalar."""
+
+    def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Tensor:
+        """What the estimator's own parameters minimise, a scalar. Give it variables that are detached."""
+        raise TypeError(f"{type(self).__name__} has nothing to learn")
