@@ -31,6 +31,8 @@ def club(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
         The estimate in nats, `()`. It can be negative.
 
     Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
         >>> x = torch.randn(8, 3)
         >>> q = Independent(Normal(x, torch.ones(8, 3)), 1)
         >>> torch.allclose(club(q, x), club_pairwise(q, x), atol=1e-5)
@@ -57,6 +59,7 @@ def club_gaussian(
     Everything is centred first, and once more, since a mean is itself rounded: a common offset costs no precision.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(8, 3)
         >>> club_gaussian(torch.zeros(8, 3), torch.ones(8, 3), x).abs() < 1e-5  # q ignores x: nothing to tell apart
         tensor(True)
@@ -73,6 +76,7 @@ def club_pairwise(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Ten
     """`club` for any `q(y|x)`, from the N x N matrix of `log q(y_j|x_i)`.
 
     Example:
+        >>> import torch
         >>> q = torch.distributions.MultivariateNormal(torch.zeros(8, 3), torch.eye(3))
         >>> club_pairwise(q, torch.randn(8, 3)).shape
         torch.Size([])
