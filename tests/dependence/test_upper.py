@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Categorical, Independent
 
-from disentangle import CLUBEstimator, Conditional, GaussianConditional, Masked, OrthogonalLoss, functional
+from disentangle import CLUBEstimator, Conditional, GaussianConditional, Masked, functional
 
 F64 = torch.float64
 
@@ -165,24 +165,9 @@ def test_an_unknown_form_of_the_log_variance_is_refused():
         unchecked(GaussianConditional.__new__(GaussianConditional), 3, 2, log_variance="sigmoid")
 
 
-def test_orthogonal_loss_is_the_papers_over_the_square_of_the_batch():
-    x, y = torch.randn(5, 3, dtype=F64), torch.randn(5, 3, dtype=F64)
-    torch.testing.assert_close(OrthogonalLoss()(x, y), torch.linalg.matrix_norm(x @ y.T) ** 2 / 5**2)
-
-
-def test_orthogonal_loss_has_nothing_to_learn_and_needs_equal_sizes():
-    loss = OrthogonalLoss()
-    assert not list(loss.parameters())
-    with pytest.raises(TypeError, match="OrthogonalLoss has nothing to learn"):
-        loss.learning_loss(torch.randn(3, 2), torch.randn(3, 2))
-    message = "expected x and y of the same shape (N, d), got (3, 2) and (3, 4)"
-    with pytest.raises(ValueError, match=re.escape(message)):
-        loss(torch.randn(3, 2), torch.randn(3, 4))
-
-
 @pytest.mark.cuda
-def test_components_agree_with_the_cpu_on_cuda(cuda):
+def test_club_agrees_with_the_cpu_on_cuda(cuda):
     x, y = torch.randn(64, 8), torch.randn(64, 8)
-    for module in (CLUBEstimator(8, 8), OrthogonalLoss()):
-        here = module(x, y)
-        torch.testing.assert_close(module.to(cuda)(x.to(cuda), y.to(cuda)).cpu(), here, rtol=1e-4, atol=1e-5)
+    club = CLUBEstimator(8, 8)
+    here = club(x, y)
+    torch.testing.assert_close(club.to(cuda)(x.to(cuda), y.to(cuda)).cpu(), here, rtol=1e-4, atol=1e-5)

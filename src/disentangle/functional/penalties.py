@@ -27,6 +27,7 @@ def orthogonality(
         Qian et al., MIRD, eq. 9
 
     Example:
+        >>> import torch
         >>> orthogonality(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 5.0]]))
         tensor(0.)
     """
