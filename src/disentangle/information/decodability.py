@@ -33,6 +33,7 @@ def linear_decodability(source: Matrix, target: Matrix, *, seed: int = 0) -> flo
             finite, have fewer than 4 rows, or every target dimension is constant.
 
     Example:
+        >>> import torch
         >>> generator = torch.Generator().manual_seed(0)
         >>> latent = torch.randn(200, 8, generator=generator)
         >>> round(linear_decodability(latent, latent[:, :2] - latent[:, 2:4]), 3)

@@ -62,6 +62,7 @@ def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
             have fewer rows than rank(x) + rank(y) + 1.
 
     Example:
+        >>> import math, torch
         >>> generator = torch.Generator().manual_seed(0)
         >>> x, noise = torch.randn(2, 1000, 10, generator=generator, dtype=torch.float64)
         >>> y = 0.9 * x + (1 - 0.9**2) ** 0.5 * noise
