@@ -1,7 +1,10 @@
-"""Bounds of mutual information, from likelihoods and scores to nats."""
+"""CLUB, the contrastive log-ratio of a batch: in closed form where the distribution has one."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
@@ -44,10 +47,10 @@ def club(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
 
 
 def club_gaussian(
-    mean: Float[Tensor, "batch y_dim"],
-    scale: Float[Tensor, "batch y_dim"],
-    y: Float[Tensor, "batch y_dim"],
-) -> Float[Tensor, ""]:
+    mean: Float[Tensor, "*batch rows y_dim"],
+    scale: Float[Tensor, "*batch rows y_dim"],
+    y: Float[Tensor, "*batch rows y_dim"],
+) -> Float[Tensor, "*batch"]:
     r"""`club` for `q(y|x) = N(mean, diag(scale²))`, exactly, in O(N·d) operations and memory.
 
     In the difference of the two averages of squares all that is left of the N x N pairs is the batch's mean and variance.
@@ -56,7 +59,16 @@ def club_gaussian(
     .. math:: \frac{1}{2\sigma^2}\left(\operatorname{var}(y) + m^2 - (m - c)^2\right)
               = \frac{1}{2\sigma^2}\left(\operatorname{var}(y) + c\,(2m - c)\right)
 
-    Everything is centred first, and once more, since a mean is itself rounded: a common offset costs no precision.
+    Everything is centred first, and once more, since a mean is itself rounded: a common offset costs no precision. Only
+    the inputs are kept for the gradient, which is in closed form too.
+
+    Arguments:
+        mean: The means of q, `(..., N, y_dim)`. Leading dimensions are estimators that are computed together.
+        scale: The standard deviations of q, `(..., N, y_dim)`.
+        y: The samples of y, `(..., N, y_dim)`.
+
+    Returns:
+        The estimate of each estimator in nats, `(...)`.
 
     Example:
         >>> import torch
@@ -65,11 +77,45 @@ def club_gaussian(
         tensor(True)
     """
     mean, scale, y = (at_least_float32(t) for t in (mean, scale, y))
-    center = y.mean(0)
-    rest = (y - center).mean(0)
-    c, m = y - center - rest, mean - center - rest
-    variance = c.square().mean(0)
-    return (0.5 * scale**-2 * (variance + c * (2 * m - c))).sum(1).mean()
+    return _GaussianCLUB.apply(mean, scale, y)
+
+
+class _GaussianCLUB(torch.autograd.Function):
+    """The closed form with its gradient. In-place only on tensors made here, and so that double backward stays right."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(mean: Tensor, scale: Tensor, y: Tensor) -> Tensor:
+        c, m = _centred(mean, y)
+        variance = c.square().mean(-2, keepdim=True)
+        contrast = m.mul_(2).sub_(c).mul_(c).add_(variance)
+        return contrast.div(scale).div(scale).sum((-2, -1)).mul_(0.5 / y.shape[-2])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, scale, y = ctx.saved_tensors
+        c, m = _centred(mean, y)
+        variance = c.square().mean(-2, keepdim=True)
+        precision = (grad[..., None, None] / y.shape[-2]) / scale.square()
+        to_mean = precision * c
+        pull = precision * m
+        to_scale = torch.add(to_mean, pull, alpha=-2).mul_(c).sub_(precision * variance).div_(scale)
+        to_y = pull - pull.mean(-2, keepdim=True)
+        to_y = to_y.sub_(to_mean).add_(precision.mean(-2, keepdim=True) * c)
+        return to_mean, to_scale, to_y
+
+
+def _centred(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """y and q's mean as distances from the mean of y."""
+    center = y.mean(-2, keepdim=True)
+    c, m = y - center, mean - center
+    rest = c.mean(-2, keepdim=True)
+    return c.sub_(rest), m.sub_(rest)
 
 
 def club_pairwise(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:

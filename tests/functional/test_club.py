@@ -96,3 +96,29 @@ def test_half_precision_inputs_are_reduced_in_float32(dtype):
     assert value.dtype == torch.float32
     exact = functional.club_gaussian(x.to(F64), scale.to(F64), y.to(F64))
     torch.testing.assert_close(value.to(F64), exact, rtol=1e-4, atol=1e-5)
+
+
+def test_a_stack_of_estimators_gives_what_each_of_them_gives():
+    inputs = [
+        torch.stack(several).detach().requires_grad_() for several in zip(*(draw(5, 3) for _ in range(4)), strict=True)
+    ]
+    one_by_one = torch.stack([functional.club_gaussian(*single) for single in zip(*inputs, strict=True)])
+    together = functional.club_gaussian(*inputs)
+    torch.testing.assert_close(together, one_by_one)
+    weights = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=F64)
+    for a, b in zip(
+        torch.autograd.grad(together @ weights, inputs), torch.autograd.grad(one_by_one @ weights, inputs), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("batched", [(0, 0, 0), (0, None, None), (None, 0, None), (None, None, 0), (0, None, 0)])
+def test_the_closed_form_works_under_function_transforms(batched):
+    single = draw(4, 2, requires_grad=False)
+    inputs = [t if dim is None else torch.stack([t, 2 * t, t + 1]) for t, dim in zip(single, batched, strict=True)]
+    gradient = torch.func.grad(functional.club_gaussian, argnums=(0, 1, 2))
+    together = torch.vmap(gradient, in_dims=batched)(*inputs)
+    for i in range(3):
+        one = gradient(*(t if dim is None else t[i] for t, dim in zip(inputs, batched, strict=True)))
+        for a, b in zip(together, one, strict=True):
+            torch.testing.assert_close(a[i], b)
