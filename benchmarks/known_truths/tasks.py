@@ -1,0 +1,269 @@
+"""The collection: tasks by family, and the two halves of it.
+
+    from known_truths.tasks import halves, tasks
+    tuning, held_out = halves(tasks())
+
+The truths are closed forms or quadratures (truths.py); what is made of them follows from invariance under injective maps
+of x and of y. The families are those of the literature on estimators of mutual information, each written from its formula.
+
+References:
+    Czyż et al., Beyond Normal: On the Evaluation of Mutual Information Estimators, 2023
+    (https://arxiv.org/abs/2306.11078)
+
+    Poole et al., On Variational Bounds of Mutual Information, 2019
+    (https://arxiv.org/abs/1905.06922)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .sources import Generator, Source, additive_uniform, dense, gaussian, independent, multinormal, sparse, student
+from .transforms import (
+    cubic,
+    half_cube,
+    mapped,
+    margins,
+    normal_cdf,
+    padded,
+    rotation,
+    spiral,
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """x (n, x_dim) and y (n, y_dim) from `sample(n, generator)`, I(x; y) = mi nats."""
+
+    name: str
+    family: str
+    x_dim: int
+    y_dim: int
+    mi: float
+    sample: Callable[[int, Generator], tuple[np.ndarray, np.ndarray]]
+
+
+def sparse_normal(x_dim: int, y_dim: int | None = None) -> Source:
+    return multinormal(sparse(x_dim, y_dim or x_dim), x_dim)
+
+
+def dense_normal(x_dim: int, y_dim: int | None = None) -> Source:
+    return multinormal(dense(x_dim, y_dim or x_dim), x_dim)
+
+
+def identity_student(dim: int, dof: float) -> Source:
+    """Uncorrelated and dependent: x and y share their scale."""
+    return student(np.eye(2 * dim), dim, dof)
+
+
+def sparse_student(dim: int, dof: float) -> Source:
+    return student(sparse(dim, dim, pairs=min(2, dim)), dim, dof)
+
+
+def dense_student(dim: int, dof: float) -> Source:
+    return student(dense(dim, dim), dim, dof)
+
+
+def gaussian_family() -> dict[str, Source]:
+    chosen = [
+        *((1, 0.5), (1, 2), (1, 4), (1, 6), (3, 0.5), (3, 4), (3, 2), (3, 6), (5, 2), (5, 8)),
+        *((10, 0.5), (10, 4), (10, 2), (10, 10), (20, 2), (20, 6), (25, 4), (25, 10)),
+    ]
+    return {f"gaussian d={dim} mi={mi}": gaussian(dim, mi) for dim, mi in chosen}
+
+
+def multinormal_family() -> dict[str, Source]:
+    return {
+        **{f"sparse normal {d}x{d}": sparse_normal(d) for d in (2, 3, 5, 25)},
+        **{f"dense normal {d}x{d}": dense_normal(d) for d in (2, 3, 5, 25)},
+        "dense normal 10x1": dense_normal(10, 1),
+        "sparse normal 25x2": sparse_normal(25, 2),
+    }
+
+
+def student_family() -> dict[str, Source]:
+    return {
+        **{f"student identity {d}x{d} dof={v}": identity_student(d, v) for d, v in ((1, 1), (2, 1), (2, 2), (3, 2))},
+        **{f"student identity {d}x{d} dof={v}": identity_student(d, v) for d, v in ((3, 3), (5, 2), (5, 3), (5, 5))},
+        **{f"student sparse {d}x{d} dof={v}": sparse_student(d, v) for d, v in ((1, 1), (2, 1), (3, 3), (5, 5))},
+        **{f"student dense {d}x{d} dof={v}": dense_student(d, v) for d, v in ((3, 2), (5, 3))},
+    }
+
+
+def uniform_family() -> dict[str, Source]:
+    chosen = ((1, 0.5), (1, 2), (3, 2), (5, 4), (10, 2), (25, 4))
+    return {f"uniform margins d={d} mi={mi}": margins(gaussian(d, mi), normal_cdf) for d, mi in chosen}
+
+
+def additive_family() -> dict[str, Source]:
+    chosen = ((0.1, 1), (0.75, 1), (0.25, 1), (0.25, 3), (0.75, 5), (0.75, 3))
+    return {f"additive uniform noise {width} d={d}": additive_uniform(width, d) for width, d in chosen}
+
+
+def cubic_family() -> dict[str, Source]:
+    return {
+        "cubic of gaussian d=1 mi=2": margins(gaussian(1, 2), cubic),
+        "cubic of gaussian d=5 mi=4": margins(gaussian(5, 4), cubic),
+        "cubic of sparse normal 25x25": margins(sparse_normal(25), cubic),
+        "cubic of x of dense normal 3x3": mapped(dense_normal(3), x=cubic),
+    }
+
+
+def half_cube_family() -> dict[str, Source]:
+    return {
+        "half-cube of gaussian d=1 mi=0.5": margins(gaussian(1, 0.5), half_cube),
+        "half-cube of gaussian d=10 mi=4": margins(gaussian(10, 4), half_cube),
+        "half-cube of sparse normal 25x25": margins(sparse_normal(25), half_cube),
+        "half-cube of gaussian d=25 mi=6": margins(gaussian(25, 6), half_cube),
+        "half-cube of student identity 1x1 dof=1": margins(identity_student(1, 1), half_cube),
+        "half-cube of student sparse 3x3 dof=2": margins(sparse_student(3, 2), half_cube),
+    }
+
+
+def asinh_family() -> dict[str, Source]:
+    return {
+        "asinh of student identity 1x1 dof=1": margins(identity_student(1, 1), np.arcsinh),
+        "asinh of student identity 2x2 dof=1": margins(identity_student(2, 1), np.arcsinh),
+        "asinh of student identity 3x3 dof=2": margins(identity_student(3, 2), np.arcsinh),
+        "asinh of student sparse 5x5 dof=2": margins(sparse_student(5, 2), np.arcsinh),
+        "asinh of gaussian d=3 mi=2": margins(gaussian(3, 2), np.arcsinh),
+        "asinh of gaussian d=20 mi=6": margins(gaussian(20, 6), np.arcsinh),
+    }
+
+
+def normal_cdf_family() -> dict[str, Source]:
+    """Five degrees of freedom, no fewer: beyond 8.3 the CDF is 1 in float64 and equal values would take from mi."""
+    return {
+        "normal cdf of student identity 1x1 dof=5": margins(identity_student(1, 5), normal_cdf),
+        "normal cdf of student sparse 2x2 dof=5": margins(sparse_student(2, 5), normal_cdf),
+        "normal cdf of student identity 3x3 dof=5": margins(identity_student(3, 5), normal_cdf),
+        "normal cdf of dense normal 5x5": margins(dense_normal(5), normal_cdf),
+        "normal cdf of x of sparse normal 25x25": mapped(sparse_normal(25), x=normal_cdf),
+    }
+
+
+def spiral_family() -> dict[str, Source]:
+    """x turned in the plane of its first two coordinates, y the other way in the next."""
+
+    def turned(source: Source) -> Source:
+        return mapped(source, spiral(1 / 3), spiral(-1 / 3, (0, 1) if source.y_dim == 2 else (1, 2)))
+
+    return {
+        **{f"spiral of sparse normal {d}x{d}": turned(sparse_normal(d)) for d in (3, 5, 25, 2)},
+        **{f"spiral of dense normal {d}x{d}": turned(dense_normal(d)) for d in (3, 5, 25, 2)},
+        "spiral of x of gaussian d=2 mi=2": mapped(gaussian(2, 2), x=spiral(1 / 3)),
+        "spiral of gaussian d=3 mi=4": turned(gaussian(3, 4)),
+    }
+
+
+def rotated_family() -> dict[str, Source]:
+    def rotated(source: Source, seed: int, x_scale: float, y_scale: float) -> Source:
+        x, y = rotation(source.x_dim, seed, x_scale), rotation(source.y_dim, seed + 1, y_scale)
+        return mapped(source, x, y)
+
+    uniform = margins(gaussian(5, 2), normal_cdf)
+    return {
+        "gaussian d=5 mi=2 rotated, x 0.01, y 10": rotated(gaussian(5, 2), 10, 1e-2, 1e1),
+        "gaussian d=10 mi=4 rotated, x 10, y 0.01": rotated(gaussian(10, 4), 20, 1e1, 1e-2),
+        "gaussian d=25 mi=6 rotated": rotated(gaussian(25, 6), 30, 1, 1),
+        "sparse normal 25x25 rotated, x 0.01, y 0.01": rotated(sparse_normal(25), 40, 1e-2, 1e-2),
+        "student identity 3x3 dof=3 rotated, x 0.01, y 10": rotated(identity_student(3, 3), 50, 1e-2, 1e1),
+        "student sparse 5x5 dof=2 rotated, x 10, y 10": rotated(sparse_student(5, 2), 60, 1e1, 1e1),
+        "uniform margins d=5 mi=2 rotated, x 0.01, y 10": rotated(uniform, 70, 1e-2, 1e1),
+        "uniform margins d=3 mi=4 rotated": rotated(margins(gaussian(3, 4), normal_cdf), 80, 1, 1),
+        "additive uniform noise 0.25 d=3 rotated, x 10": rotated(additive_uniform(0.25, 3), 90, 1e1, 1),
+        "half-cube of gaussian d=5 mi=4 rotated": rotated(margins(gaussian(5, 4), half_cube), 100, 1, 1),
+    }
+
+
+def padded_family() -> dict[str, Source]:
+    def mixed(source: Source, seed: int) -> Source:
+        return mapped(source, x=rotation(source.x_dim, seed))
+
+    uniform = margins(gaussian(3, 2), normal_cdf)
+    return {
+        "gaussian d=1 mi=2 padded by 5": padded(gaussian(1, 2), 5),
+        "gaussian d=1 mi=2 padded by 15": padded(gaussian(1, 2), 15),
+        "gaussian d=5 mi=4 padded by 15 and rotated": mixed(padded(gaussian(5, 4), 15), 200),
+        "gaussian d=3 mi=0.5 padded by 5 and rotated": mixed(padded(gaussian(3, 0.5), 5), 210),
+        "uniform margins d=3 mi=2 padded by 5 uniform": padded(uniform, 5, Generator.random),
+        "uniform margins d=3 mi=2 padded by 15 uniform and rotated": mixed(padded(uniform, 15, Generator.random), 220),
+        "additive uniform noise 0.1 padded by 5 uniform": padded(additive_uniform(0.1), 5, Generator.random),
+        "student identity 3x3 dof=3 padded by 5": padded(identity_student(3, 3), 5),
+        "spiral of sparse normal 3x3 padded by 5": padded(mapped(sparse_normal(3), spiral(1 / 3), spiral(-1 / 3)), 5),
+        "half-cube of gaussian d=1 mi=2 padded by 15": padded(margins(gaussian(1, 2), half_cube), 15),
+    }
+
+
+def independent_family() -> dict[str, Source]:
+    def student_noise(generator: Generator, shape: tuple[int, int]) -> np.ndarray:
+        normal = generator.standard_normal(shape)
+        return normal / np.sqrt(generator.chisquare(2, (shape[0], 1)) / 2)
+
+    def log_normal(generator: Generator, shape: tuple[int, int]) -> np.ndarray:
+        return np.exp(generator.standard_normal(shape))
+
+    def two_modes(generator: Generator, shape: tuple[int, int]) -> np.ndarray:
+        return generator.choice([-3.0, 3.0], shape) + generator.standard_normal(shape)
+
+    normal, cauchy, uniform = Generator.standard_normal, Generator.standard_cauchy, Generator.random
+    return {
+        "independent gaussian 10x10": independent(10, 10, normal),
+        "independent gaussian 1x1": independent(1, 1, normal),
+        "independent cauchy 1x1": independent(1, 1, cauchy),
+        "independent cauchy 5x5": independent(5, 5, cauchy),
+        "independent log-normal 3x3": independent(3, 3, log_normal),
+        "independent student 3x3 dof=2": independent(3, 3, student_noise),
+        "independent uniform 5x5": independent(5, 5, uniform),
+        "independent uniform 1x1": independent(1, 1, uniform),
+        "independent gaussian 25x25": independent(25, 25, normal),
+        "independent gaussian 3x3 padded by 15 uniform": padded(independent(3, 3, normal), 15, uniform),
+        "independent bimodal 2x2": independent(2, 2, two_modes),
+        "independent cauchy and uniform 5x2": independent(5, 2, cauchy, uniform),
+    }
+
+
+# Within a family new tasks go to the end: `halves` reads the order.
+FAMILIES: dict[str, Callable[[], dict[str, Source]]] = {
+    "gaussian": gaussian_family,
+    "multinormal": multinormal_family,
+    "student": student_family,
+    "uniform margins": uniform_family,
+    "additive noise": additive_family,
+    "cubic": cubic_family,
+    "half-cube": half_cube_family,
+    "asinh": asinh_family,
+    "normal cdf": normal_cdf_family,
+    "spiral": spiral_family,
+    "rotated": rotated_family,
+    "padded": padded_family,
+    "independent": independent_family,
+}
+
+
+def tasks() -> list[Task]:
+    """All tasks, family by family."""
+    return [Task(name, family, *source) for family, made in FAMILIES.items() for name, source in made().items()]
+
+
+def halves(collection: Iterable[Task], seed: int = 0) -> tuple[list[Task], list[Task]]:
+    """The half to choose settings on and the half to report, drawn by `seed`.
+
+    Two neighbours of a family, the first and the second, the third and the fourth and so on, go to different halves; a
+    coin, which is a hash of the seed, the family and the number of the two, says which goes where. So both halves cover
+    every family, and a task appended to its family moves no other. Give it the whole collection: a part of it has other
+    neighbours.
+    """
+    seen: Counter[str] = Counter()
+    drawn: tuple[list[Task], list[Task]] = ([], [])
+    for task in collection:
+        pair, second = divmod(seen[task.family], 2)
+        coin = hashlib.sha256(f"{seed}/{task.family}/{pair}".encode()).digest()[0] % 2
+        drawn[coin ^ second].append(task)
+        seen[task.family] += 1
+    return drawn
