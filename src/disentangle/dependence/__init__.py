@@ -5,8 +5,31 @@ parameters (an *estimator*) also says how these learn, `learning_loss`; who step
 business of `disentangle.training`.
 """
 
+from disentangle.dependence.adversarial import ModalityDiscriminator, TotalCorrelationEstimator, reverse_gradient
 from disentangle.dependence.base import Bound, Dependence
-from disentangle.dependence.penalties import OrthogonalLoss
+from disentangle.dependence.penalties import (
+    CKA,
+    HSIC,
+    CentralMomentDiscrepancy,
+    CrossCovariance,
+    DistanceCorrelation,
+    FeatureCorrelation,
+    OrthogonalLoss,
+)
 from disentangle.dependence.upper import CLUBEstimator
 
-__all__ = ["Bound", "CLUBEstimator", "Dependence", "OrthogonalLoss"]
+__all__ = [
+    "CKA",
+    "HSIC",
+    "Bound",
+    "CLUBEstimator",
+    "CentralMomentDiscrepancy",
+    "CrossCovariance",
+    "Dependence",
+    "DistanceCorrelation",
+    "FeatureCorrelation",
+    "ModalityDiscriminator",
+    "OrthogonalLoss",
+    "TotalCorrelationEstimator",
+    "reverse_gradient",
+]

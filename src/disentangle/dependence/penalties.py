@@ -6,10 +6,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from disentangle import functional
-from disentangle.dependence.base import Dependence
+from disentangle.dependence.base import Bound, Dependence
 from disentangle.variables import Masked
 
-__all__ = ["OrthogonalLoss"]
+__all__ = [
+    "CKA",
+    "HSIC",
+    "CentralMomentDiscrepancy",
+    "CrossCovariance",
+    "DistanceCorrelation",
+    "FeatureCorrelation",
+    "OrthogonalLoss",
+]
 
 
 class OrthogonalLoss(Dependence):
@@ -34,10 +42,234 @@ class OrthogonalLoss(Dependence):
     """
 
     label = "orthogonal"
+    bound = Bound("neither", "zero means that the rows of x and y lie in orthogonal subspaces, not independence")
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The mean squared inner product, `()`, of x, `(N, d)`, and y, `(N, d)`."""
-        if isinstance(x, Masked) or x.dim() != 2 or x.shape != y.shape:
-            given = "a masked sequence" if isinstance(x, Masked) else tuple(x.shape)
-            raise ValueError(f"expected x and y of the same shape (N, d), got {given} and {tuple(y.shape)}")
-        return functional.orthogonality(x, y)
+        return functional.orthogonality(*_same_size(x, y))
+
+
+class FeatureCorrelation(Dependence):
+    r"""The difference loss of MISA: the mean squared correlation of features of x with features of y.
+
+    .. math:: \frac{1}{d_x d_y} \left\| \frac{1}{N} X^\top Y \right\|_F^2
+
+    with columns centred and then rows of unit length. See `disentangle.functional.feature_correlation` for what differs
+    from the published code, and from `OrthogonalLoss`. It sees linear dependence only; scale and offset do not matter, and
+    sizes may differ. It has no parameters.
+
+    References:
+        Hazarika et al., MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment Analysis (ACM MM
+        2020)
+
+    Raises:
+        ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[1.0], [-1.0]])
+        >>> FeatureCorrelation()(x, 2 * x + 5)
+        tensor(1.)
+    """
+
+    label = "correlation"
+    bound = Bound("neither", "zero means that no feature of x is correlated with one of y over rows of unit length")
+
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
+        """The mean squared correlation, `()`, of x, `(N, x_dim)`, with y, `(N, y_dim)`."""
+        return functional.feature_correlation(*_pair(x, y))
+
+
+class CrossCovariance(Dependence):
+    r"""XCov: half the sum of the squared covariances of features of x with features of y.
+
+    .. math:: \frac12 \sum_{i,j} \operatorname{cov}(x_i, y_j)^2
+
+    It sees linear dependence only, depends on the scale of both and shrinks to zero with either. It has no parameters.
+
+    References:
+        Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (ICLR workshop 2015)
+
+    Raises:
+        ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[1.0], [-1.0]])
+        >>> CrossCovariance()(x, 2 * x)
+        tensor(2.)
+    """
+
+    label = "XCov"
+    bound = Bound("neither", "zero means that no feature of x is correlated with one of y")
+
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
+        """Half the sum of squared covariances, `()`, of x, `(N, x_dim)`, with y, `(N, y_dim)`."""
+        return functional.cross_covariance(*_pair(x, y))
+
+
+class HSIC(Dependence):
+    r"""The Hilbert-Schmidt independence criterion with Gaussian kernels: it sees dependence of any form.
+
+    .. math:: \frac{1}{N^2} \operatorname{tr}(K H L H)
+
+    See `disentangle.functional.hsic` for the unbiased form and the bandwidth. The biased form (the default) is of order 1/N
+    for independent variables, and never negative; the unbiased one is about zero for them, so it is negative half of the
+    time. With many more features than rows little of either is dependence: prefer large batches and the unbiased form. It
+    has no parameters.
+
+    References:
+        | Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms (ALT 2005)
+        | Song et al., Feature Selection via Dependence Maximization (JMLR 2012)
+
+    Arguments:
+        bandwidth: :math:`\sigma` of both kernels, or :math:`(\sigma_x, \sigma_y)`; by default each variable's median
+            distance over the batch, so that scale does not matter.
+        unbiased: Whether to take the unbiased estimate, which needs at least 4 rows.
+
+    Raises:
+        ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`, with too few rows, or with a
+            bandwidth that is not positive.
+
+    Example:
+        >>> import torch
+        >>> HSIC(unbiased=True)(torch.randn(64, 8), torch.randn(64, 5)).shape
+        torch.Size([])
+    """
+
+    label = "HSIC"
+    bound = Bound(
+        "neither", "zero means independence, and independence zero, in the population: the kernel is characteristic"
+    )
+
+    def __init__(self, *, bandwidth: float | tuple[float, float] | None = None, unbiased: bool = False):
+        super().__init__()
+        self.bandwidth, self.unbiased = bandwidth, unbiased
+
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
+        """The criterion, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`; O(N²) memory."""
+        return functional.hsic(*_pair(x, y), bandwidth=self.bandwidth, unbiased=self.unbiased)
+
+
+class DistanceCorrelation(Dependence):
+    r"""The distance correlation: in [0, 1], without a scale or a bandwidth to choose; it sees dependence of any form.
+
+    .. math:: R = \sqrt{\frac{\langle A, B\rangle}{\sqrt{\langle A, A\rangle \langle B, B\rangle}}}
+
+    where A and B are the doubly centred distances between rows, see `disentangle.functional.distance_correlation`. Over a
+    batch it is too large, the more so the more features there are; the bias-corrected square does without that. It has no
+    parameters.
+
+    References:
+        | Székely et al., Measuring and Testing Dependence by Correlation of Distances (Annals of Statistics 2007)
+        | Székely and Rizzo, The distance correlation t-test of independence in high dimension (JMVA 2013)
+
+    Arguments:
+        unbiased: Whether to take the bias-corrected :math:`R^2` in place of R; it needs at least 4 rows, and can be negative.
+
+    Raises:
+        ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`, or with too few rows.
+
+    Example:
+        >>> import torch
+        >>> DistanceCorrelation()(torch.randn(64, 8), torch.ones(64, 5))
+        tensor(0.)
+    """
+
+    label = "dCor"
+    bound = Bound("neither", "zero means independence, and independence zero, in the population, if both have a mean")
+
+    def __init__(self, *, unbiased: bool = False):
+        super().__init__()
+        self.unbiased = unbiased
+
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
+        """The distance correlation, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`; O(N²) memory."""
+        return functional.distance_correlation(*_pair(x, y), unbiased=self.unbiased)
+
+
+class CKA(Dependence):
+    r"""Linear centred kernel alignment: in [0, 1], unchanged by rotation, scale and offset of either variable.
+
+    .. math:: \frac{\| Y^\top X \|_F^2}{\| X^\top X \|_F \, \| Y^\top Y \|_F}
+
+    with centred columns. It sees linear dependence only. With more features than rows it is far from zero for independent
+    variables too. It has no parameters.
+
+    References:
+        Kornblith et al., Similarity of Neural Network Representations Revisited (ICML 2019)
+
+    Raises:
+        ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`.
+
+    Example:
+        >>> import torch
+        >>> CKA()(torch.tensor([[0.0], [1.0]]), torch.tensor([[7.0], [3.0]]))
+        tensor(1.)
+    """
+
+    label = "CKA"
+    bound = Bound("neither", "zero means that no feature of x is correlated with one of y")
+
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
+        """The alignment, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
+        return functional.cka(*_pair(x, y))
+
+
+class CentralMomentDiscrepancy(Dependence):
+    r"""CMD, the similarity loss of MISA: how far the means and central moments of x are from those of y.
+
+    .. math:: \sum_{k=1}^{K} \frac{1}{(b-a)^k} \left\| c_k(x) - c_k(y) \right\|_2
+
+    **It aligns, it does not disentangle**: minimising it makes the *distributions* of x and y alike, feature by feature. It
+    does not look at which rows belong together and says nothing about dependence: it is zero for x and x. It has no
+    parameters.
+
+    References:
+        | Zellinger et al., Central Moment Discrepancy (CMD) for Domain-Invariant Representation Learning (ICLR 2017)
+        | Hazarika et al., MISA (ACM MM 2020)
+
+    Arguments:
+        moments: The number of moments, K.
+        width: The width b - a of the interval that the values lie in: 1 after a sigmoid, 2 after tanh. By default the range
+            of the values of the batch, so that scale does not matter.
+
+    Raises:
+        ValueError: On calling it with x and y that are not both `(N, d)`, with no moment to compare, or with a width that is
+            not positive.
+
+    Example:
+        >>> import torch
+        >>> x = torch.rand(32, 4)
+        >>> CentralMomentDiscrepancy(width=1.0)(x, x.roll(1, 0)) < 1e-6  # which rows belong together plays no part
+        tensor(True)
+    """
+
+    label = "CMD"
+    bound = Bound("neither", "zero means that x and y have equal moments, feature by feature: nothing about dependence")
+
+    def __init__(self, moments: int = 5, *, width: float | None = None):
+        super().__init__()
+        self.moments, self.width = moments, width
+
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
+        """The discrepancy, `()`, of x, `(N, d)`, and y, `(N, d)`."""
+        return functional.central_moment_discrepancy(*_same_size(x, y), self.moments, width=self.width)
+
+
+def _pair(x: Tensor | Masked, y: Tensor) -> tuple[Tensor, Tensor]:
+    """`x` and `y`, which are batches of the same number of rows."""
+    if isinstance(x, Masked) or x.dim() != 2 or y.dim() != 2 or len(x) != len(y) or len(x) < 1:
+        given = "a masked sequence" if isinstance(x, Masked) else tuple(x.shape)
+        raise ValueError(
+            f"expected x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1, got {given} and {tuple(y.shape)}"
+        )
+    return x, y
+
+
+def _same_size(x: Tensor | Masked, y: Tensor) -> tuple[Tensor, Tensor]:
+    """`x` and `y`, which are batches of the same shape."""
+    if isinstance(x, Masked) or x.dim() != 2 or x.shape != y.shape:
+        given = "a masked sequence" if isinstance(x, Masked) else tuple(x.shape)
+        raise ValueError(f"expected x and y of the same shape (N, d), got {given} and {tuple(y.shape)}")
+    return x, y

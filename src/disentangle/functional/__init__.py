@@ -5,7 +5,26 @@ finite gradients for finite inputs.
 """
 
 from disentangle.functional.club import club, club_gaussian, club_pairwise
+from disentangle.functional.kernels import distance_correlation, hsic
 from disentangle.functional.likelihoods import gaussian_log_likelihood
-from disentangle.functional.penalties import orthogonality
+from disentangle.functional.penalties import (
+    central_moment_discrepancy,
+    cka,
+    cross_covariance,
+    feature_correlation,
+    orthogonality,
+)
 
-__all__ = ["club", "club_gaussian", "club_pairwise", "gaussian_log_likelihood", "orthogonality"]
+__all__ = [
+    "central_moment_discrepancy",
+    "cka",
+    "club",
+    "club_gaussian",
+    "club_pairwise",
+    "cross_covariance",
+    "distance_correlation",
+    "feature_correlation",
+    "gaussian_log_likelihood",
+    "hsic",
+    "orthogonality",
+]

@@ -1,0 +1,59 @@
+"""Where a batch lies and how large it is, taken out before its values are squared."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from disentangle.functional.precision import at_least_float32
+
+__all__ = ["centered", "scaled", "shifted"]
+
+
+def shifted(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+    """`x` in at least float32, minus a middle value of each column: for functions that no shift changes.
+
+    A constant column becomes exactly zero, and outliers cost the other rows no digits. The middle of the first 64 rows does,
+    since any value of the column would be right.
+
+    Example:
+        >>> import torch
+        >>> shifted(torch.tensor([[0.1, 5.0], [0.1, 6.0], [0.1, 9.0]]))
+        tensor([[ 0., -1.],
+                [ 0.,  0.],
+                [ 0.,  3.]])
+    """
+    x = at_least_float32(x)
+    rows = x[:64].detach().sort(0).values
+    return x - rows[(len(rows) - 1) // 2]
+
+
+def centered(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+    """`x` in at least float32, minus the mean of each column. A constant column becomes exactly zero.
+
+    Example:
+        >>> import torch
+        >>> centered(torch.tensor([[0.1, 5.0], [0.1, 7.0]]))
+        tensor([[ 0., -1.],
+                [ 0.,  1.]])
+    """
+    x = shifted(x)
+    return x - x.mean(0)
+
+
+def scaled(x: Float[Tensor, "batch features"]) -> tuple[Float[Tensor, "batch features"], Float[Tensor, ""]]:
+    """`x` over its largest absolute value, and that value (1 where all of x is zero), which has no gradient.
+
+    What does not depend on the unit of x has the same value and gradient at x and at the result, whose squares neither
+    overflow nor vanish.
+
+    Example:
+        >>> import torch
+        >>> scaled(torch.tensor([[3e30], [-6e30]]))[0]
+        tensor([[ 0.5000],
+                [-1.0000]])
+    """
+    largest = x.detach().abs().amax()
+    scale = torch.where(largest > 0, largest, 1.0)
+    return x / scale, scale
