@@ -87,35 +87,33 @@ class _GaussianCLUB(torch.autograd.Function):
 
     @staticmethod
     def forward(mean: Tensor, scale: Tensor, y: Tensor) -> Tensor:
-        c, m = _centred(mean, y)
-        variance = c.square().mean(-2, keepdim=True)
-        contrast = m.mul_(2).sub_(c).mul_(c).add_(variance)
-        return contrast.div(scale).div(scale).sum((-2, -1)).mul_(0.5 / y.shape[-2])
+        c, m, variance = _centred(mean, y)
+        contrast = m.sub_(c, alpha=0.5).mul_(c).add_(variance, alpha=0.5)
+        return contrast.div(scale.square()).sum((-2, -1)).div_(y.shape[-2])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean, scale, y = ctx.saved_tensors
-        c, m = _centred(mean, y)
-        variance = c.square().mean(-2, keepdim=True)
-        precision = (grad[..., None, None] / y.shape[-2]) / scale.square()
+        c, m, variance = _centred(mean, y)
+        precision = (grad_outputs[0][..., None, None] / y.shape[-2]) / scale.square()
         to_mean = precision * c
         pull = precision * m
         to_scale = torch.add(to_mean, pull, alpha=-2).mul_(c).sub_(precision * variance).div_(scale)
-        to_y = pull - pull.mean(-2, keepdim=True)
-        to_y = to_y.sub_(to_mean).add_(precision.mean(-2, keepdim=True) * c)
+        to_y = pull.sub_(pull.mean(-2, keepdim=True)).sub_(to_mean).add_(precision.mean(-2, keepdim=True) * c)
         return to_mean, to_scale, to_y
 
 
-def _centred(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """y and q's mean as distances from the mean of y."""
+def _centred(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """y and q's mean as distances from the mean of y, and the variance of y."""
     center = y.mean(-2, keepdim=True)
     c, m = y - center, mean - center
     rest = c.mean(-2, keepdim=True)
-    return c.sub_(rest), m.sub_(rest)
+    c.sub_(rest)
+    return c, m.sub_(rest), c.square().mean(-2, keepdim=True)
 
 
 def club_pairwise(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
