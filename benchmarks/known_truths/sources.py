@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import truths
 
@@ -77,6 +78,87 @@ def additive_uniform(width: float, dim: int = 1) -> Source:
         return x, x + generator.uniform(-width, width, (n, dim))
 
     return Source(dim, dim, dim * truths.additive_uniform_mi(width), sample)
+
+
+def random_sign(rho: float, dim: int = 1) -> Source:
+    """y = s (rho x + (1 - rho²)^½ e) with one random sign s a row: neither x nor s y is told by a correlation."""
+    noise = np.sqrt(1 - rho**2)
+
+    def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+        x, e = generator.standard_normal((2, n, dim))
+        return x, generator.choice([-1.0, 1.0], (n, 1)) * (rho * x + noise * e)
+
+    return Source(dim, dim, truths.random_sign_mi(rho, dim), sample)
+
+
+def regression(mean: Map, noise: float) -> Source:
+    """y = mean(x) + noise · e, x and e standard normal."""
+    nodes = np.linspace(-9, 9, 2001)
+    weights = truths.normal_density(nodes) * (nodes[1] - nodes[0])
+
+    def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+        x, e = generator.standard_normal((2, n, 1))
+        return x, mean(x) + noise * e
+
+    return Source(1, 1, truths.regression_mi(weights, mean(nodes), np.full_like(nodes, noise)), sample)
+
+
+def ring(noise: float) -> Source:
+    """x = cos θ + noise · e and y = sin θ + noise · e', the angle uniform."""
+
+    def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+        angle = generator.uniform(0, 2 * np.pi, (n, 1))
+        e = noise * generator.standard_normal((2, n, 1))
+        return np.cos(angle) + e[0], np.sin(angle) + e[1]
+
+    return Source(1, 1, truths.ring_mi(noise), sample)
+
+
+def product(dim: int = 1) -> Source:
+    """y = x e: x is the scale of y. One factor x, dim coordinates of y."""
+
+    def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+        x = generator.standard_normal((n, 1))
+        return x, x * generator.standard_normal((n, dim))
+
+    return Source(1, dim, truths.scale_mi(truths.log_radius_density(truths.LOG_SCALES, 1), dim), sample)
+
+
+def volatility(strength: float, dim: int = 1) -> Source:
+    """y = exp(strength · x) e: x is the logarithm of the scale of y."""
+
+    def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+        x = generator.standard_normal((n, 1))
+        return x, np.exp(strength * x) * generator.standard_normal((n, dim))
+
+    log_scale = truths.normal_density(truths.LOG_SCALES, scale=strength)
+    return Source(1, dim, truths.scale_mi(log_scale, dim), sample)
+
+
+def proportional_noise(noise: float) -> Source:
+    """y = x (1 + noise · e), x ~ U(1, 2)."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    x_nodes = 1.5 + nodes / 2
+
+    def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+        x = generator.uniform(1, 2, (n, 1))
+        return x, x * (1 + noise * generator.standard_normal((n, 1)))
+
+    return Source(1, 1, truths.regression_mi(weights / 2, x_nodes, noise * x_nodes), sample)
+
+
+def mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> Source:
+    """A mixture of k Gaussians in the plane, whose axes are x and y: weights (k,), means (k, 2), covariances (k, 2, 2)."""
+    shares, centres = np.array(weights, float), np.array(means, float)
+    spreads = np.broadcast_to(np.array(covariances, float), (len(shares), 2, 2))
+    factors = np.linalg.cholesky(spreads)
+
+    def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+        which = generator.choice(len(shares), n, p=shares)
+        z = centres[which] + np.einsum("nij,nj->ni", factors[which], generator.standard_normal((n, 2)))
+        return z[:, :1], z[:, 1:]
+
+    return Source(1, 1, truths.mixture_mi(shares, centres, spreads), sample)
 
 
 def independent(x_dim: int, y_dim: int, noise: Noise, y_noise: Noise | None = None) -> Source:

@@ -23,8 +23,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .sources import Generator, Source, additive_uniform, dense, gaussian, independent, multinormal, sparse, student
+from .sources import (
+    Generator,
+    Source,
+    additive_uniform,
+    dense,
+    gaussian,
+    independent,
+    mixture,
+    multinormal,
+    product,
+    proportional_noise,
+    random_sign,
+    regression,
+    ring,
+    sparse,
+    student,
+    volatility,
+)
 from .transforms import (
+    copies,
     cubic,
     half_cube,
     mapped,
@@ -33,6 +51,7 @@ from .transforms import (
     padded,
     rotation,
     spiral,
+    swiss_roll,
 )
 
 
@@ -200,6 +219,72 @@ def padded_family() -> dict[str, Source]:
     }
 
 
+def swiss_roll_family() -> dict[str, Source]:
+    """A uniform x wound up in the plane, and a uniform y."""
+
+    def rolled(mi: float) -> Source:
+        return mapped(margins(gaussian(1, mi), normal_cdf), x=swiss_roll, x_dim=2)
+
+    return {
+        **{f"swiss roll mi={mi}": rolled(mi) for mi in (0.5, 2, 1, 4)},
+        "swiss roll mi=2 padded by 5": padded(rolled(2), 5),
+    }
+
+
+def sign_symmetric_family() -> dict[str, Source]:
+    """Dependent without correlation: x and -x, or y and -y, go with the same law of the other."""
+
+    def wave(x: np.ndarray) -> np.ndarray:
+        return np.cos(np.pi * x)
+
+    return {
+        "random sign d=1 rho=0.9": random_sign(0.9),
+        "random sign d=1 rho=0.99": random_sign(0.99),
+        "one random sign d=3 rho=0.9": random_sign(0.9, 3),
+        "a random sign a coordinate d=3 rho=0.9": copies(random_sign(0.9), 3),
+        "|x| and noise 0.3": regression(np.abs, 0.3),
+        "x² and noise 0.5": regression(np.square, 0.5),
+        "|x| and noise 0.3 d=3": copies(regression(np.abs, 0.3), 3),
+        "cos(pi x) and noise 0.3": regression(wave, 0.3),
+        "ring with noise 0.1": ring(0.1),
+        "ring with noise 0.3": ring(0.3),
+    }
+
+
+def multiplicative_family() -> dict[str, Source]:
+    """x sets the scale of y."""
+    return {
+        "product of x and noise 1x1": product(),
+        "product of x and noise 1x5": product(5),
+        "volatility 1 1x1": volatility(1),
+        "volatility 1 1x5": volatility(1, 5),
+        "volatility 0.5 d=3": copies(volatility(0.5), 3),
+        "product of x and noise d=3": copies(product(), 3),
+        "noise in proportion 0.1 to x": proportional_noise(0.1),
+        "noise in proportion 0.2 to x": proportional_noise(0.2),
+    }
+
+
+def mixture_family() -> dict[str, Source]:
+    """Mixtures of Gaussians in the plane, one of them nearly discrete, and what is built of them."""
+    clusters = [[0, 2], [1, 0], [2, 4], [3, 1], [4, 3]]
+    fifths = np.full(5, 0.2)
+    two = mixture([0.5, 0.5], [[-1.5, -1.5], [1.5, 1.5]], np.eye(2))
+    crossed = mixture(
+        [0.3, 0.3, 0.4], [[-2, 0], [2, 0], [0, 2]], [[[1, 0.9], [0.9, 1]], [[1, -0.9], [-0.9, 1]], np.eye(2)]
+    )
+    return {
+        "five clusters, spread 0.1": mixture(fifths, clusters, 0.1**2 * np.eye(2)),
+        "five clusters, spread 0.3": mixture(fifths, clusters, 0.3**2 * np.eye(2)),
+        "two modes": two,
+        "two modes padded by 5 and rotated": mapped(padded(two, 5), x=rotation(6, 300)),
+        "three crossed gaussians": crossed,
+        "three crossed gaussians d=3": copies(crossed, 3),
+        "bimodal x and noise 1": mixture([0.5, 0.5], [[-2, -2], [2, 2]], [[0.25, 0.25], [0.25, 1.25]]),
+        "contaminated gaussian": mixture([0.9, 0.1], np.zeros((2, 2)), [[[1, 0.9], [0.9, 1]], 25 * np.eye(2)]),
+    }
+
+
 def independent_family() -> dict[str, Source]:
     def student_noise(generator: Generator, shape: tuple[int, int]) -> np.ndarray:
         normal = generator.standard_normal(shape)
@@ -239,9 +324,13 @@ FAMILIES: dict[str, Callable[[], dict[str, Source]]] = {
     "half-cube": half_cube_family,
     "asinh": asinh_family,
     "normal cdf": normal_cdf_family,
+    "swiss roll": swiss_roll_family,
     "spiral": spiral_family,
     "rotated": rotated_family,
     "padded": padded_family,
+    "sign-symmetric": sign_symmetric_family,
+    "multiplicative": multiplicative_family,
+    "mixture": mixture_family,
     "independent": independent_family,
 }
 

@@ -33,6 +33,16 @@ def padded(source: Source, extra: int, noise: Noise = Generator.standard_normal)
     return source._replace(x_dim=source.x_dim + extra, sample=sample)
 
 
+def copies(source: Source, count: int) -> Source:
+    """`count` independent draws side by side; their informations add."""
+
+    def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
+        x, y = source.sample(n * count, generator)
+        return x.reshape(n, -1), y.reshape(n, -1)
+
+    return Source(count * source.x_dim, count * source.y_dim, count * source.mi, sample)
+
+
 def normal_cdf(z: np.ndarray) -> np.ndarray:
     return ndtr(z)
 
