@@ -3,9 +3,22 @@ import re
 import pytest
 import torch
 
-from disentangle import OrthogonalLoss
+from disentangle import Masked, Pairwise, functional
+from disentangle.dependence import (
+    CKA,
+    HSIC,
+    CentralMomentDiscrepancy,
+    CrossCovariance,
+    DistanceCorrelation,
+    FeatureCorrelation,
+    OrthogonalLoss,
+)
 
 F64 = torch.float64
+
+SAME_SIZE = [OrthogonalLoss(), CentralMomentDiscrepancy()]
+ANY_SIZES = [FeatureCorrelation(), CrossCovariance(), HSIC(), DistanceCorrelation(), CKA()]
+MODULES = [*SAME_SIZE, *ANY_SIZES]
 
 
 def test_orthogonal_loss_is_the_papers_over_the_square_of_the_batch():
@@ -13,18 +26,87 @@ def test_orthogonal_loss_is_the_papers_over_the_square_of_the_batch():
     torch.testing.assert_close(OrthogonalLoss()(x, y), torch.linalg.matrix_norm(x @ y.T) ** 2 / 5**2)
 
 
-def test_orthogonal_loss_has_nothing_to_learn_and_needs_equal_sizes():
-    loss = OrthogonalLoss()
-    assert not list(loss.parameters())
-    with pytest.raises(TypeError, match="OrthogonalLoss has nothing to learn"):
-        loss.learning_loss(torch.randn(3, 2), torch.randn(3, 2))
-    message = "expected x and y of the same shape (N, d), got (3, 2) and (3, 4)"
-    with pytest.raises(ValueError, match=re.escape(message)):
-        loss(torch.randn(3, 2), torch.randn(3, 4))
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (FeatureCorrelation(), functional.feature_correlation),
+        (CrossCovariance(), functional.cross_covariance),
+        (HSIC(), functional.hsic),
+        (HSIC(bandwidth=(0.5, 2.0)), lambda x, y: functional.hsic(x, y, bandwidth=(0.5, 2.0))),
+        (HSIC(unbiased=True), lambda x, y: functional.hsic(x, y, unbiased=True)),
+        (DistanceCorrelation(), functional.distance_correlation),
+        (DistanceCorrelation(unbiased=True), lambda x, y: functional.distance_correlation(x, y, unbiased=True)),
+        (CKA(), functional.cka),
+        (CentralMomentDiscrepancy(), functional.central_moment_discrepancy),
+        (
+            CentralMomentDiscrepancy(3, width=2.0),
+            lambda x, y: functional.central_moment_discrepancy(x, y, 3, width=2.0),
+        ),
+    ],
+)
+def test_a_module_is_its_function_with_its_options(module, function):
+    x, y = torch.randn(9, 4), torch.randn(9, 4) + 1
+    assert torch.equal(module(x, y), function(x, y))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_there_is_nothing_to_learn_and_the_value_is_no_bound(module):
+    assert not module.state_dict()
+    assert module.bound.side == "neither"
+    assert "zero" in module.bound.condition
+    with pytest.raises(TypeError, match=f"{type(module).__name__} has nothing to learn"):
+        module.learning_loss(torch.randn(3, 2), torch.randn(3, 2))
+
+
+def test_the_logged_names_tell_them_apart():
+    assert len({module.label for module in MODULES}) == len(MODULES)
+    assert not set("".join(module.label for module in MODULES)) & set(".;()")
+
+
+@pytest.mark.parametrize("module", SAME_SIZE)
+def test_sizes_that_have_to_be_equal_are_named(module):
+    for x, y in (((3, 2), (3, 4)), ((3, 2), (4, 2)), ((3,), (3,))):
+        with pytest.raises(ValueError, match=re.escape(f"expected x and y of the same shape (N, d), got {x} and {y}")):
+            module(torch.randn(x), torch.randn(y))
+    with pytest.raises(ValueError, match=re.escape("(N, d), got a masked sequence and (3, 2)")):
+        module(Masked(torch.randn(3, 5, 2), torch.ones(3, 5, dtype=torch.bool)), torch.randn(3, 2))
+
+
+@pytest.mark.parametrize("module", ANY_SIZES)
+def test_sizes_may_differ_and_numbers_of_rows_may_not(module):
+    assert module(torch.randn(5, 2), torch.randn(5, 3)).isfinite()
+    wanted = "expected x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1, got "
+    for x, y in (((3, 2), (4, 2)), ((1, 2), (4, 2)), ((3,), (3, 1)), ((0, 2), (0, 2))):
+        with pytest.raises(ValueError, match=re.escape(f"{wanted}{x} and {y}")):
+            module(torch.randn(x), torch.randn(y))
+    with pytest.raises(ValueError, match=re.escape(f"{wanted}a masked sequence and (3, 2)")):
+        module(Masked(torch.randn(3, 5, 2), torch.ones(3, 5, dtype=torch.bool)), torch.randn(3, 2))
+
+
+def test_one_takes_the_place_of_another_in_pairs():
+    variables = {"L": torch.randn(8, 4), "S": torch.randn(8, 4), "X_L": torch.randn(8, 9)}
+    pairs = Pairwise({("L", "S"): CKA(), ("X_L", "S"): HSIC(unbiased=True)})
+    assert not pairs.learns
+    assert list(pairs(variables)) == ["CKA(L;S)", "HSIC(X_L;S)"]
+
+
+@pytest.mark.parametrize("module", [HSIC(unbiased=True), DistanceCorrelation(), CKA(), CrossCovariance()])
+def test_descending_a_penalty_removes_the_dependence_it_sees(module):
+    torch.manual_seed(1)
+    x = torch.randn(128, 2)
+    y = (x + 0.5 * torch.randn(128, 2)).requires_grad_()
+    start = module(x, y).item()
+    optimizer = torch.optim.Adam([y], 0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        module(x, y).backward()
+        optimizer.step()
+    assert module(x, y) < 0.3 * start
+    assert y.std() > 0.3  # by more than shrinking
 
 
 @pytest.mark.cuda
-def test_penalties_agree_with_the_cpu_on_cuda(cuda):
+@pytest.mark.parametrize("module", MODULES)
+def test_penalties_agree_with_the_cpu_on_cuda(module, cuda):
     x, y = torch.randn(64, 8), torch.randn(64, 8)
-    loss = OrthogonalLoss()
-    torch.testing.assert_close(loss(x.to(cuda), y.to(cuda)).cpu(), loss(x, y), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(module(x.to(cuda), y.to(cuda)).cpu(), module(x, y), rtol=1e-4, atol=1e-5)

@@ -193,12 +193,9 @@ def central_moment_discrepancy(
         raise ValueError(f"expected at least 1 moment, got {moments}")
     if width is not None and width <= 0:
         raise ValueError(f"expected a positive width, got {width}")
-    both = shifted(torch.cat([x, y]))
-    if width is None:
-        low, high = both.detach().aminmax()
-        both = both / torch.where(high > low, high - low, 1.0)
-    else:
-        both = both / width
+    both = torch.cat([at_least_float32(x), at_least_float32(y)])
+    low, high = both.detach().aminmax()
+    both = shifted(both) / (torch.where(high > low, high - low, 1.0) if width is None else width)
     x, y = both[: len(x)], both[len(x) :]
     x_mean, y_mean = x.mean(0), y.mean(0)
     x, y = x - x_mean, y - y_mean

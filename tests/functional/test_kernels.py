@@ -1,0 +1,129 @@
+import itertools
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist, pdist
+from sklearn.metrics.pairwise import rbf_kernel
+
+from disentangle import functional
+
+F64 = torch.float64
+
+
+def value_and_gradients(penalty, x, y):
+    x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
+    value = penalty(x, y)
+    return value.detach(), *torch.autograd.grad(value, (x, y))
+
+
+def draw(*sizes, n=9):
+    return [torch.randn(n, d, dtype=F64) for d in sizes]
+
+
+@pytest.mark.parametrize("bandwidth", [0.7, (0.7, 2.0)])
+def test_hsic_is_the_trace_of_sklearns_kernels(bandwidth):
+    x, y = draw(3, 2)
+    n = len(x)
+    sx, sy = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
+    h = np.eye(n) - 1 / n
+    expected = np.trace(rbf_kernel(x, gamma=0.5 / sx**2) @ h @ rbf_kernel(y, gamma=0.5 / sy**2) @ h) / n**2
+    assert functional.hsic(x, y, bandwidth=bandwidth).item() == pytest.approx(expected)
+
+
+def test_unbiased_hsic_is_the_average_over_all_sets_of_four_rows():
+    x, y = draw(3, 2, n=6)
+    k, l = rbf_kernel(x, gamma=0.5 / 0.7**2), rbf_kernel(y, gamma=0.5 / 2.0**2)  # noqa: E741
+    terms = [k[a, b] * (l[a, b] + l[c, d] - 2 * l[a, c]) for a, b, c, d in itertools.permutations(range(6), 4)]
+    assert functional.hsic(x, y, bandwidth=(0.7, 2.0), unbiased=True).item() == pytest.approx(np.mean(terms))
+
+
+def test_the_default_bandwidth_is_the_median_distance_without_gradient():
+    x, y = draw(3, 2, n=6)  # 15 pairs: the median is one of them
+    medians = float(np.median(pdist(x))), float(np.median(pdist(y)))
+    for unbiased in (False, True):
+        default = value_and_gradients(lambda x, y, u=unbiased: functional.hsic(x, y, unbiased=u), x, y)
+        chosen = value_and_gradients(
+            lambda x, y, u=unbiased: functional.hsic(x, y, bandwidth=medians, unbiased=u), x, y
+        )
+        for a, b in zip(default, chosen, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_where_most_rows_coincide_the_bandwidth_is_the_mean_distance_of_those_that_do_not():
+    x, y = torch.cat([torch.zeros(16, 3, dtype=F64), torch.randn(4, 3, dtype=F64)]), torch.randn(20, 2, dtype=F64)
+    distances = pdist(x)
+    assert np.median(distances) == 0
+    bandwidths = float(distances[distances > 0].mean()), float(np.sort(pdist(y))[(190 - 1) // 2])
+    torch.testing.assert_close(functional.hsic(x, y), functional.hsic(x, y, bandwidth=bandwidths))
+
+
+def test_unbiased_hsic_has_mean_zero_under_independence_and_the_biased_one_has_not():
+    pairs = [(torch.randn(12, 2, dtype=F64), torch.randn(12, 3, dtype=F64)) for _ in range(400)]
+    unbiased = torch.stack([functional.hsic(x, y, bandwidth=1.5, unbiased=True) for x, y in pairs])
+    biased = torch.stack([functional.hsic(x, y, bandwidth=1.5) for x, y in pairs])
+    standard_error = unbiased.std() / 20
+    assert unbiased.mean().abs() < 3 * standard_error
+    assert biased.mean() > 10 * standard_error
+
+
+def centred_distances(t):
+    """By the definition, one pair of rows at a time."""
+    a = cdist(t, t)
+    n = len(a)
+    return np.array([[a[i, j] - a[i].mean() - a[:, j].mean() + a.mean() for j in range(n)] for i in range(n)])
+
+
+def test_distance_correlation_equals_its_definition():
+    x, y = draw(3, 2)
+    a, b = centred_distances(x), centred_distances(y)
+    expected = np.sqrt((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
+    assert functional.distance_correlation(x, y).item() == pytest.approx(expected)
+
+
+def bias_corrected(t):
+    """Székely and Rizzo 2013, definition 2: the doubly centred distances, corrected entry by entry."""
+    a, centred = cdist(t, t), centred_distances(t)
+    n = len(a)
+    corrected = np.empty((n, n))
+    for i, j in itertools.product(range(n), range(n)):
+        corrected[i, j] = n / (n - 1) * (a[i].mean() - a.mean() if i == j else centred[i, j] - a[i, j] / n)
+    return corrected
+
+
+def test_bias_corrected_distance_correlation_equals_its_first_definition():
+    x, y = draw(3, 2)
+    n = len(x)
+
+    def product(a, b):
+        return (a * b).sum() - n / (n - 2) * (np.diag(a) * np.diag(b)).sum()
+
+    a, b = bias_corrected(x), bias_corrected(y)
+    expected = product(a, b) / np.sqrt(product(a, a) * product(b, b))
+    assert functional.distance_correlation(x, y, unbiased=True).item() == pytest.approx(expected)
+
+
+def test_with_many_features_only_the_bias_corrected_distance_correlation_tells_independence():
+    x, y = torch.randn(32, 200), torch.randn(32, 200)
+    assert functional.distance_correlation(x, y) > 0.9
+    assert functional.distance_correlation(x, y, unbiased=True).abs() < 0.1
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_a_given_bandwidth_far_from_the_scale_stays_finite(unbiased):
+    x, y = torch.randn(10, 4), torch.randn(10, 4)
+    n = len(x)
+    for scale, expected in ((1e20, (n - 1) / n**2), (1e-20, 0.0)):  # kernels of the identity, and of ones
+        value, *gradients = value_and_gradients(
+            lambda x, y: functional.hsic(x, y, bandwidth=1.0, unbiased=unbiased), x * scale, y * scale
+        )
+        assert value.item() == pytest.approx(0.0 if unbiased else expected, abs=1e-8)
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_a_bandwidth_that_is_not_positive_is_refused():
+    x = torch.randn(5, 2)
+    for bandwidth in (0.0, (1.0, -1.0)):
+        with pytest.raises(ValueError, match=re.escape(f"expected a positive bandwidth, got {bandwidth}")):
+            functional.hsic(x, x, bandwidth=bandwidth)
