@@ -93,7 +93,7 @@ class ModalityDiscriminator(Dependence):
             with variables that are not all `(N, dim)`.
 
     Example:
-        >>> import torch
+        >>> import math, torch
         >>> text, audio, video = torch.randn(3, 16, 8)
         >>> discriminator = ModalityDiscriminator(8, modalities=3)
         >>> discriminator.learning_loss(text, audio, video).backward()
