@@ -1,10 +1,11 @@
 import math
+import re
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.distributions import Independent, MultivariateNormal, Normal
+from torch.distributions import Categorical, Independent, MultivariateNormal, Normal
 
 from disentangle import functional
 
@@ -22,6 +23,25 @@ def draw(n, d, *, requires_grad=True):
     mean, y = torch.randn(n, d, dtype=F64), torch.randn(n, d, dtype=F64)
     scale = torch.rand(n, d, dtype=F64) + 0.3
     return [t.requires_grad_(requires_grad) for t in (mean, scale, y)]
+
+
+def example(kind, n, *, constant=False):
+    """A q(y|x) of a kind for n rows, and y; a constant q is the same for every x."""
+    rows = 1 if constant else n
+    location = torch.randn(rows, 3, dtype=F64).expand(n, 3)
+    if kind == "gaussian":
+        scale = (torch.rand(rows, 3, dtype=F64) + 0.3).expand(n, 3)
+        return Independent(Normal(location, scale), 1), torch.randn(n, 3, dtype=F64)
+    if kind == "full":
+        factor = torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [0.2, -0.3, 2]], dtype=F64)
+        return MultivariateNormal(location, scale_tril=factor), torch.randn(n, 3, dtype=F64)
+    logits = torch.randn(rows, 2, 4, dtype=F64).expand(n, 2, 4)
+    return Independent(Categorical(logits=logits), 1), torch.randint(0, 4, (n, 2)).to(F64)
+
+
+def by_pairs(q, y):
+    """log q(y_j | x_i), one y at a time."""
+    return torch.stack([q.log_prob(row.expand_as(y)) for row in y], dim=1)
 
 
 @pytest.mark.parametrize(("n", "d"), [(2, 1), (5, 3), (9, 4)])
@@ -122,3 +142,65 @@ def test_the_closed_form_works_under_function_transforms(batched):
         one = gradient(*(t if dim is None else t[i] for t, dim in zip(inputs, batched, strict=True)))
         for a, b in zip(together, one, strict=True):
             torch.testing.assert_close(a[i], b)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "categorical", "full"])
+def test_the_unbiased_form_leaves_the_matched_pairs_out_of_the_second_mean(kind):
+    q, y = example(kind, 7)
+    log_q = by_pairs(q, y)
+    off_diagonal = log_q[~torch.eye(7, dtype=torch.bool)]
+    torch.testing.assert_close(functional.club(q, y, unbiased=True), log_q.diag().mean() - off_diagonal.mean())
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "categorical", "full"])
+def test_the_sampled_form_over_all_shifts_is_the_unbiased_form(kind):
+    n = 6
+    q, y = example(kind, n)
+    shifts = torch.stack([functional.club_sampled(q, y, shift) for shift in range(1, n)])
+    torch.testing.assert_close(shifts.mean(), functional.club(q, y, unbiased=True))
+    assert shifts.std() > 0
+
+
+def test_one_shift_pairs_each_x_with_the_y_so_many_rows_on():
+    q, y = example("gaussian", 5)
+    log_q = by_pairs(q, y)
+    expected = sum(log_q[i, i] - log_q[i, (i + 2) % 5] for i in range(5)) / 5
+    torch.testing.assert_close(functional.club_sampled(q, y, 2), expected)
+
+
+@pytest.mark.parametrize("shift", [-1, 0, 4, 9])
+def test_a_shift_that_matches_rows_again_is_refused(shift):
+    q, y = example("gaussian", 4)
+    with pytest.raises(ValueError, match=re.escape(f"expected a shift from 1 to 3 for 4 rows, got {shift}")):
+        functional.club_sampled(q, y, shift)
+
+
+def test_categories_are_counted_to_the_double_sum_in_values_and_gradients():
+    logits = torch.randn(8, 3, 5, dtype=F64, requires_grad=True)
+    y = torch.randint(0, 5, (8, 3)).to(F64)
+    fast = functional.club_categorical(logits, y)
+    log_p = logits.log_softmax(-1)
+    pairs = torch.stack(
+        [torch.stack([sum(log_p[i, k, int(c)] for k, c in enumerate(row)) for row in y]) for i in range(8)]
+    )
+    slow = pairs.diag().mean() - pairs.mean()
+    torch.testing.assert_close(fast, slow)
+    torch.testing.assert_close(*(torch.autograd.grad(value, logits)[0] for value in (fast, slow)))
+    assert torch.autograd.gradgradcheck(lambda t: functional.club_categorical(t.sin(), y), logits)
+
+
+def test_a_class_that_is_impossible_and_does_not_occur_changes_nothing():
+    logits = torch.randn(6, 1, 3, dtype=F64)
+    y = torch.tensor([[0.0], [1.0], [1.0], [0.0], [1.0], [0.0]], dtype=F64)
+    with_a_fourth = torch.cat([logits, torch.full((6, 1, 1), -math.inf, dtype=F64)], 2).requires_grad_()
+    value = functional.club_categorical(with_a_fourth, y)
+    torch.testing.assert_close(value, functional.club_categorical(logits, y))
+    assert torch.autograd.grad(value, with_a_fourth)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "categorical", "full"])
+def test_a_q_that_ignores_x_gives_nothing_whatever_its_form(kind):
+    q, y = example(kind, 7, constant=True)
+    for value in (functional.club(q, y), functional.club(q, y, unbiased=True)):
+        assert abs(value) < 1e-14
+    assert abs(sum(functional.club_sampled(q, y, shift) for shift in range(1, 7))) < 1e-12

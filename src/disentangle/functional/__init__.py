@@ -4,9 +4,17 @@ Everything here is measured in nats where it is an information, is reduced in at
 finite gradients for finite inputs.
 """
 
-from disentangle.functional.club import club, club_gaussian, club_pairwise
+from disentangle.functional.bounds import (
+    donsker_varadhan,
+    infonce,
+    leave_one_out,
+    nwj,
+    smile,
+    variational_upper_bound,
+)
+from disentangle.functional.club import club, club_categorical, club_gaussian, club_pairwise, club_sampled
 from disentangle.functional.kernels import distance_correlation, hsic
-from disentangle.functional.likelihoods import gaussian_log_likelihood
+from disentangle.functional.likelihoods import gaussian_log_likelihood, log_likelihoods
 from disentangle.functional.penalties import (
     central_moment_discrepancy,
     cka,
@@ -19,12 +27,21 @@ __all__ = [
     "central_moment_discrepancy",
     "cka",
     "club",
+    "club_categorical",
     "club_gaussian",
     "club_pairwise",
+    "club_sampled",
     "cross_covariance",
     "distance_correlation",
+    "donsker_varadhan",
     "feature_correlation",
     "gaussian_log_likelihood",
     "hsic",
+    "infonce",
+    "leave_one_out",
+    "log_likelihoods",
+    "nwj",
     "orthogonality",
+    "smile",
+    "variational_upper_bound",
 ]

@@ -7,20 +7,25 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Categorical, Distribution, Independent, Normal
 
+from disentangle.functional.likelihoods import log_likelihoods
 from disentangle.functional.precision import at_least_float32
 
-__all__ = ["club", "club_gaussian", "club_pairwise"]
+__all__ = ["club", "club_categorical", "club_gaussian", "club_pairwise", "club_sampled"]
 
 
-def club(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+def club(q: Distribution, y: Float[Tensor, "batch y_dim"], *, unbiased: bool = False) -> Float[Tensor, ""]:
     r"""The contrastive log-ratio of a batch under `q(y|x)`: matched pairs against all pairs.
 
     .. math:: \frac{1}{N}\sum_i \log q(y_i|x_i) - \frac{1}{N^2}\sum_{i,j}\log q(y_j|x_i)
 
-    A diagonal Gaussian goes through `club_gaussian`, which is exact in O(N·d); any other distribution through
-    `club_pairwise`, O(N²).
+    A diagonal Gaussian goes through `club_gaussian`, which is exact in O(N·d), independent categories through
+    `club_categorical`, exact in O(N·C); any other distribution through `club_pairwise`, O(N²).
+
+    The second mean holds the N matched pairs, which makes the estimate too small on average. Leaving them out, with
+    :math:`P` the first mean and :math:`A` the second, gives
+    :math:`P - \frac{N^2 A - N P}{N(N-1)} = \frac{N}{N-1}(P - A)`: the same value times N/(N-1).
 
     References:
         | Qian et al., MIRD, eq. 11, 12 and 14
@@ -29,6 +34,7 @@ def club(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
     Arguments:
         q: `q(y|x)` for each of the N rows of x: batch shape `(N,)`, event shape `(y_dim,)`.
         y: The N samples of y, `(N, y_dim)`, row i drawn together with row i of x.
+        unbiased: Whether to leave the matched pairs out of the second mean.
 
     Returns:
         The estimate in nats, `()`. It can be negative.
@@ -42,8 +48,12 @@ def club(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
         True
     """
     if isinstance(q, Independent) and isinstance(q.base_dist, Normal):
-        return club_gaussian(q.base_dist.loc, q.base_dist.scale, y)
-    return club_pairwise(q, y)
+        value = club_gaussian(q.base_dist.loc, q.base_dist.scale, y)
+    elif isinstance(q, Independent) and isinstance(q.base_dist, Categorical):
+        value = club_categorical(q.base_dist.logits, y)
+    else:
+        value = club_pairwise(q, y)
+    return value * (len(y) / (len(y) - 1)) if unbiased else value
 
 
 def club_gaussian(
@@ -116,6 +126,38 @@ def _centred(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return c, m.sub_(rest), c.square().mean(-2, keepdim=True)
 
 
+def club_categorical(
+    logits: Float[Tensor, "batch y_dim classes"], y: Float[Tensor, "batch y_dim"]
+) -> Float[Tensor, ""]:
+    r"""`club` for independent categories, exactly, in O(N·C): all pairs are counted by class.
+
+    With :math:`f_{kc}` how often class c is in column k of y and :math:`\bar\ell_{kc}` the mean over the rows of its logit,
+
+    .. math:: \frac{1}{N}\sum_{i,k} \ell_{ik}(y_{ik}) - \sum_{k,c} f_{kc}\,\bar\ell_{kc}
+
+    What normalises the logits of a row is in both terms and cancels. A class that q holds for impossible and that does
+    occur makes the value infinite, as it is.
+
+    Arguments:
+        logits: The log-probabilities of the classes under q, `(N, y_dim, C)`, up to a constant for each row and column.
+        y: The classes that occurred, `(N, y_dim)`, whole numbers from 0 to C-1.
+
+    Returns:
+        The estimate in nats, `()`.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[2.0, 0.0]], [[0.0, 2.0]]])  # two rows, one column, two classes
+        >>> club_categorical(logits, torch.tensor([[0.0], [1.0]]))  # matched 2, all pairs 1
+        tensor(1.)
+    """
+    logits, chosen = at_least_float32(logits), y.long()
+    matched = logits.gather(2, chosen[:, :, None]).sum() / len(y)
+    counts = torch.zeros_like(logits[0]).scatter_add_(1, chosen.T, torch.ones_like(chosen.T, dtype=logits.dtype))
+    seen = torch.where(counts > 0, counts * logits.mean(0), 0)  # not 0 times minus infinity
+    return matched - seen.sum() / len(y)
+
+
 def club_pairwise(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
     """`club` for any `q(y|x)`, from the N x N matrix of `log q(y_j|x_i)`.
 
@@ -125,5 +167,39 @@ def club_pairwise(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Ten
         >>> club_pairwise(q, torch.randn(8, 3)).shape
         torch.Size([])
     """
-    log_q = at_least_float32(q.log_prob(y[:, None]))  # entry (j, i) is log q(y_j | x_i)
+    log_q = log_likelihoods(q, y)
     return log_q.diagonal().mean() - log_q.mean()
+
+
+def club_sampled(q: Distribution, y: Float[Tensor, "batch y_dim"], shift: int) -> Float[Tensor, ""]:
+    r"""The contrastive log-ratio with one unmatched y for each x, in O(N): y rolled by `shift` rows.
+
+    .. math:: \frac{1}{N}\sum_i \left[\log q(y_i|x_i) - \log q(y_{i + \mathrm{shift}}|x_i)\right]
+
+    Each row is used once as a negative, and never as its own. Over all shifts from 1 to N-1 its mean is
+    `club(q, y, unbiased=True)`, exactly; so a shift drawn at random gives an unbiased estimate of that.
+
+    References:
+        Cheng et al., CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information (ICML 2020)
+
+    Arguments:
+        q: `q(y|x)` for each of the N rows of x: batch shape `(N,)`, event shape `(y_dim,)`.
+        y: The N samples of y, `(N, y_dim)`.
+        shift: How far to roll, from 1 to N-1.
+
+    Returns:
+        The estimate in nats, `()`. It can be negative.
+
+    Raises:
+        ValueError: If `shift` is not from 1 to N-1.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> y = torch.tensor([[0.0], [2.0]])
+        >>> club_sampled(Independent(Normal(y, torch.ones(2, 1)), 1), y, shift=1)
+        tensor(2.)
+    """
+    if not 1 <= shift <= len(y) - 1:
+        raise ValueError(f"expected a shift from 1 to {len(y) - 1} for {len(y)} rows, got {shift}")
+    return (at_least_float32(q.log_prob(y)) - at_least_float32(q.log_prob(y.roll(-shift, 0)))).mean()
