@@ -1,0 +1,98 @@
+"""Which variables must not tell about one another: a dependence for each group of names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from disentangle.dependence import Dependence
+from disentangle.pairwise.dependences import Dependences
+from disentangle.pairwise.samples import samples_of
+from disentangle.variables import Masked
+
+__all__ = ["Pairwise"]
+
+
+class Pairwise(nn.Module):
+    """A dependence for each named pair `(x, y)` of variables, evaluated over the rows where both are present.
+
+    The order inside a pair matters to an estimator: `(x, y)` means that it models q(y|x). Values are named
+    `label(x;y)`, for example `CLUB(L;S)`. A dependence of more than two variables takes as many names, `(x, y, z)`.
+
+    Where `present` is given, a row counts for a pair only if both variables are present in it, and a pair with fewer than
+    two such rows is left out of the result. What an absent row holds, be it NaN, changes nothing. Keep `present` on the
+    CPU, as `disentangle.data` does: which rows are used is decided on the host, and reading the answer back from a GPU
+    would stall it.
+
+    **Many estimators at the cost of one.** `CLUBEstimator`s that differ in nothing but the size of x run as one batched
+    network with a few large parameters; all others run one after another. Values, gradients and state dicts are those of
+    the single estimators. `dependences["L;S"]` is the single estimator: a view, through which values can be read and
+    written, while gradients are kept for all together. So make the optimiser from the parameters of the `Pairwise`, and on
+    a CPU fused: `torch.optim.Adam(pairs.parameters(), 1e-3, fused=True)`. A stacked pair that is left out of a batch has a
+    gradient of zero, where a single estimator would have none: Adam's momentum moves it on.
+
+    Arguments:
+        dependences: The dependence for each pair of names, `{(x, y): dependence}`.
+
+    Raises:
+        ValueError: If there is no pair, if a key is not a tuple of two names or more, if a name is empty or holds one of
+            `. ; ( )`, or on a call with a variable missing or variables of differing numbers of rows.
+
+    Example:
+        >>> from disentangle import CLUBEstimator
+        >>> pairs = Pairwise({(x, "S"): CLUBEstimator(4, 4) for x in "LA"})
+        >>> variables = {name: torch.randn(8, 4) for name in "LAS"}
+        >>> list(pairs(variables))
+        ['CLUB(L;S)', 'CLUB(A;S)']
+        >>> list(pairs(variables, present={"A": torch.zeros(8, dtype=torch.bool)}))
+        ['CLUB(L;S)']
+        >>> list(pairs.state_dict())[0]
+        'dependences.L;S.conditional.network.0.weight'
+    """
+
+    def __init__(self, dependences: Mapping[tuple[str, ...], Dependence]):
+        super().__init__()
+        if not dependences:
+            raise ValueError("expected at least one pair of variables, got none")
+        for names in dependences:
+            if not isinstance(names, tuple) or len(names) < 2:
+                raise ValueError(f"expected a tuple of two names or more, got {names!r}")
+        for name in (name for names in dependences for name in names):
+            if not name or set(name) & set(".;()"):
+                raise ValueError(f"expected a variable's name without any of '. ; ( )', got {name!r}")
+        self.pairs = list(dependences)
+        self.dependences = Dependences({";".join(names): dependence for names, dependence in dependences.items()})
+        self.labels = {name: f"{dependence.label}({name})" for name, dependence in self.dependences.items()}
+
+    @property
+    def learns(self) -> bool:
+        """Whether any of the dependences has parameters."""
+        return next(self.parameters(), None) is not None
+
+    def forward(
+        self, variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """The value of each pair, `{"CLUB(x;y)": ()}`, from variables `(N, d)` and presences `(N,)` bool."""
+        samples = samples_of(self.pairs, variables, present)
+        values: dict[str, Tensor] = {}
+        for stack in self.dependences.stacks:
+            values |= stack(samples)
+        for name, dependence in self.dependences.alone().items():
+            if samples[name].enough:
+                values[name] = dependence(*samples[name].selected())
+        return {label: values[name] for name, label in self.labels.items() if name in values}
+
+    def learning_loss(
+        self, variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None = None
+    ) -> Tensor | None:
+        """The sum of the learning losses of all pairs, `()`, eq. 22; `None` where no pair has anything to learn from."""
+        samples = samples_of(self.pairs, variables, present)
+        losses = [stack.learning_loss(samples) for stack in self.dependences.stacks if stack.learns_from(samples)]
+        losses += [
+            dependence.learning_loss(*samples[name].selected())
+            for name, dependence in self.dependences.alone().items()
+            if samples[name].enough and next(dependence.parameters(), None) is not None
+        ]
+        return torch.stack(losses).sum() if losses else None
