@@ -9,5 +9,12 @@ a trained estimator, and nothing that was trained replaces this.
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.gaussian import gaussian_mutual_information
 from disentangle.information.neighbours import nearest_neighbour_mutual_information
+from disentangle.information.permutation import PermutationTest, permutation_test
 
-__all__ = ["gaussian_mutual_information", "linear_decodability", "nearest_neighbour_mutual_information"]
+__all__ = [
+    "PermutationTest",
+    "gaussian_mutual_information",
+    "linear_decodability",
+    "nearest_neighbour_mutual_information",
+    "permutation_test",
+]

@@ -1,0 +1,147 @@
+"""Whether two arrays depend on one another at all: a test that is exact whatever their distributions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import SupportsFloat
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disentangle.functional.kernels import _double_centered, _gaussian
+from disentangle.information.matrix import Matrix, as_matrix
+from disentangle.information.neighbours import standardised
+
+__all__ = ["PermutationTest", "permutation_test"]
+
+ROWS = 2000  # that HSIC uses at most: two kernel matrices of 16 MB
+BLOCK = 64  # rows of a permuted kernel matrix at a time, so that they stay in the cache
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """What a permutation test found.
+
+    Attributes:
+        p_value: The probability of a statistic at least as large if x and y were independent.
+        statistic: The statistic of the rows as they were given.
+        null_mean: Its mean over the permutations: what it is where there is nothing.
+        permutations: How many permutations were drawn; the p-value cannot be below 1 / (1 + permutations).
+        rows: How many rows the statistic used.
+
+    Example:
+        >>> print(PermutationTest(0.002, 0.051, 0.001, 500, 1000))
+        p = 0.002 (statistic 0.051 against 0.001 under independence; 500 permutations of 1000 rows)
+    """
+
+    p_value: float
+    statistic: float
+    null_mean: float
+    permutations: int
+    rows: int
+
+    def __str__(self) -> str:
+        return (
+            f"p = {self.p_value:.3g} (statistic {self.statistic:.3g} against {self.null_mean:.3g} under independence; "
+            f"{self.permutations} permutations of {self.rows} rows)"
+        )
+
+
+def permutation_test(
+    x: Matrix,
+    y: Matrix,
+    *,
+    statistic: Callable[[Tensor, Tensor], SupportsFloat] | None = None,
+    permutations: int = 500,
+    seed: int = 0,
+) -> PermutationTest:
+    r"""Tests whether x and y are independent, by comparing a statistic with its values after the rows of y are shuffled.
+
+    With T the statistic and :math:`\pi_b` one of B random permutations,
+
+    .. math:: p = \frac{1 + \#\{b : T(x, \pi_b y) \ge T(x, y)\}}{1 + B}
+
+    Under independence :math:`p \le \alpha` happens with probability at most :math:`\alpha`, exactly, for every
+    distribution and every statistic: no number of rows is too small, no tail too heavy. It only needs rows that are
+    independent draws. Frames of one recording are not: then take one row a recording, or p is too small.
+
+    A small p says that there is dependence, not how much. A large one says that this statistic saw none in these rows.
+
+    **The statistic** is by default the Hilbert-Schmidt independence criterion, `disentangle.functional.hsic`, with Gaussian
+    kernels of median bandwidth on standardised columns. It sees every kind of dependence as rows are added; its power
+    falls with the number of dimensions. Of more than 2000 rows it uses 2000, drawn by `seed`. A permutation re-orders the
+    kernel matrices, which are computed once: O(rows²) operations each, about 5 ms at 2000 rows.
+
+    Any other statistic that is larger under dependence will do, such as
+    `lambda x, y: nearest_neighbour_mutual_information(x, y)`. It is called 1 + B times on all rows.
+
+    References:
+        | Gretton et al., A Kernel Statistical Test of Independence (NeurIPS 2007)
+        | Phipson and Smyth, Permutation P-values Should Never Be Zero (2010), for the ones in p
+
+    Arguments:
+        x: `(rows, x_dim)`, on any device.
+        y: `(rows, y_dim)`, row i belonging to row i of x.
+        statistic: From x and y, float64 tensors on the CPU, to a number; HSIC by default.
+        permutations: B. The p-value cannot be below 1 / (1 + B).
+        seed: Draws the permutations, and the rows where HSIC does not use all.
+
+    Returns:
+        The p-value, the statistic, and its mean over the permutations.
+
+    Raises:
+        ValueError: Where x and y are not matrices with the same number of rows, hold a value that is not finite,
+            `permutations` is less than 1, or the statistic is NaN.
+
+    Example:
+        >>> import torch
+        >>> x, noise = torch.randn(2, 300, 1, generator=torch.Generator().manual_seed(0))
+        >>> permutation_test(x, x**2 + noise).p_value  # uncorrelated, not independent
+        0.001996007984031936
+        >>> permutation_test(x, noise).p_value > 0.05
+        True
+    """
+    x, y = as_matrix("x", x), as_matrix("y", y)
+    if len(x) != len(y):
+        raise ValueError(f"wanted x and y with the same number of rows, given {len(x)} and {len(y)}")
+    if permutations < 1:
+        raise ValueError(f"wanted at least 1 permutation, given {permutations}")
+    rng = np.random.default_rng(seed)
+    if statistic is None and len(x) > ROWS:
+        rows = torch.from_numpy(np.sort(rng.choice(len(x), ROWS, replace=False)))
+        x, y = x[rows], y[rows]
+    value = _hsic(x, y) if statistic is None else lambda order: float(statistic(x, y[order]))
+    observed = value(torch.arange(len(x)))
+    null = np.array([value(torch.from_numpy(rng.permutation(len(x)))) for _ in range(permutations)])
+    if math.isnan(observed) or np.isnan(null).any():
+        raise ValueError(f"wanted a statistic that is a number, given NaN for some of {1 + permutations} orders of y")
+    # equal numbers must count as equal after rounding: orders of a discrete variable repeat themselves
+    as_large = int(np.sum((null >= observed) | np.isclose(null, observed, rtol=1e-6, atol=0)))
+    return PermutationTest((1 + as_large) / (1 + permutations), observed, float(null.mean()), permutations, len(x))
+
+
+def _hsic(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
+    """From an order of the rows of y to the biased HSIC."""
+    k, m = _centred_kernel(x), _centred_kernel(y)
+    rows = len(k)
+
+    def of_order(order: Tensor) -> float:
+        total = torch.zeros((), dtype=torch.float64)
+        for start in range(0, rows, BLOCK):  # the upper triangle is enough: both are symmetric
+            permuted = m.index_select(0, order[start : start + BLOCK]).index_select(1, order[start:])
+            products = permuted.mul_(k[start : start + BLOCK, start:])
+            total += 2 * products.sum(dtype=torch.float64) - products[:, :BLOCK].sum(dtype=torch.float64)
+        return float(total) / rows**2
+
+    return of_order
+
+
+def _centred_kernel(x: Tensor) -> Tensor:
+    """`(rows, rows)`; computed in float64, kept in float32, half of the memory to read again and again."""
+    columns = torch.from_numpy(standardised(x.numpy()))
+    if columns.shape[1] == 0:
+        return torch.zeros(len(x), len(x))  # of a constant
+    return _double_centered(_gaussian(columns, None), False).float()

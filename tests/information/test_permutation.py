@@ -1,0 +1,174 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from disentangle.functional import hsic
+from disentangle.information import nearest_neighbour_mutual_information, permutation_test
+
+
+def by_traces(x, y):
+    """tr(KHLH) / N², with the median distance between rows as the bandwidth, on standardised columns."""
+
+    def kernel(side):
+        side = (side - side.mean(0)) / side.std(0)
+        distances = np.array([[np.linalg.norm(a - b) for a in side] for b in side])
+        upper = np.sort(distances[np.triu_indices(len(side), 1)])
+        return np.exp(-0.5 * (distances / upper[(len(upper) - 1) // 2]) ** 2)
+
+    rows = len(x)
+    h = np.eye(rows) - 1 / rows
+    return np.trace(kernel(x) @ h @ kernel(y) @ h) / rows**2
+
+
+@pytest.mark.parametrize(("p", "q", "rows"), [(1, 1, 30), (3, 2, 50), (1, 4, 70), (2, 2, 129)])
+def test_the_default_statistic_is_hsic(p, q, rows):
+    rng = np.random.default_rng(p)
+    x, y = rng.standard_normal((rows, p)), rng.standard_normal((rows, q)) * 100
+    y[:, 0] += 50 * x[:, 0] ** 2
+    result = permutation_test(x, y, permutations=3, seed=5)
+    assert result.statistic == pytest.approx(by_traces(x, y), rel=1e-4)
+    orders = np.random.default_rng(5)
+    null = [by_traces(x, y[orders.permutation(rows)]) for _ in range(3)]
+    assert result.null_mean == pytest.approx(np.mean(null), rel=1e-4)
+
+
+def test_the_default_statistic_is_the_penalty_of_the_same_name():
+    x = torch.randn(200, 3, dtype=torch.float64)
+    y = (x + torch.randn_like(x)).square()
+    x, y = ((t - t.mean(0)) / t.std(0) for t in (x, y))
+    assert permutation_test(x, y, permutations=1).statistic == pytest.approx(hsic(x, y).item(), rel=1e-5)
+
+
+def test_counts_as_the_formula_says():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20, 1))
+    y = 0.3 * x + rng.standard_normal((20, 1))
+    calls = []
+
+    def statistic(a, b):
+        calls.append((a @ b.T).trace().item())
+        return calls[-1]
+
+    result = permutation_test(x, y, statistic=statistic, permutations=99)
+    assert len(calls) == 100
+    assert result.statistic == calls[0] == pytest.approx((x * y).sum())
+    assert result.p_value == (1 + sum(value >= calls[0] for value in calls[1:])) / 100
+    assert result.null_mean == pytest.approx(np.mean(calls[1:]))
+
+
+def test_agrees_with_the_p_value_over_all_orders():
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((7, 1)), rng.standard_normal((7, 1))
+    sums = np.array([(x[:, 0] * y[list(order), 0]).sum() for order in itertools.permutations(range(7))])
+    exact = (sums >= (x * y).sum() - 1e-12).mean()
+    ours = permutation_test(x, y, statistic=lambda a, b: (a * b).sum(), permutations=2000).p_value
+    assert abs(ours - exact) < 4 * math.sqrt(exact * (1 - exact) / 2000)
+
+
+def heavy(rng):
+    return rng.standard_cauchy((40, 2))
+
+
+def far(rng):
+    return 1e6 + 1e-3 * rng.standard_normal((40, 3))
+
+
+def normal(rng):
+    return rng.standard_normal((40, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("x", "y"), [(normal, normal), (heavy, heavy), (far, heavy)])
+def test_p_values_are_uniform_under_independence(x, y):
+    rng = np.random.default_rng(0)
+    p = [permutation_test(x(rng), y(rng), permutations=9, seed=i).p_value for i in range(400)]
+    counts = np.bincount(np.round(10 * np.array(p)).astype(int), minlength=11)[1:]
+    assert counts.sum() == 400
+    assert chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.slow
+def test_p_values_of_discrete_variables_are_not_too_small():
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, 2, (2, 12, 1)) for _ in range(300)]
+    p = np.array([permutation_test(x, y, permutations=19, seed=i).p_value for i, (x, y) in enumerate(draws)])
+    for level in (0.05, 0.1, 0.2):
+        assert (p <= level + 1e-9).mean() < level + 3 * math.sqrt(level * (1 - level) / 300)
+
+
+def test_equal_statistics_count_as_equal():
+    # every order of y within a value of x is the same table, so the least p is the share of orders that give it
+    x = np.repeat([0.0, 1.0], 3)[:, None]
+    share = sum(len(set(order[:3]) & {0, 1, 2}) in (0, 3) for order in itertools.permutations(range(6))) / 720
+    result = permutation_test(x, 7 * x + 0.1, permutations=2000)
+    assert abs(result.p_value - share) < 4 * math.sqrt(share * (1 - share) / 2000)
+
+
+@pytest.mark.parametrize(
+    ("relation", "rows"),
+    [
+        (lambda x, noise: x[:, :1] ** 2 + noise, 200),
+        (lambda x, noise: 0.3 * x[:, :1] + noise, 400),
+        (lambda x, noise: noise * x[:, 1:2], 300),
+        (lambda x, noise: np.sign(noise) * np.abs(x[:, :1]), 300),
+    ],
+)
+def test_has_power(relation, rows):
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(10):
+        x, noise = rng.standard_normal((rows, 2)), rng.standard_normal((rows, 1))
+        found += permutation_test(x, relation(x, noise), permutations=99).p_value <= 0.05
+    assert found >= 9
+
+
+def test_many_rows_are_drawn_from():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((5000, 1))
+    y = x**2 + rng.standard_normal((5000, 1))
+    result = permutation_test(x, y, permutations=4)
+    assert (result.rows, result.permutations, result.p_value) == (2000, 4, 0.2)
+    assert result == permutation_test(x, y, permutations=4)
+    assert result.statistic != permutation_test(x, y, permutations=4, seed=1).statistic
+
+
+def test_an_estimate_of_information_is_a_statistic():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 1))
+    y = np.sign(rng.standard_normal((200, 1))) * x
+    result = permutation_test(x, y, statistic=nearest_neighbour_mutual_information, permutations=19)
+    assert result.p_value == 0.05
+    assert result.statistic == nearest_neighbour_mutual_information(x, y).value
+
+
+def test_a_constant_depends_on_nothing():
+    x = np.random.default_rng(0).standard_normal((50, 2))
+    assert permutation_test(x, np.full((50, 1), 0.1), permutations=9).p_value == 1
+
+
+def test_infinite_statistics_count():
+    x = np.random.default_rng(0).standard_normal((10, 1))
+    assert permutation_test(x, x, statistic=lambda a, b: math.inf, permutations=9).p_value == 1
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "message"),
+    [
+        ((9, 2), (8, 2), {}, "wanted x and y with the same number of rows, given 9 and 8"),
+        ((9,), (9, 2), {}, r"wanted x as \(rows, dim\) with at least 2 rows, given shape \(9,\)"),
+        ((9, 2), (9, 2), {"permutations": 0}, "wanted at least 1 permutation, given 0"),
+        (
+            (9, 2),
+            (9, 2),
+            {"permutations": 5, "statistic": lambda x, y: math.nan},
+            "wanted a statistic that is a number, given NaN for some of 6 orders of y",
+        ),
+    ],
+)
+def test_refuses(x, y, options, message):
+    with pytest.raises(ValueError, match=message):
+        permutation_test(np.ones(x), np.ones(y), **options)
