@@ -1,7 +1,7 @@
 """Mutual information in closed form, or by quadrature of smooth densities on a grid, in nats.
 
 Where there is a grid, it is a trapezoid rule far finer than the density's width and wide enough to leave out less than
-1e-15 of the mass. The error is below 1e-4, and below 1e-8 where no kink is integrated.
+1e-15 of the mass. Halving the steps moves no truth by more than 1e-7; the kink of |x| costs 2e-5.
 """
 
 from __future__ import annotations
