@@ -7,6 +7,14 @@ business of `disentangle.training`.
 
 from disentangle.dependence.adversarial import ModalityDiscriminator, TotalCorrelationEstimator, reverse_gradient
 from disentangle.dependence.base import Bound, Dependence
+from disentangle.dependence.lower import (
+    BarberAgakovEstimator,
+    DifferenceOfEntropiesEstimator,
+    InfoNCEEstimator,
+    MINEEstimator,
+    NWJEstimator,
+    SMILEEstimator,
+)
 from disentangle.dependence.penalties import (
     CKA,
     HSIC,
@@ -16,20 +24,36 @@ from disentangle.dependence.penalties import (
     FeatureCorrelation,
     OrthogonalLoss,
 )
-from disentangle.dependence.upper import CLUBEstimator
+from disentangle.dependence.standardized import Standardized
+from disentangle.dependence.upper import (
+    CLUBEstimator,
+    LeaveOneOutEstimator,
+    SampledCLUBEstimator,
+    VariationalUpperBound,
+)
 
 __all__ = [
     "CKA",
     "HSIC",
+    "BarberAgakovEstimator",
     "Bound",
     "CLUBEstimator",
     "CentralMomentDiscrepancy",
     "CrossCovariance",
     "Dependence",
+    "DifferenceOfEntropiesEstimator",
     "DistanceCorrelation",
     "FeatureCorrelation",
+    "InfoNCEEstimator",
+    "LeaveOneOutEstimator",
+    "MINEEstimator",
     "ModalityDiscriminator",
+    "NWJEstimator",
     "OrthogonalLoss",
+    "SMILEEstimator",
+    "SampledCLUBEstimator",
+    "Standardized",
     "TotalCorrelationEstimator",
+    "VariationalUpperBound",
     "reverse_gradient",
 ]

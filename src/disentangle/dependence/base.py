@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
@@ -31,8 +31,8 @@ class Dependence(nn.Module, ABC):
     logged as `label(x;y)`. `bound` says what its value is beside the mutual information.
     """
 
-    label: ClassVar[str]
-    bound: ClassVar[Bound] = Bound("neither", "nothing is claimed")
+    label: str
+    bound: Bound = Bound("neither", "nothing is claimed")
 
     @abstractmethod
     def forward(self, x: Tensor | Masked, y: Tensor) -> Tensor:

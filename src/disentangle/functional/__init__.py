@@ -7,9 +7,11 @@ finite gradients for finite inputs.
 from disentangle.functional.bounds import (
     donsker_varadhan,
     infonce,
+    jensen_shannon,
     leave_one_out,
     nwj,
     smile,
+    unmatched_log_mean_exp,
     variational_upper_bound,
 )
 from disentangle.functional.club import club, club_categorical, club_gaussian, club_pairwise, club_sampled
@@ -38,10 +40,12 @@ __all__ = [
     "gaussian_log_likelihood",
     "hsic",
     "infonce",
+    "jensen_shannon",
     "leave_one_out",
     "log_likelihoods",
     "nwj",
     "orthogonality",
     "smile",
+    "unmatched_log_mean_exp",
     "variational_upper_bound",
 ]

@@ -17,7 +17,16 @@ from torch.distributions import Distribution, Independent, LowRankMultivariateNo
 
 from disentangle.functional.precision import at_least_float32
 
-__all__ = ["donsker_varadhan", "infonce", "leave_one_out", "nwj", "smile", "variational_upper_bound"]
+__all__ = [
+    "donsker_varadhan",
+    "infonce",
+    "jensen_shannon",
+    "leave_one_out",
+    "nwj",
+    "smile",
+    "unmatched_log_mean_exp",
+    "variational_upper_bound",
+]
 
 
 def leave_one_out(log_q: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
@@ -133,7 +142,7 @@ def nwj(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
         tensor(True)
     """
     scores = at_least_float32(scores)
-    log_mean = _log_mean_exp(scores)
+    log_mean = unmatched_log_mean_exp(scores)
     last = 0.5 * math.log(torch.finfo(scores.dtype).max)
     known = log_mean.clamp(max=last)
     beyond = log_mean - known
@@ -164,7 +173,7 @@ def donsker_varadhan(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
         tensor(2.)
     """
     scores = at_least_float32(scores)
-    return scores.diagonal().mean() - _log_mean_exp(scores)
+    return scores.diagonal().mean() - unmatched_log_mean_exp(scores)
 
 
 def smile(scores: Float[Tensor, "rows rows"], clip: float) -> Float[Tensor, ""]:
@@ -191,11 +200,55 @@ def smile(scores: Float[Tensor, "rows rows"], clip: float) -> Float[Tensor, ""]:
         tensor(1.)
     """
     scores = at_least_float32(scores)
-    return scores.diagonal().mean() - _log_mean_exp(scores.clamp(-clip, clip))
+    return scores.diagonal().mean() - unmatched_log_mean_exp(scores.clamp(-clip, clip))
 
 
-def _log_mean_exp(scores: Tensor) -> Tensor:
-    """The logarithm of the mean exponential over unmatched pairs."""
+def jensen_shannon(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
+    r"""What a critic maximises that is to become the log-ratio of densities by telling matched from unmatched pairs.
+
+    .. math:: -\frac{1}{N}\sum_i \log(1 + e^{-T_{ii}}) - \frac{1}{N(N-1)}\sum_{i \ne j} \log(1 + e^{T_{ij}})
+
+    It is a lower bound of twice the Jensen-Shannon divergence of p(x, y) from p(x) p(y), less log 4, and none of mutual
+    information. Its gradients are bounded, which is why critics are trained on it that other bounds then read.
+
+    References:
+        | Nowozin et al., f-GAN (NeurIPS 2016)
+        | Song and Ermon, Understanding the Limitations of Variational Mutual Information Estimators (ICLR 2020)
+
+    Arguments:
+        scores: The critic's scores, `(N, N)`.
+
+    Returns:
+        The value in nats, `()`, below 0.
+
+    Example:
+        >>> import torch
+        >>> jensen_shannon(torch.zeros(4, 4))  # - log 4
+        tensor(-1.3863)
+    """
+    scores = at_least_float32(scores)
+    n = len(scores)
+    unmatched = F.softplus(_without_diagonal(scores)).sum() / (n * (n - 1))
+    return -F.softplus(-scores.diagonal()).mean() - unmatched
+
+
+def unmatched_log_mean_exp(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
+    r"""The logarithm of the mean exponential over unmatched pairs, which bounds on scores are made of.
+
+    .. math:: \log\frac{1}{N(N-1)}\sum_{i \ne j} e^{T_{ij}}
+
+    Arguments:
+        scores: The critic's scores, `(N, N)`.
+
+    Returns:
+        The value, `()`, finite for finite scores.
+
+    Example:
+        >>> import torch
+        >>> unmatched_log_mean_exp(torch.tensor([[0.0, 500.0], [500.0, 0.0]]))
+        tensor(500.)
+    """
+    scores = at_least_float32(scores)
     n = len(scores)
     return _without_diagonal(scores).flatten().logsumexp(0) - math.log(n * (n - 1))
 

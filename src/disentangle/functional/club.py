@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
@@ -15,7 +15,7 @@ from disentangle.functional.precision import at_least_float32
 __all__ = ["club", "club_categorical", "club_gaussian", "club_pairwise", "club_sampled"]
 
 
-def club(q: Distribution, y: Float[Tensor, "batch y_dim"], *, unbiased: bool = False) -> Float[Tensor, ""]:
+def club(q: Distribution, y: Real[Tensor, "batch y_dim"], *, unbiased: bool = False) -> Float[Tensor, ""]:
     r"""The contrastive log-ratio of a batch under `q(y|x)`: matched pairs against all pairs.
 
     .. math:: \frac{1}{N}\sum_i \log q(y_i|x_i) - \frac{1}{N^2}\sum_{i,j}\log q(y_j|x_i)
@@ -126,9 +126,7 @@ def _centred(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return c, m.sub_(rest), c.square().mean(-2, keepdim=True)
 
 
-def club_categorical(
-    logits: Float[Tensor, "batch y_dim classes"], y: Float[Tensor, "batch y_dim"]
-) -> Float[Tensor, ""]:
+def club_categorical(logits: Float[Tensor, "batch y_dim classes"], y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
     r"""`club` for independent categories, exactly, in O(N·C): all pairs are counted by class.
 
     With :math:`f_{kc}` how often class c is in column k of y and :math:`\bar\ell_{kc}` the mean over the rows of its logit,
@@ -158,7 +156,7 @@ def club_categorical(
     return matched - seen.sum() / len(y)
 
 
-def club_pairwise(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+def club_pairwise(q: Distribution, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
     """`club` for any `q(y|x)`, from the N x N matrix of `log q(y_j|x_i)`.
 
     Example:
@@ -171,7 +169,7 @@ def club_pairwise(q: Distribution, y: Float[Tensor, "batch y_dim"]) -> Float[Ten
     return log_q.diagonal().mean() - log_q.mean()
 
 
-def club_sampled(q: Distribution, y: Float[Tensor, "batch y_dim"], shift: int) -> Float[Tensor, ""]:
+def club_sampled(q: Distribution, y: Real[Tensor, "batch y_dim"], shift: int) -> Float[Tensor, ""]:
     r"""The contrastive log-ratio with one unmatched y for each x, in O(N): y rolled by `shift` rows.
 
     .. math:: \frac{1}{N}\sum_i \left[\log q(y_i|x_i) - \log q(y_{i + \mathrm{shift}}|x_i)\right]

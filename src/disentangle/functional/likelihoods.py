@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
@@ -41,7 +41,7 @@ def gaussian_log_likelihood(
     return -by_row.mean(-1) - 0.5 * math.log(2 * math.pi) * y.shape[-1]
 
 
-def log_likelihoods(q: Distribution, y: Float[Tensor, "rows y_dim"]) -> Float[Tensor, "rows rows"]:
+def log_likelihoods(q: Distribution, y: Real[Tensor, "rows y_dim"]) -> Float[Tensor, "rows rows"]:
     r"""How likely each y is under each x: the matrix whose entry (i, j) is :math:`\log q(y_j|x_i)`.
 
     Rows belong to x and columns to y, as in the scores of a critic. A diagonal Gaussian takes one matrix product of
