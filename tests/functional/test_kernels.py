@@ -59,6 +59,16 @@ def test_where_most_rows_coincide_the_bandwidth_is_the_mean_distance_of_those_th
     torch.testing.assert_close(functional.hsic(x, y), functional.hsic(x, y, bandwidth=bandwidths))
 
 
+def test_rows_closer_than_rounding_can_tell_count_as_coinciding():
+    x, y = torch.randn(300, 8), torch.randn(300, 2)
+    x[64:] = x[64]
+    jittered = x + 1e-6 * torch.randn(300, 8)
+    for penalty in (functional.hsic, functional.distance_correlation):
+        exact = penalty(x.to(F64), y.to(F64)).float()
+        torch.testing.assert_close(penalty(x, y), exact, rtol=1e-3, atol=0)
+        torch.testing.assert_close(penalty(jittered, y), exact, rtol=1e-3, atol=0)
+
+
 def test_unbiased_hsic_has_mean_zero_under_independence_and_the_biased_one_has_not():
     pairs = [(torch.randn(12, 2, dtype=F64), torch.randn(12, 3, dtype=F64)) for _ in range(400)]
     unbiased = torch.stack([functional.hsic(x, y, bandwidth=1.5, unbiased=True) for x, y in pairs])

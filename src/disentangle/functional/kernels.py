@@ -1,6 +1,7 @@
 """Penalties on the distances between rows: zero in the population exactly where x and y are independent.
 
-Both need the N x N distances within x and within y: O(N²·d) operations and O(N²) memory.
+Both need the N x N distances within x and within y: O(N²·d) operations and O(N²) memory. These come from inner products,
+so in float32 a distance below about a thousandth of the rows' own distance from the middle counts as zero.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def _check_rows(x: Tensor, unbiased: bool, name: str) -> None:
 def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
     """The squared distances between the rows of x over the square of a scale, `(N, N)`, and that scale.
 
-    What cannot be told from zero after rounding is zero, with gradient zero.
+    Rows that cannot be told apart after rounding have distance zero, with gradient zero.
     """
     x, scale = scaled(shifted(x))
     products = x @ x.T
