@@ -143,7 +143,7 @@ def plot_matrix(
     ax.grid(which="minor", color="white", linewidth=2)
     ax.tick_params(which="minor", length=0)
     for (i, j), value in np.ndenumerate(table):
-        text = f"{value:.2f}".replace("-", "−") if not np.isnan(value) else "–"
+        text = f"{value:z.2f}".replace("-", "−") if not np.isnan(value) else "–"
         ax.text(j, i, text, ha="center", va="center", color="white" if value > 0.6 * top else "0.15")
     figure.colorbar(image, ax=ax, label=unit, fraction=0.08, pad=0.03).outline.set_visible(False)  # type: ignore[union-attr]
     figure.savefig(path, dpi=150)

@@ -165,7 +165,9 @@ def test_takes_tensors_and_arrays_alike():
     x, y = correlated(np.random.default_rng(0), 60, 2, 0.5)
     estimate = nearest_neighbour_mutual_information(torch.tensor(x, requires_grad=True), torch.tensor(y))
     assert estimate == nearest_neighbour_mutual_information(x, y)
-    assert str(estimate).startswith(f"{estimate.value:.3f} ± {estimate.standard_error:.3f} nats (nearest neighbours, 60 rows")
+    assert str(estimate).startswith(
+        f"{estimate.value:.3f} ± {estimate.standard_error:.3f} nats (nearest neighbours, 60 rows"
+    )
 
 
 @pytest.mark.parametrize(

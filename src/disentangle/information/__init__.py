@@ -10,9 +10,13 @@ from disentangle.information.decodability import linear_decodability
 from disentangle.information.gaussian import gaussian_mutual_information
 from disentangle.information.neighbours import nearest_neighbour_mutual_information
 from disentangle.information.permutation import PermutationTest, permutation_test
+from disentangle.information.report import DependenceReport, DependenceRow, dependence_report
 
 __all__ = [
+    "DependenceReport",
+    "DependenceRow",
     "PermutationTest",
+    "dependence_report",
     "gaussian_mutual_information",
     "linear_decodability",
     "nearest_neighbour_mutual_information",

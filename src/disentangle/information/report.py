@@ -1,0 +1,344 @@
+"""What all pairs of variables tell about one another, as a table to put into a paper."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from disentangle.information.decodability import linear_decodability
+from disentangle.information.estimate import estimate_mutual_information
+from disentangle.information.matrix import Matrix, as_matrix
+from disentangle.information.permutation import permutation_test
+from disentangle.information.result import MutualInformation
+from disentangle.information.tables import aligned, latex, markdown
+from disentangle.plots import plot_matrix
+
+__all__ = ["DependenceReport", "DependenceRow", "dependence_report"]
+
+HEADER = ["x", "y", "rows", "nats", "95 %", "method", "p", "p (Holm)", "R²(x→y)", "R²(y→x)", "notes"]
+LEFT = ("x", "y", "method")
+DARKEST = 0.5  # nats, at least, in the heat map: where nothing is shared, noise must not be dark
+
+
+@dataclass(frozen=True)
+class DependenceRow:
+    """What one pair of variables shares. What could not be measured is `None`, and `notes` say why.
+
+    Attributes:
+        x: The name of one variable.
+        y: The name of the other one.
+        rows: How many rows have both.
+        information: The estimate of their mutual information.
+        p_value: That of the permutation test with HSIC.
+        p_holm: The same, adjusted for the number of pairs.
+        x_to_y: R² of y predicted from x by a linear map, on held-out rows.
+        y_to_x: R² of x predicted from y.
+        notes: The warnings of the estimate, and what failed.
+    """
+
+    x: str
+    y: str
+    rows: int
+    information: MutualInformation | None
+    p_value: float | None
+    p_holm: float | None
+    x_to_y: float | None
+    y_to_x: float | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DependenceReport:
+    """The rows of a report, in the order of the pairs, and the ways to write them down.
+
+    `str(report)` is a table for the terminal.
+
+    Attributes:
+        rows: A row a pair.
+        variables: The names of the variables.
+        factors: The names of the known factors.
+        dimensions: How many columns each of them has.
+        root_mean_squares: The size of each over its rows. A penalty may be low because a latent shrank.
+        permutations: How many permutations each p-value rests on.
+        seed: What everything was drawn by.
+    """
+
+    rows: tuple[DependenceRow, ...]
+    variables: tuple[str, ...]
+    factors: tuple[str, ...]
+    dimensions: dict[str, int]
+    root_mean_squares: dict[str, float]
+    permutations: int
+    seed: int
+
+    @property
+    def footnotes(self) -> list[str]:
+        """The notes of all rows, each text once. The table refers to them by their place, from 1."""
+        return list(dict.fromkeys(note for row in self.rows for note in row.notes))
+
+    def __str__(self) -> str:
+        return aligned(self._table(), LEFT, self._legend())
+
+    def to_markdown(self) -> str:
+        """The table in Markdown, what its columns mean and its notes below."""
+        return markdown(self._table(), LEFT, self._legend())
+
+    def to_latex(self) -> str:
+        r"""The table in LaTeX, what its columns mean and its notes below. Needs `\usepackage{booktabs}`."""
+        return latex(self._table(), LEFT, self._legend())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for `json.dump`; `to_dict()["pairs"]` makes a data frame."""
+        return {
+            "pairs": [_record(row) for row in self.rows],
+            "variables": list(self.variables),
+            "factors": list(self.factors),
+            "dimensions": dict(self.dimensions),
+            "root_mean_squares": dict(self.root_mean_squares),
+            "permutations": self.permutations,
+            "seed": self.seed,
+        }
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draws the information of all pairs as a heat map: variables down, variables and factors across.
+
+        A pair that is not in the report is an empty cell, and so is a variable with itself. Pairs of two factors are not
+        drawn. The darkest colour is the largest value, but at least 0.5 nats.
+
+        Arguments:
+            path: The file to write; its ending says the format.
+
+        Raises:
+            ImportError: Where matplotlib is missing.
+        """
+        nats = {(row.x, row.y): row.information and row.information.value for row in self.rows}
+        nats |= {(y, x): value for (x, y), value in nats.items()}
+        columns = self.variables + self.factors
+        values = [[nats.get((x, y)) for y in columns] for x in self.variables]
+        darkest = max([DARKEST, *(value for value in nats.values() if value is not None and math.isfinite(value))])
+        plot_matrix(values, self.variables, columns, path, "Mutual information", unit="nats", maximum=darkest)
+
+    def _table(self) -> list[list[str]]:
+        """The cells, the header first; without the column of notes where there are none."""
+        numbers = {note: str(i) for i, note in enumerate(self.footnotes, 1)}
+        table = [HEADER]
+        for row in self.rows:
+            estimate = row.information
+            low, high = estimate.interval if estimate else (None, None)
+            table.append(
+                [
+                    row.x,
+                    row.y,
+                    str(row.rows),
+                    _number(estimate and estimate.value, "z.3f"),
+                    f"[{_number(low, 'z.3f')}, {_number(high, 'z.3f')}]" if estimate else "–",
+                    estimate.method if estimate else "–",
+                    _number(row.p_value, ".2g"),
+                    _number(row.p_holm, ".2g"),
+                    _number(row.x_to_y, "z.2f"),
+                    _number(row.y_to_x, "z.2f"),
+                    ", ".join(numbers[note] for note in row.notes),
+                ]
+            )
+        return table if numbers else [line[:-1] for line in table]
+
+    def _legend(self) -> list[str]:
+        pairs = sum(row.p_value is not None for row in self.rows)
+        sizes = ", ".join(f"{name} {self.root_mean_squares[name]:.3g} ({d})" for name, d in self.dimensions.items())
+        lines = [
+            "nats: mutual information, with the 95 % confidence interval of the estimate",
+            f"p: permutation test of independence with HSIC, {self.permutations} permutations; "
+            f"p (Holm): adjusted for {pairs} pairs",
+            "R²(x→y): R² of y predicted from x by a linear map, on held-out rows; R²(y→x): the other way",
+            f"root mean square (columns): {sizes}",
+        ]
+        least = pairs / (1 + self.permutations)
+        if least > 0.05:
+            lines.append(
+                f"p (Holm) cannot be below {min(least, 1.0):.2g} with {self.permutations} permutations and {pairs} pairs; "
+                "draw more"
+            )
+        return lines + [f"[{i}] {note}" for i, note in enumerate(self.footnotes, 1)]
+
+
+def dependence_report(
+    variables: Mapping[str, Matrix],
+    *,
+    factors: Mapping[str, Matrix] | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    present: Mapping[str, Matrix] | None = None,
+    method: str = "auto",
+    permutations: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+) -> DependenceReport:
+    r"""What all pairs of variables tell about one another, by meters that no penalty trains.
+
+    For each pair:
+
+    - the mutual information in nats, by `estimate_mutual_information`, with its 95 % interval;
+    - the p-value of a permutation test of independence, by `permutation_test` with HSIC, alone and adjusted by Holm's
+      method for all pairs of the report. With the adjusted ones below :math:`\alpha` called dependent, the probability
+      that any independent pair is called so is at most :math:`\alpha`;
+    - how well each can be decoded from the other by a linear map, by `linear_decodability`, both ways.
+
+    And for each variable its root mean square: a latent that has shrunk to nothing looks disentangled to many a penalty.
+
+    Give rows that nothing was trained on, and that are independent draws: one a recording, not its frames. An information
+    near zero with a large p-value is the evidence for independence; a small p-value alone may be a dependence of no
+    consequence, in many rows.
+
+    A pair does not depend on which other pairs are asked for, except for Holm's adjustment. What cannot be measured for a
+    pair, such as the R² of a constant, is left empty and noted below the table.
+
+    References:
+        Holm, A Simple Sequentially Rejective Multiple Test Procedure (1979)
+
+    Arguments:
+        variables: By name, `(rows, dim)` each, with the same number of rows.
+        factors: Known factors to compare them with, likewise. A categorical one as one-hot columns.
+        pairs: Which pairs to report; by default all pairs of variables, and each variable with each factor.
+        present: For some names `(rows,)` bool, which rows have it. A pair is measured on the rows that have both; what the
+            others hold, be it NaN, does not matter.
+        method: Of `estimate_mutual_information`.
+        permutations: Of `permutation_test`.
+        seed: Draws everything.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The report: print it, `to_markdown()`, `to_latex()`, `to_dict()` or `plot(path)` it.
+
+    Raises:
+        ValueError: Where variables are not finite matrices with the same number of rows, a mask is not `(rows,)` bool, a
+            name is both a variable and a factor, a pair is there twice or is not one of two different names, or the
+            information of no pair can be measured. What is wrong with some of the pairs only is a note.
+
+    Example:
+        >>> import torch
+        >>> s, noise = torch.randn(2, 400, 3, generator=torch.Generator().manual_seed(0))
+        >>> report = dependence_report(
+        ...     {"S": s, "L": s + noise, "A": noise}, method="gaussian", permutations=99, progress=False
+        ... )
+        >>> [(row.x, row.y, round(row.p_holm, 2)) for row in report.rows if row.p_holm < 0.05]
+        [('S', 'L', 0.03), ('L', 'A', 0.03)]
+    """
+    from tqdm.auto import tqdm
+
+    both = _joined(variables, factors or {})
+    if permutations < 1:
+        raise ValueError(f"wanted at least 1 permutation, given {permutations}")
+    if pairs is None:
+        pairs = [*itertools.combinations(variables, 2), *itertools.product(variables, factors or {})]
+    _check_pairs(pairs, both)
+    masks = _masks(both, present or {})
+    matrices = {name: as_matrix(name, torch.as_tensor(value)[masks[name]]) for name, value in both.items()}
+    rows = []
+    for x, y in tqdm(pairs, desc="pairs", unit="pair", disable=not progress, dynamic_ncols=True):
+        # both sides hold their own rows only: which of these the other one has too
+        a, b = matrices[x][masks[y][masks[x]]], matrices[y][masks[x][masks[y]]]
+        rows.append(_row(x, y, a, b, method, permutations, seed))
+    if all(row.information is None for row in rows):
+        notes = sorted({note for row in rows for note in row.notes})
+        raise ValueError(f"wanted a pair whose information can be measured, given {'; '.join(notes)}")
+    rows = [replace(row, p_holm=p) for row, p in zip(rows, _holm(rows), strict=True)]
+    return DependenceReport(
+        rows=tuple(rows),
+        variables=tuple(variables),
+        factors=tuple(factors or {}),
+        dimensions={name: matrix.shape[1] for name, matrix in matrices.items()},
+        root_mean_squares={name: matrix.square().mean().sqrt().item() for name, matrix in matrices.items()},
+        permutations=permutations,
+        seed=seed,
+    )
+
+
+def _row(x: str, y: str, a: Tensor, b: Tensor, method: str, permutations: int, seed: int) -> DependenceRow:
+    notes: list[str] = []
+    if len(a) < 2:
+        return DependenceRow(x, y, len(a), None, None, None, None, None, ("fewer than 2 rows have both",))
+
+    def measured(what: str, meter: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        try:
+            return meter(*args, seed=seed, **options)
+        except ValueError as error:  # too few rows, or a constant: no reason to lose the other pairs
+            notes.append(f"no {what}: {error}")
+
+    estimate = measured("information", estimate_mutual_information, a, b, method=method)
+    test = measured("p", permutation_test, a, b, permutations=permutations)
+    forth = measured("R²(x→y)", linear_decodability, a, b)
+    back = measured("R²(y→x)", linear_decodability, b, a)
+    warnings = estimate.warnings if estimate else ()
+    return DependenceRow(x, y, len(a), estimate, test and test.p_value, None, forth, back, (*warnings, *notes))
+
+
+def _holm(rows: Sequence[DependenceRow]) -> list[float | None]:
+    """The p-values adjusted for the number of those that there are."""
+    order = sorted((row.p_value, i) for i, row in enumerate(rows) if row.p_value is not None)
+    adjusted: list[float | None] = [None] * len(rows)
+    largest = 0.0
+    for rank, (p, i) in enumerate(order):
+        largest = max(largest, min(1.0, p * (len(order) - rank)))
+        adjusted[i] = largest
+    return adjusted
+
+
+def _joined(variables: Mapping[str, Matrix], factors: Mapping[str, Matrix]) -> dict[str, Matrix]:
+    if shared := variables.keys() & factors.keys():
+        raise ValueError(f"wanted different names for variables and factors, given {sorted(shared)} for both")
+    both = {**variables, **factors}
+    counts = {name: len(value) for name, value in both.items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"wanted variables with the same number of rows, given {counts}")
+    return both
+
+
+def _check_pairs(pairs: Sequence[tuple[str, str]], names: Mapping[str, Any]) -> None:
+    if not pairs:
+        raise ValueError(f"wanted at least one pair of variables, given none of {sorted(names)}")
+    if len({frozenset(pair) for pair in pairs}) < len(pairs):
+        raise ValueError(f"wanted each pair once, in one order, given {list(pairs)}")
+    for x, y in pairs:
+        if x == y or x not in names or y not in names:
+            raise ValueError(f"wanted a pair of two of {sorted(names)}, given {(x, y)}")
+
+
+def _masks(values: Mapping[str, Matrix], present: Mapping[str, Matrix]) -> dict[str, Tensor]:
+    masks = {}
+    for name, value in values.items():
+        mask = torch.as_tensor(present.get(name, torch.ones(len(value), dtype=torch.bool))).cpu()
+        if mask.dtype != torch.bool or mask.shape != (len(value),):
+            raise ValueError(
+                f"wanted the presence of {name} as bool ({len(value)},), given {mask.dtype} {tuple(mask.shape)}"
+            )
+        masks[name] = mask
+    return masks
+
+
+def _record(row: DependenceRow) -> dict[str, Any]:
+    estimate = row.information
+    return {
+        "x": row.x,
+        "y": row.y,
+        "rows": row.rows,
+        "nats": estimate and estimate.value,
+        "standard_error": estimate and estimate.standard_error,
+        "interval": estimate and list(estimate.interval),
+        "method": estimate and estimate.method,
+        "bound": estimate and estimate.bound._asdict(),
+        "p_value": row.p_value,
+        "p_holm": row.p_holm,
+        "x_to_y": row.x_to_y,
+        "y_to_x": row.y_to_x,
+        "notes": list(row.notes),
+    }
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

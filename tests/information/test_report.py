@@ -1,0 +1,245 @@
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from disentangle.information import (
+    dependence_report,
+    gaussian_mutual_information,
+    linear_decodability,
+    permutation_test,
+)
+
+
+def drawn(rows=120):
+    rng = np.random.default_rng(0)
+    s, a = rng.standard_normal((rows, 2)), 3 * rng.standard_normal((rows, 3))
+    return {"S": s, "L_1": s + 0.5 * rng.standard_normal((rows, 2)), "A": a}
+
+
+def report(variables, **options):
+    return dependence_report(variables, **({"method": "gaussian", "permutations": 39, "progress": False} | options))
+
+
+def names(result):
+    return [(row.x, row.y) for row in result.rows]
+
+
+def test_holds_what_the_meters_say():
+    variables = drawn()
+    result = report(variables, seed=3)
+    assert names(result) == [("S", "L_1"), ("S", "A"), ("L_1", "A")]
+    for row in result.rows:
+        x, y = variables[row.x], variables[row.y]
+        assert row.rows == 120
+        assert row.information.value == pytest.approx(gaussian_mutual_information(x, y), abs=1e-9)
+        assert row.p_value == permutation_test(x, y, permutations=39, seed=3).p_value
+        assert row.x_to_y == linear_decodability(x, y, seed=3)
+        assert row.y_to_x == linear_decodability(y, x, seed=3)
+    for name, value in variables.items():
+        assert result.root_mean_squares[name] == pytest.approx(math.sqrt((value**2).mean()))
+        assert result.dimensions[name] == value.shape[1]
+
+
+def test_says_which_pairs_depend():
+    first, *others = report(drawn(), permutations=199).rows
+    assert first.p_holm < 0.05
+    assert all(row.p_holm > 0.05 for row in others)
+
+
+def test_p_values_are_adjusted_as_holm_does():
+    rng = np.random.default_rng(0)
+    x = {name: rng.standard_normal((60, 1)) for name in "abcd"}
+    x["b"] += 0.3 * x["a"]
+    x["d"] += x["c"]
+    rows = report(x, permutations=99).rows
+    p = np.array([row.p_value for row in rows])
+    for row in rows:  # the least level at which the step-down procedure rejects
+        levels = [(p <= q).sum() for q in p]
+        wanted = max((len(p) - below + sum(p == q)) * q for q, below in zip(p, levels, strict=True) if q <= row.p_value)
+        assert row.p_holm == pytest.approx(min(1, wanted))
+        assert row.p_holm >= row.p_value
+    assert min(row.p_holm for row in rows) == pytest.approx(6 * min(p))
+
+
+def test_is_the_same_every_time_and_by_every_selection_of_pairs():
+    whole, again = report(drawn()), report({name: torch.tensor(value) for name, value in drawn().items()})
+    assert whole == again
+    assert str(whole) == str(again)
+    alone = report(drawn(), pairs=[("L_1", "A")]).rows[0]
+    assert {**vars(alone), "p_holm": 0} == {**vars(whole.rows[2]), "p_holm": 0}
+    assert alone.p_holm == alone.p_value
+
+
+def test_compares_variables_with_factors():
+    variables = drawn()
+    factors = {"shared": variables["S"][:, :1], "label": np.eye(3)[np.arange(120) % 3]}
+    result = report(variables, factors=factors)
+    assert names(result)[3:] == [(x, y) for x in variables for y in factors]
+    assert result.rows[3].x_to_y > 0.99
+    assert result.rows[4].x_to_y < 0.2
+    assert (result.variables, result.factors) == (("S", "L_1", "A"), ("shared", "label"))
+
+
+def test_uses_the_rows_that_both_have():
+    variables = drawn()
+    present = {"S": np.arange(120) < 90, "A": torch.arange(120) % 3 > 0}
+    broken = {name: value.copy() for name, value in variables.items()}
+    for name, mask in present.items():
+        broken[name][~np.asarray(mask)] = math.nan
+    result = report(broken, present=present)
+    assert [row.rows for row in result.rows] == [90, 60, 80]
+    both = present["S"] & present["A"].numpy()
+    selected = {name: value[both] for name, value in variables.items()}
+    row = report(selected, pairs=[("S", "A")]).rows[0]
+    assert {**vars(row), "p_holm": 0} == {**vars(result.rows[1]), "p_holm": 0}
+    assert result.root_mean_squares["S"] == pytest.approx(math.sqrt((variables["S"][:90] ** 2).mean()))
+
+
+def test_what_fails_for_a_pair_is_a_note_and_the_others_stay():
+    variables = drawn() | {"dead": np.zeros((120, 2)), "wide": np.random.default_rng(1).standard_normal((120, 118))}
+    present = {"dead": np.arange(120) < 60, "A": np.arange(120) >= 59}
+    result = report(variables, present=present)
+    rows = {(row.x, row.y): row for row in result.rows}
+    assert rows["S", "dead"].x_to_y is None
+    assert rows["S", "dead"].p_value == 1
+    assert rows["S", "dead"].notes == ("no R²(x→y): wanted a target that varies, given one that is constant",)
+    assert rows["A", "dead"].rows == 1
+    assert rows["A", "dead"].notes == ("fewer than 2 rows have both",)
+    assert rows["S", "wide"].information is None
+    assert rows["S", "wide"].notes == (
+        "no information: wanted at least 121 rows for x of rank 2 and y of rank 118, given 120",
+    )
+    assert rows["S", "L_1"].notes == ()
+    text = str(result)
+    for i, note in enumerate(result.footnotes, 1):
+        assert text.count(f"[{i}] {note}") == 1
+    assert len(result.footnotes) == len({note for row in result.rows for note in row.notes})
+    line = next(line for line in text.splitlines() if line.split()[:2] == ["S", "dead"])
+    assert line.split()[-1] == str(result.footnotes.index(rows["S", "dead"].notes[0]) + 1)
+
+
+def test_estimates_say_what_to_know():
+    result = report({"a": np.ones((100, 1)), **drawn(100)}, pairs=[("S", "L_1"), ("a", "S")])
+    assert set(result.rows[0].information.warnings) <= set(result.footnotes)
+
+
+def test_text_is_aligned_and_complete():
+    result = report(drawn())
+    header, rule, *body = str(result).splitlines()[:5]
+    assert len({len(line) for line in (header, rule, *body)}) == 1
+    gaps = [i for i, character in enumerate(rule) if character == " "]
+    assert all(line[i] == " " for line in (header, *body) for i in gaps)
+    for line, row in zip(body, result.rows, strict=True):
+        assert line.split()[:4] == [row.x, row.y, "120", f"{row.information.value:z.3f}"]
+    assert "notes" not in header
+    assert "39 permutations; p (Holm): adjusted for 3 pairs" in str(result)
+    sizes = ", ".join(
+        f"{name} {size:.3g} ({result.dimensions[name]})" for name, size in result.root_mean_squares.items()
+    )
+    assert f"root mean square (columns): {sizes}\n" in str(result) + "\n"
+
+
+def test_says_when_there_are_too_few_permutations():
+    sentence = "p (Holm) cannot be below 0.075 with 39 permutations and 3 pairs; draw more"
+    assert sentence in str(report(drawn()))
+    assert "cannot be below" not in str(report(drawn(), permutations=59))
+
+
+def test_markdown_has_as_many_cells_everywhere():
+    text = report(drawn() | {"a|b": np.random.default_rng(5).standard_normal((120, 1))}).to_markdown()
+    table = text.split("\n\n")[0].splitlines()
+    assert len(table) == 2 + 6
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in table} == {12}
+    assert r"a\|b" in text
+
+
+def test_latex_is_a_table_of_booktabs():
+    variables = drawn() | {"50%_&~^\\{$#": np.zeros((120, 1))}
+    text = report(variables).to_latex()
+    tabular, notes = text.split(r"\end{tabular}")
+    columns = re.match(r"\\begin\{tabular\}\{([lr]+)\}", tabular).group(1)
+    lines = [line for line in tabular.splitlines() if line.endswith(r"\\")]
+    assert len(lines) == 1 + 6
+    assert {len(re.split(r"(?<!\\)&", line)) for line in lines} == {len(columns)}
+    for rule in ("toprule", "midrule", "bottomrule"):
+        assert tabular.count(f"\\{rule}") == 1
+    assert r"L\_1" in tabular
+    assert r"50\%\_\&\textasciitilde{}\textasciicircum{}\textbackslash{}\{\$\#" in tabular
+    assert text.count("{") - text.count(r"\{") == text.count("}")
+    assert not re.search(r"[²→−–]|(?<!\\)%", text)
+    assert r"R$^2$(x$\to$y): R$^2$ of y predicted from x" in notes
+    assert re.search(r"& \$-\$0\.\d\d ", tabular)  # a minus
+
+
+def test_goes_through_json():
+    result = report(drawn(), factors={"f": np.random.default_rng(9).standard_normal((120, 1))})
+    read = json.loads(json.dumps(result.to_dict()))
+    assert read == result.to_dict()
+    assert [pair["nats"] for pair in read["pairs"]] == [row.information.value for row in result.rows]
+    assert read["pairs"][0]["interval"] == list(result.rows[0].information.interval)
+    assert read["pairs"][0]["bound"]["side"] in ("upper", "lower", "neither")
+    assert read["root_mean_squares"] == result.root_mean_squares
+
+
+def test_draws_a_symmetric_matrix(tmp_path):
+    variables = drawn()
+    result = report(variables, factors={"f": np.arange(120.0)[:, None]}, pairs=[("S", "L_1"), ("f", "A")])
+    result.plot(tmp_path / "report.svg")
+    written = re.findall(r"<!-- (.*?) -->", (tmp_path / "report.svg").read_text())
+    assert written.count(f"{result.rows[0].information.value:z.2f}") == 2
+    assert written.count(f"{result.rows[1].information.value:z.2f}".replace("-", "−")) == 1
+    assert written.count("–") == 3 * 4 - 3
+    assert {"S", "L_1", "A", "f", "nats", "Mutual information"} <= set(written)
+
+
+def test_noise_is_not_dark(tmp_path):
+    rng = np.random.default_rng(0)
+    result = report({name: rng.standard_normal((120, 1)) for name in "ab"})
+    result.plot(tmp_path / "report.svg")
+    assert "0.5" in re.findall(r"<!-- (.*?) -->", (tmp_path / "report.svg").read_text())  # on the colour bar
+
+
+def test_refuses_what_fails_for_every_pair():
+    wide = dict(zip("ab", np.random.default_rng(0).standard_normal((2, 20, 10)), strict=True))
+    with pytest.raises(
+        ValueError, match=r"wanted a pair whose information .*, given no information: wanted at least 21 rows"
+    ):
+        report(wide)
+
+
+def test_shows_its_progress(capfd):
+    report(drawn(), progress=True)
+    assert "3/3" in capfd.readouterr().err
+    report(drawn())
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pairs": []}, r"wanted at least one pair of variables, given none of \['A', 'L_1', 'S'\]"),
+        ({"pairs": [("S", "X")]}, r"wanted a pair of two of \['A', 'L_1', 'S'\], given \('S', 'X'\)"),
+        ({"pairs": [("S", "S")]}, r"wanted a pair of two of .*, given \('S', 'S'\)"),
+        (
+            {"pairs": [("S", "A"), ("A", "S")]},
+            r"wanted each pair once, in one order, given \[\('S', 'A'\), \('A', 'S'\)\]",
+        ),
+        ({"factors": {"S": np.zeros((120, 1))}}, r"wanted different names for .*, given \['S'\] for both"),
+        (
+            {"factors": {"f": np.zeros((9, 1))}},
+            r"the same number of rows, given \{'S': 120, 'L_1': 120, 'A': 120, 'f': 9\}",
+        ),
+        ({"factors": {"f": np.zeros(120)}}, r"wanted f as \(rows, dim\) with at least 2 rows, given shape \(120,\)"),
+        ({"factors": {"f": np.full((120, 1), math.nan)}}, "wanted f finite, given 120 of 120 values that are not"),
+        ({"present": {"S": np.ones(120)}}, r"the presence of S as bool \(120,\), given torch.float64 \(120,\)"),
+        ({"present": {"S": np.ones(9, bool)}}, r"the presence of S as bool \(120,\), given torch.bool \(9,\)"),
+        ({"permutations": 0}, "wanted at least 1 permutation, given 0"),
+    ],
+)
+def test_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        report(drawn(), **options)
