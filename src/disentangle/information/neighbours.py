@@ -40,8 +40,9 @@ def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int
     evidence for dependence: leave out repeated recordings.
 
     **The standard error** is that of 10 disjoint blocks of rows, each estimated by itself: :math:`\mathrm{sd} / \sqrt{10}`.
-    The terms of the sum depend on one another, and their own standard deviation would be up to a quarter too small. At a
-    few hundred rows to 1000 this one may still be a tenth to a fifth too small. It knows nothing of the bias.
+    The terms of the sum depend on one another, and their own standard deviation would be up to a quarter too small. At 600
+    to 2000 rows this one is still 5 to 20 % too small, and the 95 % interval of Gaussians in 1 + 1 and 2 + 2 dimensions
+    covered the truth in 87 to 92 % of draws. It knows nothing of the bias.
 
     References:
         | Kraskov, Stögbauer and Grassberger, Estimating mutual information (Physical Review E 2004), eq. 8
