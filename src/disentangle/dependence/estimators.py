@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from disentangle.conditionals import Conditional, GaussianConditional
-from disentangle.critics import Critic, SeparableCritic
+from disentangle.critics import Critic, JointCritic
 from disentangle.dependence.base import Dependence
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
@@ -67,14 +67,14 @@ class CriticEstimator(Dependence):
     Arguments:
         x_dim: The number of features of x.
         y_dim: The number of features of y.
-        hidden_dim: The width of the hidden layers of the default critic, a `SeparableCritic`.
+        hidden_dim: The width of the hidden layers of the default critic, a `JointCritic`.
         critic: Another network for `T(x, y)`, in place of the default.
     """
 
     def __init__(self, x_dim: int, y_dim: int, hidden_dim: int = 64, *, critic: Critic | None = None):
         super().__init__()
         self.x_dim, self.y_dim = x_dim, y_dim
-        self.critic = SeparableCritic(x_dim, y_dim, hidden_dim) if critic is None else critic
+        self.critic = JointCritic(x_dim, y_dim, hidden_dim) if critic is None else critic
 
     def _scores(self, x: Tensor | Masked, y: Tensor) -> Tensor:
         """The scores of all pairs, `(N, N)`, of a batch that was found right."""
