@@ -254,4 +254,4 @@ def unmatched_log_mean_exp(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, 
 
 
 def _without_diagonal(scores: Tensor) -> Tensor:
-    return scores.masked_fill(torch.eye(len(scores), dtype=torch.bool, device=scores.device), -math.inf)
+    return scores.diagonal_scatter(scores.new_full((len(scores),), -math.inf))
