@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from disentangle import Masked, functional
@@ -189,3 +190,11 @@ def test_extreme_outputs_leave_the_full_gaussian_finite():
     nn.init.constant_(q.network[2].bias, -200.0)  # softplus underflows
     x = torch.zeros(3, 2)
     assert q(x).log_prob(torch.full((3, 2), -200.0)).isfinite().all()
+
+
+@pytest.mark.parametrize("make", [*CONTINUOUS, lambda x_dim, _: CategoricalConditional(x_dim, 4, y_dim=2)])
+def test_nothing_reads_a_value_back_to_the_host(make):
+    with FakeTensorMode():  # tensors without values: reading one raises
+        q, y = make(3, 2)(torch.randn(5, 3)), torch.zeros(5, 2)
+        functional.club(q, y).backward()
+        functional.leave_one_out(functional.log_likelihoods(q, y))

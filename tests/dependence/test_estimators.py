@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from disentangle import Masked
 from disentangle.dependence import (
@@ -180,6 +181,19 @@ def test_identical_rows_give_finite_values_and_gradients(name):
     assert value.isfinite()
     assert loss.isfinite()
     assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ESTIMATORS if name != "sampledCLUB"]
+)  # it draws a number on the host
+def test_nothing_reads_a_value_back_to_the_host(name):
+    with FakeTensorMode():  # tensors without values: reading one raises
+        estimator = ESTIMATORS[name](3, 2)
+        x, y = torch.randn(8, 3, requires_grad=True), torch.randn(8, 2, requires_grad=True)
+        (estimator.learning_loss(x, y) + estimator(x, y)).backward()
+        assert all(parameter.grad is not None for parameter in estimator.parameters())
+        with pytest.raises(DataDependentOutputException):
+            estimator(x, y).item()
 
 
 @pytest.mark.cuda

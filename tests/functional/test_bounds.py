@@ -214,3 +214,22 @@ def test_half_precision_scores_are_reduced_in_float32(name, dtype):
     value = function(scores)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value.to(F64), function(scores.to(F64)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nwj", "donsker_varadhan", "smile", "leave_one_out", "jensen_shannon"])
+def test_one_row_has_no_unmatched_pairs(name):
+    function = {**ON_SCORES, "leave_one_out": functional.leave_one_out, "jensen_shannon": functional.jensen_shannon}[
+        name
+    ]
+    message = "expected at least 2 rows, of which there are unmatched pairs, got 1"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        function(torch.zeros(1, 1))
+
+
+def test_the_jensen_shannon_objective_is_greatest_at_the_log_ratio_of_densities():
+    x = torch.randn(2000, 1, dtype=F64)
+    y = 0.8 * x + 0.6 * torch.randn(2000, 1, dtype=F64)
+    ratio = Normal(0.8 * x, 0.6).log_prob(y.T) - Normal(0.0, 1.0).log_prob(y.T)
+    best = functional.jensen_shannon(ratio)
+    for other in (0.5 * ratio, 1.5 * ratio, ratio + 0.5, ratio - 0.5):
+        assert functional.jensen_shannon(other) < best

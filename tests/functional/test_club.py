@@ -204,3 +204,11 @@ def test_a_q_that_ignores_x_gives_nothing_whatever_its_form(kind):
     for value in (functional.club(q, y), functional.club(q, y, unbiased=True)):
         assert abs(value) < 1e-14
     assert abs(sum(functional.club_sampled(q, y, shift) for shift in range(1, 7))) < 1e-12
+
+
+def test_the_unbiased_form_of_one_row_is_refused():
+    q, y = example("gaussian", 1)
+    with pytest.raises(
+        ValueError, match=re.escape("expected at least 2 rows, of which there are unmatched pairs, got 1")
+    ):
+        functional.club(q, y, unbiased=True)

@@ -254,4 +254,6 @@ def unmatched_log_mean_exp(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, 
 
 
 def _without_diagonal(scores: Tensor) -> Tensor:
+    if len(scores) < 2:
+        raise ValueError(f"expected at least 2 rows, of which there are unmatched pairs, got {len(scores)}")
     return scores.diagonal_scatter(scores.new_full((len(scores),), -math.inf))

@@ -39,6 +39,9 @@ def club(q: Distribution, y: Real[Tensor, "batch y_dim"], *, unbiased: bool = Fa
     Returns:
         The estimate in nats, `()`. It can be negative.
 
+    Raises:
+        ValueError: If `unbiased` and there is one row, which has no unmatched pairs.
+
     Example:
         >>> import torch
         >>> from torch.distributions import Independent, Normal
@@ -47,6 +50,8 @@ def club(q: Distribution, y: Real[Tensor, "batch y_dim"], *, unbiased: bool = Fa
         >>> torch.allclose(club(q, x), club_pairwise(q, x), atol=1e-5)
         True
     """
+    if unbiased and len(y) < 2:
+        raise ValueError(f"expected at least 2 rows, of which there are unmatched pairs, got {len(y)}")
     if isinstance(q, Independent) and isinstance(q.base_dist, Normal):
         value = club_gaussian(q.base_dist.loc, q.base_dist.scale, y)
     elif isinstance(q, Independent) and isinstance(q.base_dist, Categorical):
