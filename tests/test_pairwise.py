@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle import CLUBEstimator, Masked, OrthogonalLoss, Pairwise
-
-from .dependence.test_upper import MeanOf
+from disentangle.conditionals import GaussianConditional, MaskedConditional
+from disentangle.dependence import ModalityDiscriminator, TotalCorrelationEstimator
 
 
 def variables(n=8, sizes=(("L", 4), ("S", 3), ("X", 5))):
@@ -56,12 +56,32 @@ def test_absent_rows_leave_their_pairs_whatever_they_hold(data):
 
 
 def test_a_masked_variable_is_selected_with_its_mask():
-    club = CLUBEstimator(3, 2, conditional=MeanOf())
+    club = CLUBEstimator(3, 2, conditional=MaskedConditional(GaussianConditional(3, 2)))
     sequence = Masked(torch.randn(6, 4, 3), torch.rand(6, 4) > 0.3)
     s = torch.randn(6, 2)
     has = torch.tensor([True, False, True, True, False, True])
     value = Pairwise({("X", "S"): club})({"X": sequence, "S": s}, {"X": has})["CLUB(X;S)"]
     torch.testing.assert_close(value, club(Masked(sequence.values[has], sequence.mask[has]), s[has]))
+
+
+@pytest.mark.parametrize("make", [lambda: ModalityDiscriminator(4, 3), lambda: TotalCorrelationEstimator(4, 4, 4)])
+def test_a_group_may_have_more_than_two_names(make):
+    dependence = make()
+    pairs = Pairwise({("L", "A", "V"): dependence, ("L", "A"): CLUBEstimator(4, 4)})
+    batch = {name: torch.randn(8, 4) for name in "LAV"}
+    present = {"A": torch.arange(8) > 0, "V": torch.arange(8) < 6}
+    rows = present["A"] & present["V"]
+    spoilt = {**batch, "V": batch["V"].where(present["V"][:, None], torch.nan)}
+    label = f"{dependence.label}(L;A;V)"
+    chosen = [batch[name][rows] for name in "LAV"]
+    state = torch.get_rng_state()
+    value = pairs(spoilt, present)[label]
+    torch.set_rng_state(state)
+    torch.testing.assert_close(value, dependence(*chosen))
+    assert list(pairs(batch)) == [label, "CLUB(L;A)"]
+    assert pairs.learning_loss(spoilt, present).isfinite()
+    pairs.load_state_dict(pairs.state_dict())
+    assert any(key.startswith("dependences.L;A;V.") for key in pairs.state_dict())
 
 
 def test_the_nine_terms_of_the_paper_are_one_line():
@@ -79,6 +99,7 @@ def test_the_nine_terms_of_the_paper_are_one_line():
             lambda: Pairwise({("a.b", "c"): OrthogonalLoss()}),
             "expected a variable's name without any of '. ; ( )', got 'a.b'",
         ),
+        (lambda: Pairwise({("a",): OrthogonalLoss()}), "expected a tuple of two names or more, got ('a',)"),
         (
             lambda: Pairwise({("a", "b"): OrthogonalLoss()})({"a": torch.zeros(2, 2)}),
             "expected variables named ['a', 'b'], got ['a']: no ['b']",

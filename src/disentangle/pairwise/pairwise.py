@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,12 @@ class Pairwise(nn.Module):
     CPU, as `disentangle.data` does: which rows are used is decided on the host, and reading the answer back from a GPU
     would stall it.
 
-    **Many estimators at the cost of one.** `CLUBEstimator`s that differ in nothing but the size of x run as one batched
+    **Many estimators at the cost of few.** `CLUBEstimator`s that differ in nothing but the size of x run as one batched
     network with a few large parameters; all others run one after another. Values, gradients and state dicts are those of
-    the single estimators. `dependences["L;S"]` is the single estimator: a view, through which values can be read and
-    written, while gradients are kept for all together. So make the optimiser from the parameters of the `Pairwise`, and on
-    a CPU fused: `torch.optim.Adam(pairs.parameters(), 1e-3, fused=True)`. A stacked pair that is left out of a batch has a
-    gradient of zero, where a single estimator would have none: Adam's momentum moves it on.
+    single estimators. `dependences["L;S"]` is the estimator that was given, as a view: its parameters show what the network
+    has learnt and may be written to, but the gradients belong to the network. So make the optimiser from the parameters of
+    the `Pairwise`, and fused: `torch.optim.Adam(pairs.parameters(), 1e-3, fused=True)`. In a batch that leaves a pair out,
+    its gradient is zero where a single estimator would have none: the momentum of Adam moves it on.
 
     Arguments:
         dependences: The dependence for each pair of names, `{(x, y): dependence}`.
@@ -63,7 +64,8 @@ class Pairwise(nn.Module):
             if not name or set(name) & set(".;()"):
                 raise ValueError(f"expected a variable's name without any of '. ; ( )', got {name!r}")
         self.pairs = list(dependences)
-        self.dependences = Dependences({";".join(names): dependence for names, dependence in dependences.items()})
+        self.groups = {";".join(names): names for names in dependences}
+        self.dependences = Dependences(dict(zip(self.groups, dependences.values(), strict=True)))
         self.labels = {name: f"{dependence.label}({name})" for name, dependence in self.dependences.items()}
 
     @property
@@ -75,7 +77,7 @@ class Pairwise(nn.Module):
         self, variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
         """The value of each pair, `{"CLUB(x;y)": ()}`, from variables `(N, d)` and presences `(N,)` bool."""
-        samples = samples_of(self.pairs, variables, present)
+        samples = samples_of(self.groups, variables, present)
         values: dict[str, Tensor] = {}
         for stack in self.dependences.stacks:
             values |= stack(samples)
@@ -88,11 +90,11 @@ class Pairwise(nn.Module):
         self, variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None = None
     ) -> Tensor | None:
         """The sum of the learning losses of all pairs, `()`, eq. 22; `None` where no pair has anything to learn from."""
-        samples = samples_of(self.pairs, variables, present)
+        samples = samples_of(self.groups, variables, present)
         losses = [stack.learning_loss(samples) for stack in self.dependences.stacks if stack.learns_from(samples)]
         losses += [
             dependence.learning_loss(*samples[name].selected())
             for name, dependence in self.dependences.alone().items()
             if samples[name].enough and next(dependence.parameters(), None) is not None
         ]
-        return torch.stack(losses).sum() if losses else None
+        return reduce(torch.add, losses) if losses else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
 from typing import NamedTuple
 
@@ -38,30 +38,30 @@ class Sample(NamedTuple):
 
 
 def samples_of(
-    groups: Sequence[tuple[str, ...]],
+    groups: Mapping[str, tuple[str, ...]],
     variables: Mapping[str, Tensor | Masked],
     present: Mapping[str, Tensor] | None,
 ) -> dict[str, Sample]:
-    """The sample of each group of names, under its names joined by `;`.
+    """The sample of each group of names, `{key: names}`.
 
     Raises:
         ValueError: If a variable is missing, or if they differ in their number of rows.
     """
-    needed = {name for names in groups for name in names}
+    needed = {name for names in groups.values() for name in names}
     if missing := needed - variables.keys():
         raise ValueError(f"expected variables named {sorted(needed)}, got {sorted(variables)}: no {sorted(missing)}")
-    counts = {name: _first(variables[name]).shape[0] for name in sorted(needed)}
+    counts = {name: _first(variables[name]).shape[0] for name in needed}
     if len(set(counts.values())) > 1:
-        raise ValueError(f"expected variables with the same number of rows, got {counts}")
+        raise ValueError(f"expected variables with the same number of rows, got {dict(sorted(counts.items()))}")
     n = next(iter(counts.values()))
     masks = {name: present[name].cpu() for name in needed if present and name in present}
     gaps = {name: mask for name, mask in masks.items() if not mask.all()}
     samples = {}
-    for names in groups:
-        lacking = [gaps[name] for name in names if name in gaps]
-        rows = reduce(torch.logical_and, lacking) if lacking else None
-        chosen = tuple(variables[name] for name in names)
-        samples[";".join(names)] = Sample(chosen, rows, n if rows is None else int(rows.sum()))
+    for key, names in groups.items():
+        rows = (
+            reduce(torch.logical_and, [gaps[name] for name in names if name in gaps]) if gaps.keys() & names else None
+        )
+        samples[key] = Sample(tuple([variables[name] for name in names]), rows, n if rows is None else int(rows.sum()))
     return samples
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from disentangle import functional
 from disentangle.conditionals import GaussianConditional
 from disentangle.dependence import CLUBEstimator, Dependence
+from disentangle.dependence.estimators import check_rows
 from disentangle.functional.precision import at_least_float32
 from disentangle.pairwise.samples import Sample
 from disentangle.variables import Masked
@@ -72,6 +77,8 @@ class StackedCLUB(nn.Module):
             StackedLinear([_network(members[name])[0] for name in names]) for names in by_size.values()
         )
         self.last = StackedLinear([_network(member)[2] for member in self.members.values()])
+        self.sizes = [(size,) for member in self.members.values() for size in (member.x_dim, member.y_dim)]
+        self.unbiased = next(iter(members.values())).unbiased
         self.log_variance = _conditional(next(iter(members.values()))).log_variance
 
     def shared(self) -> Mapping[str, CLUBEstimator]:
@@ -82,35 +89,45 @@ class StackedCLUB(nn.Module):
 
     def forward(self, samples: Mapping[str, Sample]) -> dict[str, Tensor]:
         """The estimate of each member that has enough rows, in nats, `{name: ()}`."""
-        return {
-            name: value
-            for names, values in self._evaluate(functional.club_gaussian, samples)
-            for name, value in zip(names, values.unbind(), strict=True)
-        }
+        values: dict[str, Tensor] = {}
+        for names, (mean, log_variance, y) in self._by_rows(samples):
+            bounds = functional.club_gaussian(mean, (0.5 * log_variance).exp(), y)
+            if self.unbiased:
+                bounds = bounds * (y.shape[1] / (y.shape[1] - 1))
+            values |= zip(names, bounds.unbind(), strict=True)
+        return values
 
     def learning_loss(self, samples: Mapping[str, Sample]) -> Tensor:
         """The negative log-likelihood summed over the members that have enough rows, one at least: `()`, in nats."""
-        values = [values for _, values in self._evaluate(functional.gaussian_log_likelihood, samples)]
-        return -(values[0] if len(values) == 1 else torch.cat(values)).sum()
+        losses = []
+        for _, (mean, log_variance, y) in self._by_rows(samples):
+            k, n, d = y.shape
+            total = _Surprise.apply(mean, log_variance, at_least_float32(y))
+            losses.append(total / n + 0.5 * k * d * math.log(2 * math.pi))
+        return reduce(torch.add, losses)
 
     def learns_from(self, samples: Mapping[str, Sample]) -> bool:
         """Whether any member has enough rows."""
         return any(samples[name].enough for name in self.members)
 
-    def _evaluate(
-        self, formula: Callable[[Tensor, Tensor, Tensor], Tensor], samples: Mapping[str, Sample]
-    ) -> Iterator[tuple[list[str], Tensor]]:
-        """Names and the values `(K,)` of `formula(mean, scale, y)`, for each set of rows."""
+    def _by_rows(self, samples: Mapping[str, Sample]) -> Iterator[tuple[list[str], tuple[Tensor, Tensor, Tensor]]]:
+        """The members that have one set of rows, at least two, with their means, log-variances and y over these rows."""
         chosen = {name: samples[name] for name in self.members}
-        mean, scale, y = self._predict(list(chosen.values()))
-        for names, rows in _by_rows(chosen):
-            members = None
-            if len(names) < len(chosen):
-                members = torch.tensor([i for i, name in enumerate(chosen) if name in names])
-            yield names, formula(*(_select(t, members, rows) for t in (mean, scale, y)))
+        predicted = self._predict(list(chosen.values()))
+        sets: dict[bytes | None, list[str]] = {}
+        for name, sample in chosen.items():
+            if sample.enough:
+                sets.setdefault(None if sample.rows is None else sample.rows.numpy().tobytes(), []).append(name)
+        for names in sets.values():
+            rows = chosen[names[0]].rows
+            everyone = len(names) == len(chosen)
+            members = None if everyone else torch.tensor([i for i, name in enumerate(chosen) if name in names])
+            rows = None if rows is None else rows.nonzero().squeeze(1)
+            mean, log_variance, y = (_select(t, members, rows) for t in predicted)
+            yield names, (mean, log_variance, y)
 
     def _predict(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and scale of q for all members and rows, and y: each `(K, N, y_dim)`."""
+        """Mean and log-variance of q for all members and rows, and y: each `(K, N, y_dim)`."""
         self._check(samples)
         xs: list[Any] = [sample.variables[0] for sample in samples]
         y = torch.stack([sample.variables[1] for sample in samples])  # pyright: ignore[reportArgumentType]
@@ -127,38 +144,58 @@ class StackedCLUB(nn.Module):
             hidden.append(layer(x if has is None else torch.where(has[members], x, 0)))
             start = members.stop
         out = self.last((hidden[0] if len(hidden) == 1 else torch.cat(hidden)).relu())
-        mean, log_variance = at_least_float32(out).chunk(2, dim=-1)
-        if self.log_variance == "tanh":
-            log_variance = log_variance.tanh()
-        return mean, (0.5 * log_variance).exp(), y
+        out = at_least_float32(out)
+        if self.log_variance == "zero":
+            return out, torch.zeros_like(out), y
+        mean, log_variance = out.chunk(2, dim=-1)
+        return mean, log_variance.tanh() if self.log_variance == "tanh" else log_variance, y
 
     def _check(self, samples: Sequence[Sample]) -> None:
+        sizes = [None if isinstance(v, Masked) else v.shape[1:] for sample in samples for v in sample.variables]
+        if sizes == self.sizes:
+            return
         for (name, member), sample in zip(self.members.items(), samples, strict=True):
             x, y = sample.variables
-            if (
-                isinstance(x, Masked)
-                or isinstance(y, Masked)
-                or x.shape[1:] != (member.x_dim,)
-                or y.shape[1:] != (member.y_dim,)
-            ):
-                given = ["a masked sequence" if isinstance(v, Masked) else tuple(v.shape) for v in (x, y)]
+            if isinstance(x, Masked) or isinstance(y, Masked):
                 raise ValueError(
-                    f"{member.label}({name}): expected x of shape (N, {member.x_dim}) and y of shape (N, {member.y_dim}), "
-                    f"got {given[0]} and {given[1]}"
+                    f"{name}: expected tensors (N, d), got a masked sequence: give its mean, or a MaskedConditional"
                 )
+            check_rows(member.label, x, y, member.x_dim, member.y_dim)
+
+
+class _Surprise(torch.autograd.Function):
+    """The sum of `((y - mean)² / variance + log_variance) / 2`, with its gradient in closed form."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, log_variance: Tensor, y: Tensor) -> Tensor:
+        error = y - mean
+        pull = log_variance.neg().exp_().mul_(error)
+        squares = error.mul_(pull)
+        ctx.save_for_backward(pull, squares)
+        return 0.5 * (squares + log_variance).sum()
+
+    @staticmethod
+    @once_differentiable  # what is kept for the gradient has none itself
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        pull, squares = ctx.saved_tensors
+        half = 0.5 * grad_outputs[0]
+        to_mean = pull.mul(-grad_outputs[0])
+        return to_mean, torch.addcmul(half, squares, half, value=-1), -to_mean if ctx.needs_input_grad[2] else None
 
 
 def stackable(dependences: Mapping[str, Dependence]) -> list[dict[str, CLUBEstimator]]:
     """The sets of two estimators or more that one `StackedCLUB` can hold.
 
-    These are `CLUBEstimator`s with a `GaussianConditional` of the usual layers and one size of y. What stands in more than
-    one place, or is frozen in part, stays what it is.
+    These are `CLUBEstimator`s with a `GaussianConditional` of the usual layers and one size of y. What is shared by several,
+    or frozen in part, stays what it is.
     """
-    places = [id(dependence) for dependence in dependences.values()]
+    places = Counter(id(p) for dependence in dependences.values() for p in dependence.parameters())
     stacks: dict[Hashable, dict[str, Any]] = {}
     for name, dependence in dependences.items():
         kind = _kind(dependence)
-        if kind is not None and places.count(id(dependence)) == 1:
+        if kind is not None and all(places[id(p)] == 1 for p in dependence.parameters()):
             stacks.setdefault(kind, {})[name] = dependence
     return [members for members in stacks.values() if len(members) > 1]
 
@@ -175,7 +212,7 @@ def _kind(dependence: Any) -> Hashable:
     parameters = [first.weight, first.bias, last.weight, last.bias]
     if not all(isinstance(p, nn.Parameter) and p.requires_grad for p in parameters):
         return None
-    return conditional.log_variance, last.weight.shape, first.weight.dtype, first.weight.device
+    return dependence.unbiased, conditional.log_variance, last.weight.shape, first.weight.dtype, first.weight.device
 
 
 def _conditional(club: CLUBEstimator) -> GaussianConditional:
@@ -185,17 +222,6 @@ def _conditional(club: CLUBEstimator) -> GaussianConditional:
 
 def _network(club: CLUBEstimator) -> Any:
     return _conditional(club).network
-
-
-def _by_rows(samples: Mapping[str, Sample]) -> Iterator[tuple[list[str], Tensor | None]]:
-    """The names with enough rows, by the set of rows they have: its indices, `(M,)`, or `None` for all rows."""
-    sets: dict[bytes | None, list[str]] = {}
-    for name, sample in samples.items():
-        if sample.enough:
-            sets.setdefault(None if sample.rows is None else sample.rows.numpy().tobytes(), []).append(name)
-    for names in sets.values():
-        rows = samples[names[0]].rows
-        yield names, None if rows is None else rows.nonzero().squeeze(1)
 
 
 def _select(t: Tensor, *indices: Tensor | None) -> Tensor:
