@@ -175,6 +175,21 @@ def test_misuse_is_refused_at_construction():
         AlternatingStep(model, penalty, objective=objective, optimizer=ours, penalty_optimizer=both)
 
 
+def test_an_optimiser_made_from_the_single_estimators_is_refused():
+    model, clubs = Halves(), [CLUBEstimator(2, 3), CLUBEstimator(3, 2)]
+    penalty = Pairwise({("a", "b"): clubs[0], ("b", "b"): CLUBEstimator(3, 3), ("a", "c"): clubs[1]})
+    theirs = torch.optim.SGD([p for club in clubs for p in club.parameters()], 0.1)
+    message = "the penalty's optimiser lacks 6 of the 10 parameters that learn: make it from penalty.parameters()"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        AlternatingStep(
+            model,
+            penalty,
+            objective=objective,
+            optimizer=torch.optim.SGD(model.parameters(), 0.1),
+            penalty_optimizer=theirs,
+        )
+
+
 def test_an_objective_without_a_gradient_is_named():
     _, _, step = setting()
     step.objective = lambda losses, penalties: torch.tensor(1.0)

@@ -77,7 +77,8 @@ class AlternatingStep:
 
     Raises:
         ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if the optimiser of
-            one side holds parameters of the other; on a call, if the objective is not a scalar with a gradient.
+            one side holds parameters of the other, or the penalty's lacks some of its own; on a call, if the objective is not
+            a scalar with a gradient.
 
     Example:
         >>> from disentangle import CLUBEstimator
@@ -98,7 +99,7 @@ class AlternatingStep:
         ...     penalty,
         ...     objective=lambda losses, penalties: losses["recon"].mean() + 0.1 * sum(penalties.values()),
         ...     optimizer=torch.optim.Adam(model.parameters(), 1e-3),
-        ...     penalty_optimizer=torch.optim.Adam(penalty.parameters(), 1e-3),
+        ...     penalty_optimizer=torch.optim.Adam(penalty.parameters(), 1e-3, fused=True),
         ... )
         >>> record = step(torch.randn(32, 6))
         >>> list(record.penalties)
@@ -126,6 +127,8 @@ class AlternatingStep:
             _refuse_shared(optimizer, penalty, "the model's optimiser", "the penalty")
         if penalty_optimizer is not None:
             _refuse_shared(penalty_optimizer, model, "the penalty's optimiser", "the model")
+            if penalty is not None:
+                _refuse_partial(penalty_optimizer, penalty)
         self.model = model
         self.module: Any = model.module if isinstance(model, DistributedDataParallel) else model
         self.penalty, self.learns = penalty, learns
@@ -231,4 +234,15 @@ def _refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: s
     if shared := [name for name, p in module.named_parameters() if id(p) in held]:
         raise ValueError(
             f"{whose} holds {len(shared)} parameters of {other}, such as {shared[0]!r}: each side learns alone"
+        )
+
+
+def _refuse_partial(optimizer: Optimizer, penalty: Pairwise) -> None:
+    """An optimiser made from the single estimators would hold none of the parameters that they own together."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    learning = [p for p in penalty.parameters() if p.requires_grad]
+    if lacking := sum(id(p) not in held for p in learning):
+        raise ValueError(
+            f"the penalty's optimiser lacks {lacking} of the {len(learning)} parameters that learn: "
+            "make it from penalty.parameters()"
         )
