@@ -134,12 +134,12 @@ def _centred(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def club_categorical(logits: Float[Tensor, "batch y_dim classes"], y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
     r"""`club` for independent categories, exactly, in O(N·C): all pairs are counted by class.
 
-    With :math:`f_{kc}` how often class c is in column k of y and :math:`\bar\ell_{kc}` the mean over the rows of its logit,
+    With :math:`f_{kc}` the frequency of class c in column k of y,
 
-    .. math:: \frac{1}{N}\sum_{i,k} \ell_{ik}(y_{ik}) - \sum_{k,c} f_{kc}\,\bar\ell_{kc}
+    .. math:: \frac{1}{N}\sum_{i,k,c} \left([y_{ik} = c] - f_{kc}\right) \ell_{ikc}
 
-    What normalises the logits of a row is in both terms and cancels. A class that q holds for impossible and that does
-    occur makes the value infinite, as it is.
+    What normalises the logits of a row cancels. A class that q holds for impossible changes nothing as long as it does not
+    occur.
 
     Arguments:
         logits: The log-probabilities of the classes under q, `(N, y_dim, C)`, up to a constant for each row and column.
@@ -154,11 +154,11 @@ def club_categorical(logits: Float[Tensor, "batch y_dim classes"], y: Real[Tenso
         >>> club_categorical(logits, torch.tensor([[0.0], [1.0]]))  # matched 2, all pairs 1
         tensor(1.)
     """
-    logits, chosen = at_least_float32(logits), y.long()
-    matched = logits.gather(2, chosen[:, :, None]).sum() / len(y)
-    counts = torch.zeros_like(logits[0]).scatter_add_(1, chosen.T, torch.ones_like(chosen.T, dtype=logits.dtype))
-    seen = torch.where(counts > 0, counts * logits.mean(0), 0)  # not 0 times minus infinity
-    return matched - seen.sum() / len(y)
+    logits, chosen, n = at_least_float32(logits), y.long(), len(y)
+    one = logits.new_ones(())
+    counts = torch.zeros_like(logits[0]).scatter_add_(1, chosen.T, one.expand_as(chosen.T))
+    weights = (counts / -n).expand_as(logits).scatter_add(2, chosen[..., None], one.expand(*chosen.shape, 1))
+    return (logits.masked_fill(counts == 0, 0) * weights).sum() / n  # masked: not 0 times minus infinity
 
 
 def club_pairwise(q: Distribution, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
