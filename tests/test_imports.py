@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "conditionals": {"functional", "variables"},
     "critics": {"functional", "variables"},
     "dependence": {"functional", "variables", "conditionals", "critics", "dependence"},
-    "pairwise": {"variables", "conditionals", "dependence"},
+    "pairwise": {"variables", "functional", "conditionals", "dependence", "pairwise"},
     "information": {"functional", "conditionals", "critics", "dependence", "plots", "information"},
     "training": {"variables", "pairwise", "plots", "training"},
     "data": {"variables", "data"},

@@ -67,8 +67,8 @@ def hsic(
     if any(width is not None and width <= 0 for width in widths):
         raise ValueError(f"expected a positive bandwidth, got {bandwidth}")
     with torch.autocast(x.device.type, enabled=False):
-        x_kernel, y_kernel = _gaussian(x, widths[0]), _gaussian(y, widths[1])
-        return _product(_double_centered(x_kernel, unbiased), _double_centered(y_kernel, unbiased), unbiased)
+        x_kernel, y_kernel = gaussian_kernel(x, widths[0]), gaussian_kernel(y, widths[1])
+        return _product(double_centered(x_kernel, unbiased), double_centered(y_kernel, unbiased), unbiased)
 
 
 def distance_correlation(
@@ -118,7 +118,7 @@ def distance_correlation(
     """
     _check_rows(x, unbiased, "bias-corrected distance correlation")
     with torch.autocast(x.device.type, enabled=False):
-        a, b = (_double_centered(_sqrt(_squared_distances(t)[0]), unbiased) for t in (x, y))
+        a, b = (double_centered(_sqrt(_squared_distances(t)[0]), unbiased) for t in (x, y))
         norms = _sqrt(_product(a, a, unbiased)) * _sqrt(_product(b, b, unbiased))
         squared = _product(a, b, unbiased) / torch.where(norms > 0, norms, 1.0)
         return squared if unbiased else _sqrt(squared)
@@ -142,7 +142,7 @@ def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(distances > 8 * torch.finfo(x.dtype).eps * sums, distances, 0.0), scale
 
 
-def _gaussian(x: Tensor, bandwidth: float | None) -> Tensor:
+def gaussian_kernel(x: Tensor, bandwidth: float | None) -> Tensor:
     """The Gaussian kernel of all pairs of rows minus one, `(N, N)`, which centring takes out.
 
     Its diagonal is exactly zero, and a large bandwidth does not round everything to one.
@@ -166,7 +166,7 @@ def _median(distances: Tensor) -> Tensor:
     return torch.where(median > 0, median, torch.where(mean > 0, mean, 1.0))
 
 
-def _double_centered(m: Tensor, unbiased: bool) -> Tensor:
+def double_centered(m: Tensor, unbiased: bool) -> Tensor:
     """`m`, `(N, N)`, symmetric with a zero diagonal, such that its rows and columns have mean zero.
 
     The unbiased form has means of zero over the entries off the diagonal, which is left zero ("U-centring"). `_product` of

@@ -2,15 +2,115 @@
 
 from __future__ import annotations
 
+import math
+
+from torch import Tensor
+
 from disentangle.dependence import Bound
+from disentangle.information.automatic import automatic_mutual_information
+from disentangle.information.copula import EllipticalCopula, quantiles, uniform_ranks
 from disentangle.information.gaussian import gaussian_mutual_information
-from disentangle.information.matrix import Matrix
+from disentangle.information.matrix import Matrix, as_matrix
+from disentangle.information.neighbours import nearest_neighbour_mutual_information
 from disentangle.information.result import MutualInformation
+from disentangle.information.trained import ESTIMATORS, trained_mutual_information
 
-__all__ = ["estimate_mutual_information"]
+__all__ = ["METHODS", "estimate_mutual_information"]
+
+METHODS = ("auto", "gaussian", "copula", "nearest neighbours", *ESTIMATORS)
+FEWEST_ROWS = 50
+GAUSSIAN = Bound(
+    "neither", "x and y are not jointly Gaussian: it is exact where they are, and too low where one of them is"
+)
+COPULA = Bound("neither", "the copula of x and y is not Gaussian: it is exact where it is")
 
 
-def estimate_mutual_information(x: Matrix, y: Matrix, *, method: str = "gaussian", seed: int = 0) -> MutualInformation:
-    """The mutual information of x and y in nats."""
-    value = gaussian_mutual_information(x, y)
-    return MutualInformation(value, 0.0, method, Bound("neither", "x and y are jointly Gaussian"), len(x), len(x))
+def estimate_mutual_information(x: Matrix, y: Matrix, *, method: str = "auto", seed: int = 0) -> MutualInformation:
+    r"""The mutual information of x and y in nats, measured on rows that nothing was fitted to.
+
+    This is a meter: nothing was trained against it. It detaches what it is given and works on the CPU.
+
+    **`"auto"`**, the default, replaces every column by its normal scores, which changes no information and makes units,
+    skew and heavy tails irrelevant, and takes the largest of up to three values:
+
+    1. a Gaussian or Student copula, whichever tells pairs that belong together from others best; its information is known in
+       closed form, and is corrected for the number of rows;
+    2. the Donsker-Varadhan bound of that copula's density ratio plus a critic, trained on three quarters of the rows by
+       noise-contrastive estimation and evaluated on the last quarter, four times; only where it gains more than two standard
+       errors on held-out rows;
+    3. nearest neighbours, where x and y have up to 6 dimensions together.
+
+    Of 4000 rows it takes a few seconds. What to expect, on tasks with a known answer, is in the documentation: monotone
+    and elliptical dependence is measured to a few hundredths of a nat; dependence that only a critic finds is
+    underestimated, by a tenth or so in few dimensions and by more in many. An `auto` of zero is no proof of independence in
+    many dimensions: see `disentangle.permutation_test`.
+
+    **The other methods.** `"gaussian"` is `disentangle.gaussian_mutual_information`, by canonical correlations; `"copula"`
+    is the same on normal scores; `"nearest neighbours"` is `disentangle.nearest_neighbour_mutual_information`. The rest are
+    the library's estimators, trained with early stopping on 60 % and 20 % of the rows and evaluated on the last 20 %, on
+    normal scores: upper bounds `"club"`, `"sampled club"`, `"leave-one-out"`, `"variational"`; lower bounds `"infonce"`,
+    `"nwj"`, `"mine"`, `"barber-agakov"` (y of one dimension); and `"smile"` and `"difference of entropies"`, which are none.
+
+    **The standard error** is that of the mean over rows (of ten blocks of rows, for the estimators and nearest
+    neighbours). It knows nothing of how far a bound is from the information.
+
+    References:
+        | Czyż et al., Beyond Normal: On the Evaluation of Mutual Information Estimators (NeurIPS 2023), the kind of tasks
+        | Gutmann and Hyvärinen, Noise-contrastive estimation (AISTATS 2010)
+        | Donsker and Varadhan (1975); Belghazi et al., MINE (ICML 2018), the bound
+        | Demarta and McNeil, The t Copula and Related Copulas (2005)
+
+    Arguments:
+        x: `(rows, x_dim)`, on any device. Padding and missing rows are to be left out before.
+        y: `(rows, y_dim)`, row i belonging to row i of x. Classes may be given as numbers, or one-hot.
+        method: One of `disentangle.information.METHODS`.
+        seed: Decides splits, initial networks and batches; the global generator is left alone.
+
+    Returns:
+        The value in nats, its standard error and interval, what kind of bound it is and when, the log-likelihood of held-out
+        y with and without x (of y's normal scores), and warnings.
+
+    Raises:
+        ValueError: For an unknown method; where x and y are not matrices with the same number of rows, hold a value that is
+            not finite, or have fewer than 50 rows or, for copulas, than x_dim + y_dim + 1.
+
+    Example:
+        >>> import torch
+        >>> from disentangle import estimate_mutual_information
+        >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
+        >>> noise = torch.randn(1000, 1, generator=torch.Generator().manual_seed(1))
+        >>> estimate = estimate_mutual_information(x, 0.8 * x + 0.6 * noise)  # -log(0.6) = 0.51 nats
+        >>> abs(estimate.value - 0.51) < 0.08
+        True
+        >>> estimate_mutual_information(x, x**2 + 0.5 * noise, method="gaussian").value < 0.05  # sees no curve
+        True
+    """
+    if method not in METHODS:
+        raise ValueError(f"wanted a method among {', '.join(METHODS)}, given {method!r}")
+    a, b = as_matrix("x", x), as_matrix("y", y)
+    rows = len(a)
+    if rows != len(b):
+        raise ValueError(f"wanted x and y with the same number of rows, given {rows} and {len(b)}")
+    if rows < FEWEST_ROWS:
+        raise ValueError(f"wanted at least {FEWEST_ROWS} rows, given {rows}")
+    if method == "nearest neighbours":
+        return nearest_neighbour_mutual_information(a, b)
+    if method == "gaussian":
+        return _gaussian(a, b, "gaussian", GAUSSIAN)
+    a, b = uniform_ranks(a), uniform_ranks(b)
+    if min(a.shape[1], b.shape[1]) == 0:
+        bound = Bound("neither", "never: x or y is constant, and a constant tells nothing")
+        return MutualInformation(0.0, 0.0, method, bound, rows, rows, warnings=("x or y is constant",))
+    if method == "auto":
+        return automatic_mutual_information(a, b, seed)
+    a, b = quantiles(a, math.inf), quantiles(b, math.inf)
+    if method == "copula":
+        return _gaussian(a, b, "copula", COPULA)
+    return trained_mutual_information(a, b, method, seed)
+
+
+def _gaussian(x: Tensor, y: Tensor, method: str, bound: Bound) -> MutualInformation:
+    """The estimate by canonical correlations; for Gaussians the log density ratio has variance `sum r_k²`."""
+    value, rows = gaussian_mutual_information(x, y), len(x)
+    squares = EllipticalCopula(x - x.mean(0), y - y.mean(0), math.inf).squares
+    return MutualInformation(value, math.sqrt(float(squares.sum()) / rows), method, bound, rows, rows)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disentangle.functional.kernels import _double_centered, _gaussian
+from disentangle.functional.kernels import double_centered, gaussian_kernel
 from disentangle.information.matrix import Matrix, as_matrix
 from disentangle.information.neighbours import standardised
 
@@ -144,4 +144,4 @@ def _centred_kernel(x: Tensor) -> Tensor:
     columns = torch.from_numpy(standardised(x.numpy()))
     if columns.shape[1] == 0:
         return torch.zeros(len(x), len(x))  # of a constant
-    return _double_centered(_gaussian(columns, None), False).float()
+    return double_centered(gaussian_kernel(columns, None), False).float()

@@ -1,0 +1,147 @@
+"""Mutual information by an estimator that is trained on some rows, stopped on others, and evaluated on the rest."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from disentangle.conditionals import MixtureConditional
+from disentangle.critics import SeparableCritic
+from disentangle.dependence import (
+    BarberAgakovEstimator,
+    CLUBEstimator,
+    Dependence,
+    DifferenceOfEntropiesEstimator,
+    InfoNCEEstimator,
+    LeaveOneOutEstimator,
+    MINEEstimator,
+    NWJEstimator,
+    SampledCLUBEstimator,
+    SMILEEstimator,
+    VariationalUpperBound,
+)
+from disentangle.dependence.estimators import ConditionalEstimator
+from disentangle.information.result import MutualInformation
+
+__all__ = ["ESTIMATORS", "trained_mutual_information"]
+
+HIDDEN = 64
+SHARES = 0.6, 0.2  # of the rows, to learn from and to stop on; the rest is evaluated on
+EPOCHS, PATIENCE, BATCH, LEARNING_RATE = 300, 15, 256, 2e-3
+BLOCKS = 10  # for the standard error
+NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
+
+
+def _difference_of_entropies(x_dim: int, y_dim: int) -> Dependence:
+    q, r = MixtureConditional(x_dim, y_dim, HIDDEN), MixtureConditional(1, y_dim, HIDDEN)
+    return DifferenceOfEntropiesEstimator(x_dim, y_dim, conditional=q, marginal=r)
+
+
+def _barber_agakov(x_dim: int, y_dim: int) -> Dependence:
+    if y_dim > 1:
+        raise ValueError(f"wanted y of one dimension, whose entropy is known from its ranks, given {y_dim}")
+    q = MixtureConditional(x_dim, y_dim, HIDDEN)
+    return BarberAgakovEstimator(x_dim, y_dim, entropy=NORMAL_ENTROPY, conditional=q)
+
+
+ESTIMATORS: dict[str, Callable[[int, int], Dependence]] = {
+    "club": lambda p, q: CLUBEstimator(p, q, HIDDEN),
+    "sampled club": lambda p, q: SampledCLUBEstimator(p, q, HIDDEN),
+    "leave-one-out": lambda p, q: LeaveOneOutEstimator(p, q, HIDDEN),
+    "variational": lambda p, q: VariationalUpperBound(p, q, HIDDEN),
+    "infonce": lambda p, q: InfoNCEEstimator(p, q, critic=SeparableCritic(p, q, HIDDEN)),
+    "nwj": lambda p, q: NWJEstimator(p, q, critic=SeparableCritic(p, q, HIDDEN)),
+    "mine": lambda p, q: MINEEstimator(p, q, critic=SeparableCritic(p, q, HIDDEN)),
+    "smile": lambda p, q: SMILEEstimator(p, q, critic=SeparableCritic(p, q, HIDDEN)),
+    "difference of entropies": _difference_of_entropies,
+    "barber-agakov": _barber_agakov,
+}
+
+
+class _Split(NamedTuple):
+    train: Tensor
+    valid: Tensor
+    test: Tensor
+
+
+def trained_mutual_information(x: Tensor, y: Tensor, method: str, seed: int) -> MutualInformation:
+    """The estimate of one of `ESTIMATORS` on rows that it was not trained on; x and y are normal scores, `(rows, dim)`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        order = torch.randperm(len(x))
+        first, second = (round(sum(SHARES[: i + 1]) * len(x)) for i in range(2))
+        index = order[:first], order[first:second], order[second:]
+        xs, ys = (_Split(*(side[i].float() for i in index)) for side in (x, y))
+        estimator = ESTIMATORS[method](x.shape[1], y.shape[1])
+        _train(estimator, xs, ys)
+        with torch.no_grad():
+            return _evaluate(estimator, xs.test, ys, method)
+
+
+def _train(estimator: Dependence, x: _Split, y: _Split) -> None:
+    """Minimises the learning loss on the training rows; ends with the parameters that were best on the validation rows."""
+    optimizer = torch.optim.Adam(estimator.parameters(), LEARNING_RATE)
+    lowest, waited, best = math.inf, 0, copy.deepcopy(estimator.state_dict())
+    for _ in range(EPOCHS):
+        estimator.train()
+        for batch in torch.randperm(len(x.train)).split(BATCH):
+            if len(batch) < 2:
+                continue
+            optimizer.zero_grad()
+            estimator.learning_loss(x.train[batch], y.train[batch]).backward()
+            optimizer.step()
+        estimator.eval()
+        with torch.no_grad():
+            loss = float(estimator.learning_loss(x.valid, y.valid))
+        if loss < lowest:
+            lowest, waited, best = loss, 0, copy.deepcopy(estimator.state_dict())
+        else:
+            waited += 1
+        if waited == PATIENCE or not math.isfinite(loss):
+            break
+    estimator.load_state_dict(best)
+    estimator.eval()
+
+
+def _evaluate(estimator: Dependence, x: Tensor, y: _Split, method: str) -> MutualInformation:
+    rows, held_out = sum(map(len, y)), len(x)
+    value = float(estimator(x, y.test))
+    blocks = [float(estimator(a, b)) for a, b in zip(x.chunk(BLOCKS), y.test.chunk(BLOCKS), strict=True)]
+    likelihood = marginal = None
+    if isinstance(estimator, ConditionalEstimator):
+        likelihood = float(estimator.conditional(x).log_prob(y.test).mean())
+        if isinstance(estimator, DifferenceOfEntropiesEstimator):
+            marginal = likelihood - value
+        else:
+            normal = torch.distributions.Normal(y.train.mean(0), y.train.std(0))
+            marginal = float(normal.log_prob(y.test).sum(1).mean())
+    return MutualInformation(
+        value,
+        float(torch.tensor(blocks).std() / math.sqrt(len(blocks))),
+        method,
+        estimator.bound,
+        rows,
+        held_out,
+        likelihood,
+        marginal,
+        tuple(_warnings(estimator, value, held_out, likelihood, marginal)),
+    )
+
+
+def _warnings(
+    estimator: Dependence, value: float, rows: int, likelihood: float | None, marginal: float | None
+) -> Iterator[str]:
+    if likelihood is not None and marginal is not None and likelihood <= marginal:
+        yield (
+            f"on held-out rows q(y|x) is no better than a q(y) that ignores x ({likelihood:.2f} against {marginal:.2f} nats "
+            "a row): x tells nothing, or q is poor, and then the value is no bound"
+        )
+    if isinstance(estimator, InfoNCEEstimator) and value > 0.8 * math.log(rows):
+        yield f"close to the ceiling of InfoNCE, log {rows} = {math.log(rows):.2f} nats: there may be much more"
+    if isinstance(estimator, NWJEstimator | MINEEstimator) and value > math.log(rows):
+        yield f"above log {rows} = {math.log(rows):.2f} nats the value rests on a few pairs: do not trust it"
