@@ -45,7 +45,7 @@ def main() -> None:
             None if penalty is None else penalty.to(options.device),
             objective=objective_for(0.1),
             optimizer=torch.optim.AdamW(model.parameters(), 1e-5),
-            penalty_optimizer=None if penalty is None else torch.optim.Adam(penalty.parameters(), 1e-3),
+            penalty_optimizer=None if penalty is None else torch.optim.Adam(penalty.parameters(), 1e-3, fused=True),
             inner_steps=INNER_STEPS,
         )
 

@@ -203,6 +203,7 @@ def prepare_training(options: argparse.Namespace) -> Callable[[], None]:
         assert isinstance(layer, Standardize)
         layer.fit(splits["train"].sequences[name])
     optimizer = torch.optim.AdamW(model.parameters(), options.lr)
+    learns = penalty is not None and penalty.learns
     run = Run.create(options.out, config)
     save_backbone(run.folder / "backbone", backbone, tokenizer)
     trainer = AlternatingTrainer(
@@ -210,7 +211,7 @@ def prepare_training(options: argparse.Namespace) -> Callable[[], None]:
         penalty,
         objective=objective_for(options.alpha),
         optimizer=optimizer,
-        penalty_optimizer=torch.optim.Adam(penalty.parameters(), 1e-3) if penalty and penalty.learns else None,
+        penalty_optimizer=torch.optim.Adam(penalty.parameters(), 1e-3, fused=True) if penalty and learns else None,
         scheduler=warmup_then_decay(optimizer, options.epochs * len(batches)),
         inner_steps=INNER_STEPS,
         run=run,
