@@ -1,0 +1,51 @@
+"""The pages of the documentation say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import disentangle.dependence
+from disentangle import Bound, Dependence, Standardized
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "mutual_information.md").read_text()
+
+
+def test_every_snippet_of_the_page_runs_and_what_it_asserts_holds():
+    """In order, in one namespace. Blank lines in front keep the line numbers of a traceback those of the page."""
+    blocks = list(re.finditer(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+    assert len(blocks) > 10
+    namespace = {}
+    for block in blocks:
+        first = PAGE[: block.start(1)].count("\n")
+        exec(compile("\n" * first + block[1], "docs/mutual_information.md", "exec"), namespace)
+
+
+def test_the_table_of_bounds_is_that_of_the_code():
+    cells = re.findall(r"^\| `(\w+)` \| (\w+) \| (upper|lower|neither) \| (.+) \|$", PAGE, re.MULTILINE)
+    table = {name: (label, Bound(side, condition.replace(r"\|", "|"))) for name, label, side, condition in cells}
+    assert len(table) == len(cells)
+    assert table == {name: (c.label, c.bound) for name, c in _dependences().items()}
+
+
+def test_every_dependence_says_what_it_is():
+    assert len(_dependences()) > 15
+    for dependence in _dependences().values():
+        assert dependence.bound != Dependence.bound, f"{dependence.__name__} claims nothing"
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_links_between_pages_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#\s]+?)(?:#[^)]*)?\)", path.read_text()):
+        assert target.startswith("http") or (path.parent / target).exists(), target
+
+
+def _dependences():
+    """The public dependences by name, less the wrapper, which has the label and bound of what it wraps."""
+    public = {name: getattr(disentangle.dependence, name) for name in disentangle.dependence.__all__}
+    return {
+        name: c
+        for name, c in public.items()
+        if isinstance(c, type) and issubclass(c, Dependence) and c not in (Dependence, Standardized)
+    }
