@@ -20,7 +20,7 @@ from disentangle.information.gaussian import gaussian_mutual_information
 from disentangle.information.neighbours import nearest_neighbour_mutual_information
 from disentangle.information.result import MutualInformation
 
-__all__ = ["automatic_mutual_information"]
+__all__ = ["INFINITE", "automatic_mutual_information"]
 
 FOLDS = 4
 VALIDATION = 0.15  # of the rows that a fold is fitted on
@@ -33,6 +33,7 @@ COPULA = Bound(
     "neither", "the copula of x and y is not that of a Gaussian or Student distribution: it is exact where it is"
 )
 CRITIC = Bound("lower", "the rows are drawn independently")
+INFINITE = "some direction of y is a function of x: the information is infinite, unless rounding or few values limit it"
 
 
 class _Margins(NamedTuple):
@@ -74,8 +75,7 @@ def _by_copula(margins: _Margins) -> MutualInformation:
     rows, nu = len(margins.normal[0]), margins.degrees_of_freedom
     value = gaussian_mutual_information(*margins.normal)
     if math.isinf(value):
-        warning = "some direction of y is a function of x: the information is infinite, or limited by rounding"
-        return MutualInformation(value, 0.0, "copula", COPULA, rows, rows, warnings=(warning,))
+        return MutualInformation(value, 0.0, "copula", COPULA, rows, rows, warnings=(INFINITE,))
     copula = EllipticalCopula(*margins.fitted, nu)
     if not math.isinf(nu):
         value = copula.information(rows)
@@ -139,8 +139,11 @@ def _warnings(estimate: MutualInformation, dimensions: int) -> Iterator[str]:
     rows = estimate.rows
     if rows < FEWEST_ROWS:
         yield f"{rows} rows are too few to train a critic on: dependence that is not monotone was hardly looked for"
-    elif rows < 20 * dimensions:
-        yield f"{rows} rows are few for {dimensions} dimensions: dependence that is not monotone may have been missed"
+    if rows < 20 * dimensions:
+        yield (
+            f"{rows} rows are few for {dimensions} dimensions: the value is noisy, "
+            "and dependence that is not monotone may have been missed"
+        )
     if estimate.bound.side == "lower" and estimate.value > math.log(rows):
         yield f"above log {rows} = {math.log(rows):.1f} nats the value rests on a few pairs of rows: do not trust it"
 

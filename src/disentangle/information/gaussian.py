@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disentangle.information.matrix import Matrix, as_matrix
 
-__all__ = ["gaussian_mutual_information"]
+__all__ = ["gaussian_mutual_information", "orthonormal_basis"]
 
 
 def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
@@ -71,7 +71,7 @@ def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
         >>> abs(gaussian_mutual_information(x, noise)) < 0.05
         True
     """
-    u, v = _basis("x", x), _basis("y", y)
+    u, v = orthonormal_basis("x", x), orthonormal_basis("y", y)
     if len(u) != len(v):
         raise ValueError(f"wanted x and y with the same number of rows, given {len(u)} and {len(v)}")
     (rows, p), q = u.shape, v.shape[1]
@@ -88,7 +88,7 @@ def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
     return float(-sines.log().sum() - bias)
 
 
-def _basis(name: str, values: Matrix) -> Tensor:
+def orthonormal_basis(name: str, values: Matrix) -> Tensor:
     """An orthonormal basis of the centred columns, `(rows, rank)`, in float64."""
     raw = torch.as_tensor(values)
     eps = torch.finfo(raw.dtype).eps if raw.is_floating_point() else 0.0

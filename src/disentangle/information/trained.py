@@ -33,7 +33,8 @@ __all__ = ["ESTIMATORS", "trained_mutual_information"]
 HIDDEN = 64
 SHARES = 0.6, 0.2  # of the rows, to learn from and to stop on; the rest is evaluated on
 EPOCHS, PATIENCE, BATCH, LEARNING_RATE = 300, 15, 256, 2e-3
-BLOCKS = 10  # for the standard error
+BLOCKS = 10  # for the standard error; fewer where they would have a single row
+FEW = 40  # rows to evaluate on
 NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
 
 
@@ -111,7 +112,9 @@ def _train(estimator: Dependence, x: _Split, y: _Split) -> None:
 def _evaluate(estimator: Dependence, x: Tensor, y: _Split, method: str) -> MutualInformation:
     rows, held_out = sum(map(len, y)), len(x)
     value = float(estimator(x, y.test))
-    blocks = [float(estimator(a, b)) for a, b in zip(x.chunk(BLOCKS), y.test.chunk(BLOCKS), strict=True)]
+    count = min(BLOCKS, held_out // 2)
+    parts = zip(x.tensor_split(count), y.test.tensor_split(count), strict=True)
+    blocks = [float(estimator(a, b)) for a, b in parts]
     likelihood = marginal = None
     if isinstance(estimator, ConditionalEstimator):
         likelihood = float(estimator.conditional(x).log_prob(y.test).mean())
@@ -136,6 +139,8 @@ def _evaluate(estimator: Dependence, x: Tensor, y: _Split, method: str) -> Mutua
 def _warnings(
     estimator: Dependence, value: float, rows: int, likelihood: float | None, marginal: float | None
 ) -> Iterator[str]:
+    if rows < FEW:
+        yield f"{rows} rows to evaluate on are too few to trust the standard error"
     if likelihood is not None and marginal is not None and likelihood <= marginal:
         yield (
             f"on held-out rows q(y|x) is no better than a q(y) that ignores x ({likelihood:.2f} against {marginal:.2f} nats "

@@ -1,0 +1,173 @@
+import math
+
+import pytest
+import torch
+
+from disentangle import estimate_mutual_information
+from disentangle.information.automatic import automatic_mutual_information
+from disentangle.information.copula import uniform_ranks
+from disentangle.information.counts import counted_mutual_information
+
+F64 = torch.float64
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def pair(rows, dims=1, rho=0.6, seed=0):
+    x = normal(rows, dims, seed=seed)
+    return x, rho * x + math.sqrt(1 - rho**2) * normal(rows, dims, seed=seed + 100)
+
+
+def monotone(side):
+    columns = (torch.exp, lambda t: t**3, lambda t: 1e-3 * t - 7, torch.sinh)
+    return torch.stack([columns[i % 4](c) for i, c in enumerate(side.unbind(1))], 1)
+
+
+@pytest.mark.parametrize("method", ["auto", "copula", "leave-one-out"])
+@pytest.mark.parametrize("rows", [150, 220])
+def test_increasing_maps_of_columns_change_nothing(rows, method):
+    x, y = pair(rows, 2)
+    plain = estimate_mutual_information(x, y, method=method)
+    mapped = estimate_mutual_information(monotone(x), monotone(y.flip(1)).flip(1), method=method)
+    assert mapped == plain
+
+
+def test_decreasing_maps_change_next_to_nothing():
+    x, y = pair(150)
+    plain, turned = estimate_mutual_information(x, y), estimate_mutual_information(-x, y)
+    assert turned.value == pytest.approx(plain.value, abs=0.01)
+
+
+def test_a_curve_without_correlation_is_found():
+    x = normal(400, 1)
+    y = x**2 + 0.5 * normal(400, 1, seed=1)
+    assert estimate_mutual_information(x, y, method="gaussian").value < 0.05
+    found = estimate_mutual_information(x, y)
+    assert 0.6 < found.value < 1.1
+    assert "critic" in found.method or found.method == "nearest neighbours"
+
+
+@pytest.mark.slow
+def test_a_curve_in_more_dimensions_is_found_by_the_critic():
+    x, noise = normal(800, 4), normal(800, 4, seed=1)
+    y = torch.cat([x[:, :1] ** 2 + 0.3 * noise[:, :1], noise[:, 1:]], 1)
+    found = estimate_mutual_information(x, y)
+    assert found.method.endswith(", corrected by a critic")
+    assert found.bound.side == "lower"
+    assert 0.2 < found.value < 1.2
+    # the likelihoods are apart by what was measured
+    assert found.log_likelihood is not None
+    assert found.marginal_log_likelihood is not None
+    assert found.log_likelihood - found.marginal_log_likelihood == pytest.approx(found.value, abs=1e-6)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_independent_heavy_tails_read_nothing(dims):
+    x, y = (torch.distributions.Cauchy(0.0, 1.0).sample((1000, dims)) for _ in range(2))
+    assert abs(estimate_mutual_information(x, y).value) < 0.05
+
+
+def test_the_tails_of_a_student_are_seen():
+    nu, rows = 1.0, 500
+    z = normal(rows, 2) / (torch.distributions.Chi2(torch.tensor(nu, dtype=F64)).sample((rows, 1)) / nu).sqrt()
+    found = estimate_mutual_information(z[:, :1], z[:, 1:])
+    # of a Student distribution of one degree of freedom without correlation: log(8 pi) - 3
+    assert found.value == pytest.approx(math.log(8 * math.pi) - 3, abs=0.1)
+
+
+def test_likelihoods_of_a_gaussian():
+    x, y = pair(400, rho=0.8)
+    found = estimate_mutual_information(x, y)
+    assert found.value == pytest.approx(-math.log(0.6), abs=0.1)
+    assert found.marginal_log_likelihood == pytest.approx(-0.5 * math.log(2 * math.pi * math.e), abs=0.02)
+    assert found.log_likelihood is not None
+    assert found.marginal_log_likelihood is not None
+    assert found.log_likelihood - found.marginal_log_likelihood == pytest.approx(-math.log(0.6), abs=0.12)
+    assert found.bound.side == "neither"
+
+
+@pytest.mark.parametrize("rows", [50, 120, 199])
+def test_few_rows_are_said_to_be_few(rows):
+    found = estimate_mutual_information(*pair(rows, 3))
+    few = f"{rows} rows are too few to train a critic on: dependence that is not monotone was hardly looked for"
+    assert few in found.warnings
+    assert found.log_likelihood is None
+    assert abs(found.value + 3 * math.log(0.8)) < 0.7
+
+
+def test_few_rows_for_the_dimensions_are_said_to_be_few():
+    found = estimate_mutual_information(*pair(150, 20))
+    assert any(w.startswith("150 rows are few for 40 dimensions: the value is noisy") for w in found.warnings)
+
+
+def classes(rows, count, seed=0):
+    return torch.randint(count, (rows, 1), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("agreement", [0.5, 0.9, 0.98])
+@pytest.mark.parametrize(
+    "encode", [lambda c: c, lambda c: 5 - 2 * c.double(), lambda c: torch.nn.functional.one_hot(c[:, 0])]
+)
+def test_two_coins(encode, agreement):
+    x = classes(1500, 2)
+    differ = torch.rand(1500, 1, generator=torch.Generator().manual_seed(1)) > agreement
+    found = estimate_mutual_information(encode(x), x ^ differ)
+    truth = math.log(2) + sum(p * math.log(p) for p in (agreement, 1 - agreement))
+    assert abs(found.value - truth) < 3 * found.standard_error + 1e-3
+    assert found.standard_error < 0.02
+    assert found.method == "counts"
+
+
+def test_a_class_and_itself_share_its_entropy():
+    c = classes(1000, 4)
+    one_hot = torch.nn.functional.one_hot(c[:, 0])
+    for x, y in ((c, c), (one_hot, one_hot[:, [2, 0, 3, 1]]), (c, one_hot)):
+        found = estimate_mutual_information(x, y)
+        assert found.value == pytest.approx(math.log(4), abs=0.01)
+        assert found.warnings == ()
+
+
+def test_the_bias_of_counts_is_gone():
+    values = []
+    for seed in range(200):
+        x, y = uniform_ranks(classes(300, 4, seed).double()), uniform_ranks(classes(300, 5, seed + 1000).double())
+        values.append(counted_mutual_information(x, y))
+    found = torch.tensor([v.value for v in values])
+    assert abs(found.mean()) < 3 * found.std() / 200**0.5  # without the correction it is 0.02, 50 standard errors
+    assert found.std().item() == pytest.approx(math.sqrt(12 / 2) / 300, rel=0.25)  # of a chi-square variable
+    inside = sum(v.interval[0] <= 0 <= v.interval[1] for v in values)
+    assert inside >= 180
+
+
+def test_many_values_are_not_counted():
+    assert counted_mutual_information(*pair(500)) is None
+    assert counted_mutual_information(classes(100, 10), classes(100, 10, 1)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encode", [lambda c: c, lambda c: torch.nn.functional.one_hot(c[:, 0])])
+def test_a_class_and_a_number(encode):
+    c = classes(800, 4)
+    y = 2.0 * c % 5 + normal(800, 1)  # means 0, 2, 4, 1
+    means, grid = torch.tensor([0.0, 2.0, 4.0, 1.0], dtype=F64), torch.linspace(-8, 12, 4001, dtype=F64)
+    density = torch.distributions.Normal(means[:, None], 1.0).log_prob(grid).exp().mean(0)
+    truth = -torch.trapezoid(density * density.log(), grid).item() - 0.5 * math.log(2 * math.pi * math.e)
+    assert estimate_mutual_information(encode(c), y).value == pytest.approx(truth, abs=0.12)
+
+
+def test_repeated_and_dependent_columns_count_once():
+    x, y = pair(190, 2)
+    once = estimate_mutual_information(x, y).value
+    for twice in (torch.cat([x, 3 * x], 1), torch.cat([x, x[:, :1]], 1), torch.cat([x, torch.ones(190, 1)], 1)):
+        assert estimate_mutual_information(twice, y).value == pytest.approx(once, abs=0.03)
+
+
+def test_a_copy_is_infinite():
+    x = normal(200, 2)
+    found = automatic_mutual_information(
+        uniform_ranks(x), uniform_ranks(torch.cat([normal(200, 1, seed=1), x[:, :1] ** 3], 1)), 0
+    )
+    assert found.value == math.inf
+    assert found.warnings[0].startswith("some direction of y is a function of x: the information is infinite")
