@@ -40,6 +40,7 @@ def test_decreasing_maps_change_next_to_nothing():
     assert turned.value == pytest.approx(plain.value, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_curve_without_correlation_is_found():
     x = normal(400, 1)
     y = x**2 + 0.5 * normal(400, 1, seed=1)
@@ -63,6 +64,7 @@ def test_a_curve_in_more_dimensions_is_found_by_the_critic():
     assert found.log_likelihood - found.marginal_log_likelihood == pytest.approx(found.value, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [1, 3])
 def test_independent_heavy_tails_read_nothing(dims):
     x, y = (torch.distributions.Cauchy(0.0, 1.0).sample((1000, dims)) for _ in range(2))
@@ -77,6 +79,7 @@ def test_the_tails_of_a_student_are_seen():
     assert found.value == pytest.approx(math.log(8 * math.pi) - 3, abs=0.1)
 
 
+@pytest.mark.slow
 def test_likelihoods_of_a_gaussian():
     x, y = pair(400, rho=0.8)
     found = estimate_mutual_information(x, y)

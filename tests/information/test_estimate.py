@@ -84,10 +84,10 @@ def test_the_seed_decides_and_nothing_else_does(method):
     x, y = gaussian(200)
     kept, state = (x.clone(), y.clone()), torch.get_rng_state()
     np.random.seed(0)  # noqa: NPY002
-    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    numpy_state = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     first = estimate_mutual_information(x, y, method=method, seed=1)
     assert torch.equal(torch.get_rng_state(), state)
-    assert (np.random.get_state()[1] == numpy_state).all()  # noqa: NPY002
+    assert (np.random.get_state(legacy=False)["state"]["key"] == numpy_state).all()  # noqa: NPY002
     torch.rand(3)
     assert estimate_mutual_information(x, y, method=method, seed=1) == first
     if method in TRAINED:
