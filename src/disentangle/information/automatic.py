@@ -25,7 +25,7 @@ __all__ = ["INFINITE", "automatic_mutual_information"]
 FOLDS = 4
 VALIDATION = 0.15  # of the rows that a fold is fitted on
 CHOICE = 1000  # rows whose pairs choose the degrees of freedom
-FEWEST_ROWS = 200  # for a critic
+FEWEST_ROWS = 200  # for a critic and for neighbours
 NEIGHBOUR_DIMENSIONS = 6  # of x and y together
 SIGNIFICANT = 2.0  # standard errors
 
@@ -54,8 +54,8 @@ def automatic_mutual_information(x: Tensor, y: Tensor, seed: int) -> MutualInfor
         return estimate
     if len(x) >= FEWEST_ROWS:
         estimate = _with_critic(estimate, fit_correction(_folds(margins, generator), generator), margins.normal[1])
-    if x.shape[1] + y.shape[1] <= NEIGHBOUR_DIMENSIONS:
-        estimate = _or_neighbours(estimate, margins)
+        if x.shape[1] + y.shape[1] <= NEIGHBOUR_DIMENSIONS:
+            estimate = _or_neighbours(estimate, margins)
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, x.shape[1] + y.shape[1])))
 
 
@@ -82,7 +82,9 @@ def _by_copula(margins: _Margins) -> MutualInformation:
     u, v = copula.coordinates(*margins.fitted)
     terms = torch.cat([copula.scores(a, b).diagonal() for a, b in zip(u.split(CHOICE), v.split(CHOICE), strict=True)])
     name = "Gaussian copula" if math.isinf(nu) else f"Student copula, {nu:g} degrees of freedom"
-    return MutualInformation(value, _standard_error(terms), name, COPULA, rows, rows)
+    # of independent variables the terms vanish, and what is left is the noise of p x q correlations
+    noise = copula.p * copula.q / (2 * (rows - 1 - copula.p) * (rows - 1 - copula.q))
+    return MutualInformation(value, math.sqrt(_standard_error(terms) ** 2 + noise), name, COPULA, rows, rows)
 
 
 def _folds(margins: _Margins, generator: torch.Generator) -> list[Fold]:

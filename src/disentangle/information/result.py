@@ -19,7 +19,8 @@ class MutualInformation:
         method: How it was made.
         bound: What its expectation is beside the true value, and when.
         rows: How many rows were given.
-        held_out: How many rows it was evaluated on, none of which was used to fit what was evaluated on it.
+        held_out: How many rows it was evaluated on. What was trained was not trained on them; a closed form is corrected for
+            having been fitted to them.
         log_likelihood: The mean log-likelihood of held-out y under the fitted q(y|x), where there is one.
         marginal_log_likelihood: The same under a q(y) of the same kind that ignores x. Their difference is what x tells
             about y as far as q can see.
