@@ -25,8 +25,9 @@ __all__ = ["INFINITE", "automatic_mutual_information"]
 FOLDS = 4
 VALIDATION = 0.15  # of the rows that a fold is fitted on
 CHOICE = 1000  # rows whose pairs choose the degrees of freedom
-FEWEST_ROWS = 200  # for a critic and for neighbours
-NEIGHBOUR_DIMENSIONS = 6  # of x and y together
+FEWEST_ROWS = 200  # for a critic
+NEIGHBOUR_ROWS = 100  # at least: below, their standard error is far too small
+NEIGHBOUR_DIMENSIONS = 6  # of x and y together, at most
 SIGNIFICANT = 2.0  # standard errors
 
 COPULA = Bound(
@@ -54,8 +55,8 @@ def automatic_mutual_information(x: Tensor, y: Tensor, seed: int) -> MutualInfor
         return estimate
     if len(x) >= FEWEST_ROWS:
         estimate = _with_critic(estimate, fit_correction(_folds(margins, generator), generator), margins.normal[1])
-        if x.shape[1] + y.shape[1] <= NEIGHBOUR_DIMENSIONS:
-            estimate = _or_neighbours(estimate, margins)
+    if len(x) >= NEIGHBOUR_ROWS and x.shape[1] + y.shape[1] <= NEIGHBOUR_DIMENSIONS:
+        estimate = _or_neighbours(estimate, margins)
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, x.shape[1] + y.shape[1])))
 
 

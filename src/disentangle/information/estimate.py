@@ -45,7 +45,7 @@ def estimate_mutual_information(x: Matrix, y: Matrix, *, method: str = "auto", s
        errors on held-out rows;
     3. nearest neighbours, where x and y have up to 6 dimensions together.
 
-    Below 200 rows only the copula is used.
+    The critic needs 200 rows, the neighbours 100; below, there is only the copula.
 
     Where x and y both take so few values that a pair of them has five rows on average, classes say, none of that is done:
     the pairs are counted.
