@@ -82,18 +82,27 @@ class GaussianConditional(Conditional):
         super().__init__()
         if log_variance not in ("free", "tanh", "zero"):
             raise ValueError(f"log_variance is 'free', 'tanh' or 'zero', got {log_variance!r}")
-        self.log_variance = log_variance
+        self.log_variance: Literal["free", "tanh", "zero"] = log_variance
         self.network = _two_layers(x_dim, hidden_dim, y_dim if log_variance == "zero" else 2 * y_dim)
 
     def forward(self, x: Float[Tensor, "batch x_dim"]) -> Independent:
         """The Gaussian of y for each row of x, `(N, x_dim)`."""
-        out = at_least_float32(self.network(x))
-        if self.log_variance == "zero":
-            return _diagonal(out, torch.ones_like(out))
-        mean, log_variance = out.chunk(2, dim=-1)
-        if self.log_variance == "tanh":
-            log_variance = log_variance.tanh()
+        mean, log_variance = mean_and_log_variance(self.network(x), self.log_variance)
         return _diagonal(mean, (0.5 * log_variance).exp())
+
+
+def mean_and_log_variance(out: Tensor, log_variance: Literal["free", "tanh", "zero"]) -> tuple[Tensor, Tensor]:
+    """What the output of a `GaussianConditional`'s network stands for, each `(..., y_dim)`.
+
+    Example:
+        >>> mean_and_log_variance(torch.tensor([1.0, 9.0]), "tanh")
+        (tensor([1.]), tensor([1.0000]))
+    """
+    out = at_least_float32(out)
+    if log_variance == "zero":
+        return out, torch.zeros_like(out)
+    mean, free = out.chunk(2, dim=-1)
+    return mean, free.tanh() if log_variance == "tanh" else free
 
 
 class FullGaussianConditional(Conditional):

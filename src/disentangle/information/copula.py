@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from disentangle.information.gaussian import wishart_bias
+
 __all__ = ["DEGREES_OF_FREEDOM", "EllipticalCopula", "quantiles", "uniform_ranks"]
 
 DEGREES_OF_FREEDOM = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, math.inf)  # the last one is the Gaussian
@@ -105,9 +107,7 @@ class EllipticalCopula:
     def information(self, rows: int) -> float:
         """The mutual information of the fitted distribution in nats, less the bias of correlations from so many rows."""
         p, q, nu = self.p, self.q, self.degrees_of_freedom
-        freedom = (rows - 1 - torch.arange(p, dtype=torch.float64)) / 2
-        bias = (torch.digamma(freedom) - torch.digamma(freedom - q / 2)).sum() / 2
-        value = float(-0.5 * torch.log1p(-self.correlations.square()).sum() - bias)
+        value = float(-0.5 * torch.log1p(-self.correlations.square()).sum()) - wishart_bias(rows, p, q)
         return value if math.isinf(nu) else value + _radial(nu, p) + _radial(nu, q) - _radial(nu, p + q)
 
 

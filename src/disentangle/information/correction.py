@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from disentangle.functional import unmatched_log_mean_exp
 from disentangle.information.copula import EllipticalCopula
 
 __all__ = ["Correction", "Fold", "fit_correction", "noise_contrastive_loss"]
@@ -144,9 +145,7 @@ def _evaluate(
 
 def _normaliser(scores: Tensor) -> Tensor:
     """The logarithm of the mean density ratio over pairs that do not belong together: 0 for a true one; `(K, N, N) -> (K,)`."""
-    n = scores.shape[-1]
-    diagonal = torch.eye(n, dtype=torch.bool)
-    return scores.masked_fill(diagonal, -math.inf).flatten(1).logsumexp(1) - math.log(n * (n - 1))
+    return torch.stack([unmatched_log_mean_exp(of_fold) for of_fold in scores])
 
 
 def _with(critic: StackedCritic, parameters: list[Tensor], part: list[Tensor]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from disentangle.information.matrix import Matrix, as_matrix
+from disentangle.information.matrix import Matrix, as_matrices
 
 __all__ = ["linear_decodability"]
 
@@ -45,10 +45,8 @@ def linear_decodability(source: Matrix, target: Matrix, *, seed: int = 0) -> flo
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x, t = as_matrix("source", source).numpy(), as_matrix("target", target).numpy()
+    x, t = (side.numpy() for side in as_matrices(source=source, target=target))
     rows = len(x)
-    if rows != len(t):
-        raise ValueError(f"wanted source and target with the same number of rows, given {rows} and {len(t)}")
     if rows < 4:
         raise ValueError(f"wanted at least 4 rows, two a half, given {rows}")
     t = t[:, np.ptp(t, axis=0) > 0]

@@ -12,7 +12,7 @@ from disentangle.information.automatic import INFINITE, automatic_mutual_informa
 from disentangle.information.copula import quantiles, uniform_ranks
 from disentangle.information.counts import counted_mutual_information
 from disentangle.information.gaussian import gaussian_mutual_information, orthonormal_basis
-from disentangle.information.matrix import Matrix, as_matrix
+from disentangle.information.matrix import Matrix, as_matrices
 from disentangle.information.neighbours import nearest_neighbour_mutual_information
 from disentangle.information.result import MutualInformation
 from disentangle.information.trained import ESTIMATORS, trained_mutual_information
@@ -97,10 +97,8 @@ def estimate_mutual_information(x: Matrix, y: Matrix, *, method: str = "auto", s
     """
     if method not in METHODS:
         raise ValueError(f"wanted a method among {', '.join(METHODS)}, given {method!r}")
-    a, b = as_matrix("x", x), as_matrix("y", y)
+    a, b = as_matrices(x=x, y=y)
     rows = len(a)
-    if rows != len(b):
-        raise ValueError(f"wanted x and y with the same number of rows, given {rows} and {len(b)}")
     if rows < FEWEST_ROWS:
         raise ValueError(f"wanted at least {FEWEST_ROWS} rows, given {rows}")
     if any((side == side[0]).all() for side in (a, b)):

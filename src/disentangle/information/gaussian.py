@@ -9,7 +9,7 @@ from torch import Tensor
 
 from disentangle.information.matrix import Matrix, as_matrix
 
-__all__ = ["gaussian_mutual_information", "orthonormal_basis"]
+__all__ = ["gaussian_mutual_information", "orthonormal_basis", "wishart_bias"]
 
 
 def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
@@ -83,9 +83,13 @@ def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
     sines = torch.linalg.svdvals(v - u @ (u.mT @ v)).clamp(max=1.0)
     if sines.min() <= rows * torch.finfo(sines.dtype).eps:
         return math.inf
+    return float(-sines.log().sum()) - wishart_bias(rows, p, q)
+
+
+def wishart_bias(rows: int, p: int, q: int) -> float:
+    """By how much the plug-in of the canonical correlations of Gaussian rows is too high, in nats."""
     freedom = (rows - 1 - torch.arange(p, dtype=torch.float64)) / 2
-    bias = (torch.digamma(freedom) - torch.digamma(freedom - q / 2)).sum() / 2
-    return float(-sines.log().sum() - bias)
+    return float((torch.digamma(freedom) - torch.digamma(freedom - q / 2)).sum() / 2)
 
 
 def orthonormal_basis(name: str, values: Matrix) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Matrix", "as_matrix"]
+__all__ = ["Matrix", "as_matrices", "as_matrix", "standardised"]
 
 Matrix = Tensor | np.ndarray  # (rows, dim); checked by the meters themselves, whatever reads them
 
@@ -20,3 +20,19 @@ def as_matrix(name: str, values: Matrix) -> Tensor:
     if bad:
         raise ValueError(f"wanted {name} finite, given {bad} of {matrix.numel()} values that are not")
     return matrix
+
+
+def as_matrices(**sides: Matrix) -> tuple[Tensor, Tensor]:
+    """Two matrices with the same number of rows, by name, as `as_matrix` gives them."""
+    (first, a), (second, b) = ((name, as_matrix(name, values)) for name, values in sides.items())
+    if len(a) != len(b):
+        raise ValueError(f"wanted {first} and {second} with the same number of rows, given {len(a)} and {len(b)}")
+    return a, b
+
+
+def standardised(matrix: np.ndarray) -> np.ndarray:
+    """The columns that vary, with mean 0 and variance 1; constant ones are left out."""
+    centred = matrix / np.maximum(np.abs(matrix).max(0), np.finfo(float).tiny)  # so that no square overflows
+    centred = centred[:, np.ptp(centred, axis=0) > 0]
+    centred = centred - centred.mean(0)
+    return centred / centred.std(0)

@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from disentangle.dependence import Bound
-from disentangle.information.matrix import Matrix, as_matrix
+from disentangle.information.matrix import Matrix, as_matrices, standardised
 from disentangle.information.result import MutualInformation
 
-__all__ = ["nearest_neighbour_mutual_information", "standardised"]
+__all__ = ["nearest_neighbour_mutual_information"]
 
 BLOCKS = 10  # for the standard error
 JITTER = 1e-8  # in standard deviations: below what matters, above the rounding of float64
@@ -68,10 +68,8 @@ def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int
         >>> abs(estimate.value - entropy.item()) < 0.05
         True
     """
-    a, b = as_matrix("x", x).numpy(), as_matrix("y", y).numpy()
+    a, b = (side.numpy() for side in as_matrices(x=x, y=y))
     rows = len(a)
-    if rows != len(b):
-        raise ValueError(f"wanted x and y with the same number of rows, given {rows} and {len(b)}")
     if neighbors < 1:
         raise ValueError(f"wanted at least 1 neighbour, given {neighbors}")
     if rows < BLOCKS * (neighbors + 2):
@@ -93,14 +91,6 @@ def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int
         rows,
         warnings=tuple(_warnings(value, rows, a.shape[1] + b.shape[1], neighbors)),
     )
-
-
-def standardised(matrix: np.ndarray) -> np.ndarray:
-    """The columns that vary, with mean 0 and variance 1; constant ones are left out."""
-    centred = matrix / np.maximum(np.abs(matrix).max(0), np.finfo(float).tiny)  # so that no square overflows
-    centred = centred[:, np.ptp(centred, axis=0) > 0]
-    centred = centred - centred.mean(0)
-    return centred / centred.std(0)
 
 
 def _apart(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from disentangle.functional.kernels import double_centered, gaussian_kernel
-from disentangle.information.matrix import Matrix, as_matrix
-from disentangle.information.neighbours import standardised
+from disentangle.information.matrix import Matrix, as_matrices, standardised
 
 __all__ = ["PermutationTest", "permutation_test"]
 
@@ -104,9 +103,7 @@ def permutation_test(
         >>> permutation_test(x, noise).p_value > 0.05
         True
     """
-    x, y = as_matrix("x", x), as_matrix("y", y)
-    if len(x) != len(y):
-        raise ValueError(f"wanted x and y with the same number of rows, given {len(x)} and {len(y)}")
+    x, y = as_matrices(x=x, y=y)
     if permutations < 1:
         raise ValueError(f"wanted at least 1 permutation, given {permutations}")
     rng = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from disentangle import functional
-from disentangle.conditionals import GaussianConditional
+from disentangle.conditionals import GaussianConditional, mean_and_log_variance
 from disentangle.dependence import CLUBEstimator, Dependence
 from disentangle.dependence.estimators import check_rows
 from disentangle.functional.precision import at_least_float32
@@ -79,7 +79,7 @@ class StackedCLUB(nn.Module):
         self.last = StackedLinear([_network(member)[2] for member in self.members.values()])
         self.sizes = [(size,) for member in self.members.values() for size in (member.x_dim, member.y_dim)]
         self.unbiased = next(iter(members.values())).unbiased
-        self.log_variance = _conditional(next(iter(members.values()))).log_variance
+        self.log_variance: Literal["free", "tanh", "zero"] = _conditional(next(iter(members.values()))).log_variance
 
     def shared(self) -> Mapping[str, CLUBEstimator]:
         """The single estimators, as views of the stack."""
@@ -144,11 +144,7 @@ class StackedCLUB(nn.Module):
             hidden.append(layer(x if has is None else torch.where(has[members], x, 0)))
             start = members.stop
         out = self.last((hidden[0] if len(hidden) == 1 else torch.cat(hidden)).relu())
-        out = at_least_float32(out)
-        if self.log_variance == "zero":
-            return out, torch.zeros_like(out), y
-        mean, log_variance = out.chunk(2, dim=-1)
-        return mean, log_variance.tanh() if self.log_variance == "tanh" else log_variance, y
+        return *mean_and_log_variance(out, self.log_variance), y
 
     def _check(self, samples: Sequence[Sample]) -> None:
         sizes = [None if isinstance(v, Masked) else v.shape[1:] for sample in samples for v in sample.variables]
