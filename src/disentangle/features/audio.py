@@ -1,0 +1,146 @@
+"""33 features of each frame of sound: fundamental frequency, mel-frequency cepstral coefficients and a chromagram.
+
+They are the paper's acoustic features, by librosa. The paper names neither rate nor settings, so librosa's own are used: mono
+at 22050 Hz and a frame every 512 samples, 43 a second. Frame t is centred on t / `AUDIO_FRAME_RATE` seconds in all of them.
+Two settings differ. F0 is looked for where voices are, 65 to 600 Hz, and the chromagram is tuned to A = 440 Hz in every
+recording rather than to what each seems to be tuned to, which speech is not.
+
+`log_f0` is the natural logarithm of Hz, and NaN in frames without voice: there is no pitch in them, and any number would stand
+for one. `Standardize` replaces it by the mean of the voiced frames of the training data.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from disentangle.data import DataError
+from disentangle.features.files import check_file
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+__all__ = ["AUDIO_FEATURES", "AUDIO_FRAME_RATE", "audio_features", "import_librosa"]
+
+SAMPLE_RATE = 22050
+HOP = 512
+FRAME = 2048
+LOWEST, HIGHEST = 65.0, 600.0  # Hz: below a deep voice, above an excited or a child's one
+BLOCK = 2048  # frames whose F0 is tracked together, 48 s: tracking an hour at once would take 6 GB
+QUIETEST = 1e-4  # -80 dB: what a lossy codec makes of silence stays below it
+
+PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
+
+AUDIO_FEATURES = ("log_f0", *(f"mfcc_{i}" for i in range(20)), *(f"chroma_{name}" for name in PITCH_CLASSES))
+"""The names of the 33 columns."""
+
+AUDIO_FRAME_RATE = SAMPLE_RATE / HOP
+"""Frames a second."""
+
+
+def audio_features(path: str | os.PathLike[str]) -> np.ndarray:
+    """Computes the 33 features of each frame of a recording's sound.
+
+    WAV, FLAC, OGG and MP3 are read by libsndfile; the sound of a video, and any other format, by ffmpeg, which has to be
+    installed for it. Channels are averaged.
+
+    Arguments:
+        path: A file of sound, or a video.
+
+    Returns:
+        `(T, 33)` float32, columns as in `AUDIO_FEATURES`, T = 1 + samples // 512 at 22050 Hz.
+
+    Raises:
+        DataError: If the file has no sound that can be read, or only silence, or less than 0.1 s.
+        ImportError: Where librosa is missing.
+
+    Example:
+        >>> import tempfile, pathlib, soundfile
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "tone.wav"
+        >>> soundfile.write(path, 0.5 * np.sin(2 * np.pi * 220 * np.arange(22050) / 22050), 22050)
+        >>> features = audio_features(path)
+        >>> features.shape, float(np.exp(features[20, 0]).round()), AUDIO_FEATURES[21 + features[20, 21:].argmax()]
+        ((44, 33), 220.0, 'chroma_A')
+    """
+    librosa = import_librosa()
+    samples = _samples(path, librosa)
+    mfcc = librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE, n_mfcc=20, hop_length=HOP, n_fft=FRAME)
+    # Its lowest octaves want a second of sound. Around it is silence anyway, and there can as well be more of that.
+    longer = np.pad(samples, (0, max(0, SAMPLE_RATE * 3 - len(samples))))
+    chroma = librosa.feature.chroma_cqt(y=longer, sr=SAMPLE_RATE, hop_length=HOP, tuning=0.0)
+    features = np.vstack([_log_f0(samples, librosa), mfcc, chroma[:, : mfcc.shape[1]]])
+    return np.ascontiguousarray(features.T, dtype=np.float32)
+
+
+def import_librosa() -> ModuleType:
+    """librosa, or an error that says how to get it.
+
+    Raises:
+        ImportError: Where it is missing.
+    """
+    try:
+        import librosa
+    except ImportError as error:
+        raise ImportError('features of sound need librosa: pip install "disentangle[audio]"') from error
+    return librosa
+
+
+def _log_f0(samples: np.ndarray, librosa: ModuleType) -> np.ndarray:
+    """log F0 by probabilistic YIN, `(1, T)`; NaN where there is no voice."""
+    padded = np.pad(samples, FRAME // 2)
+    frames = 1 + len(samples) // HOP
+    f0 = np.empty(frames)
+    for start in range(0, frames, BLOCK):
+        stop = min(start + BLOCK, frames)
+        block = padded[start * HOP : (stop - 1) * HOP + FRAME]
+        f0[start:stop], _, _ = librosa.pyin(
+            block, fmin=LOWEST, fmax=HIGHEST, sr=SAMPLE_RATE, frame_length=FRAME, hop_length=HOP, center=False
+        )
+    return np.log(f0)[None]
+
+
+def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
+    """The sound in mono at `SAMPLE_RATE`, checked."""
+    import soundfile
+
+    check_file(path)
+    if not os.stat(path).st_size:
+        raise DataError(f"{path}: empty, wanted sound")
+    try:
+        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, TypeError):  # the latter where the file is named `.raw`
+        channels, rate = _decoded(path)
+    if not np.isfinite(channels).all():
+        raise DataError(f"{path}: samples that are NaN or infinite")
+    samples = librosa.resample(channels.mean(1), orig_sr=rate, target_sr=SAMPLE_RATE)
+    if len(samples) < FRAME:
+        raise DataError(f"{path}: {len(samples) / SAMPLE_RATE:.3f} s of sound, wanted at least 0.1 s")
+    if np.abs(samples).max() < QUIETEST:
+        raise DataError(f"{path}: silent")
+    return samples
+
+
+def _decoded(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
+    """The channels of a file's first track of sound, `(samples, channels)`, and its rate, by ffmpeg."""
+    import soundfile
+
+    if shutil.which("ffmpeg") is None:
+        raise DataError(
+            f"{path}: not WAV, FLAC, OGG or MP3; reading the sound of anything else needs ffmpeg, not found"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        wav = Path(folder) / "sound.wav"
+        # A playlist in place of a video must not make it fetch anything: local files only.
+        source = ["-protocol_whitelist", "file", "-i", f"file:{os.fspath(path)}"]
+        command = ["ffmpeg", "-nostdin", "-v", "error", *source, "-map", "0:a:0", "-c:a", "pcm_f32le", str(wav)]
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if result.returncode or not wav.exists():
+            said = [line.strip() for line in result.stderr.splitlines() if line.strip()]
+            raise DataError(f"{path}: no sound that ffmpeg can read: {said[0] if said else 'it does not say why'}")
+        return soundfile.read(wav, dtype="float32", always_2d=True)

@@ -1,0 +1,155 @@
+"""The features of many files, written to a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from disentangle.data import DataError
+from disentangle.features.audio import audio_features, import_librosa
+from disentangle.features.openface import openface_features
+
+__all__ = ["Failed", "extract_audio", "extract_vision"]
+
+# Which of them it was that did it, nobody says.
+CRASHED = "not done, since a process ended abruptly: out of memory? Run again, with fewer at once"
+
+Features = Callable[[Path], np.ndarray]
+
+
+class Failed(NamedTuple):
+    """A file whose features could not be had, and why."""
+
+    file: Path
+    reason: str
+
+
+def extract_audio(
+    files: Iterable[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
+    *,
+    at_once: int = 1,
+    progress: bool = True,
+) -> list[Failed]:
+    """Writes `audio_features` of each file to `folder/<name of the file, without ending>.npy`.
+
+    What is there already is not computed again, so an interrupted run goes on where it was; delete a file to have it anew. Each
+    is written under another name and renamed, so that what is there is whole.
+
+    Arguments:
+        files: Files of sound, or videos.
+        folder: Where to write; it is made if need be.
+        at_once: How many files to work at, each in a process of its own. With more than one, a script needs the usual
+            `if __name__ == "__main__":`.
+        progress: Whether to show a bar.
+
+    Returns:
+        The files that could not be read; they keep none of the others from being written.
+
+    Raises:
+        ValueError: If two files would be written to one name, or `at_once` is less than 1.
+        ImportError: Where librosa is missing.
+
+    Example:
+        >>> import tempfile
+        >>> extract_audio(["/nowhere/1.mp4"], tempfile.mkdtemp(), progress=False)
+        [Failed(file=PosixPath('/nowhere/1.mp4'), reason='no such file')]
+    """
+    import_librosa()
+    return _extract(audio_features, files, folder, at_once, progress)
+
+
+def extract_vision(
+    files: Iterable[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
+    *,
+    at_once: int = 1,
+    progress: bool = True,
+) -> list[Failed]:
+    """Writes `openface_features` of each CSV file of OpenFace to `folder`, as `extract_audio` does with sound.
+
+    Arguments:
+        files: CSV files of OpenFace's FeatureExtraction.
+        folder: Where to write; it is made if need be.
+        at_once: How many files to work at, each in a process of its own.
+        progress: Whether to show a bar.
+
+    Returns:
+        The files that could not be read.
+
+    Raises:
+        ValueError: If two files would be written to one name, or `at_once` is less than 1.
+    """
+    return _extract(openface_features, files, folder, at_once, progress)
+
+
+def _extract(
+    features: Features,
+    files: Iterable[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
+    at_once: int,
+    progress: bool,
+) -> list[Failed]:
+    if at_once < 1:
+        raise ValueError(f"expected at_once of at least 1, got {at_once}")
+    targets: dict[Path, Path] = {}
+    for file in dict.fromkeys(map(Path, files)):
+        target = Path(folder) / f"{file.stem}.npy"
+        if target in targets:
+            raise ValueError(f"expected files of different names, got {targets[target]} and {file}, both {target.name}")
+        targets[target] = file
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    work = {file: target for target, file in targets.items() if not target.exists()}
+    outcomes = tqdm(_outcomes(features, work, at_once), total=len(work), disable=not progress, unit="file")
+    failed = {file: reason for file, reason in outcomes if reason is not None}
+    return [Failed(file, failed[file]) for file in work if file in failed]
+
+
+def _outcomes(features: Features, work: dict[Path, Path], at_once: int) -> Iterator[tuple[Path, str | None]]:
+    """Each file as it is done, and why it failed."""
+    if at_once == 1 or len(work) < 2:
+        for file, target in work.items():
+            yield file, _write(features, file, target)
+        return
+    # Spawned, not forked: a process that has run threads, as torch's has, cannot be forked safely.
+    with ProcessPoolExecutor(min(at_once, len(work)), mp_context=get_context("spawn")) as pool:
+        try:
+            futures = {pool.submit(_write, features, file, target): file for file, target in work.items()}
+            for future in as_completed(futures):
+                try:
+                    yield futures[future], future.result()
+                except BrokenProcessPool:
+                    yield (
+                        futures[future],
+                        "not done, since a process ended abruptly: out of memory? Run again, with fewer at once",
+                    )
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _write(features: Features, file: Path, target: Path) -> str | None:
+    """Writes a file's features, or says why there are none. That they cannot be written is no fault of the file: it raises."""
+    try:
+        values = features(file)
+    except DataError as error:
+        return str(error).removeprefix(f"{file}: ")
+    except Exception as error:  # whatever else a damaged file leads to, in libraries too
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with open(unfinished, "wb") as out:
+            np.save(out, values)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return None
