@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from disentangle import AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows
-from disentangle.training import frozen
+from disentangle.training import NonFiniteError, frozen
+from disentangle.training.seen import Seen
 
 F64 = torch.float64
 
@@ -83,7 +84,7 @@ def test_the_estimators_phase_leaves_the_models_gradients_untouched():
     batch = torch.randn(12, 6, dtype=F64)
     for p in model.parameters():
         p.grad = torch.full_like(p, 7.0)
-    step._fit(model(batch), model.present(batch))
+    step._fit(Seen(model(batch), model.present(batch), {}), None)
     assert all((p.grad == 7).all() for p in model.parameters())
 
 
@@ -195,3 +196,235 @@ def test_an_objective_without_a_gradient_is_named():
     step.objective = lambda losses, penalties: torch.tensor(1.0)
     with pytest.raises(ValueError, match="expected the objective to be a scalar with a gradient"):
         step(torch.randn(12, 6, dtype=F64))
+
+
+def test_pieces_have_the_gradients_of_the_whole_batch():
+    batch = torch.randn(13, 6, dtype=F64)
+    model, penalty, step = setting()
+    again, penalty_again = copy.deepcopy(model), copy.deepcopy(penalty)
+    model.present = lambda batch: None
+    again.present = lambda batch: None
+    step(batch)
+    in_pieces = AlternatingStep(
+        again,
+        penalty_again,
+        objective=objective,
+        optimizer=torch.optim.SGD(again.parameters(), 0.1),
+        penalty_optimizer=torch.optim.SGD(penalty_again.parameters(), 0.1),
+    )
+    in_pieces(batch[:6], batch[6:7], batch[7:])
+    assert again.encoded == 6  # each piece without a graph, and with one
+    for p, q in zip(model.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-12)
+    for p, q in zip(penalty.parameters(), penalty_again.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_piece_is_encoded_twice_with_the_same_noise(seed):
+    model, _, step = setting(seed=seed)
+    outputs = []
+
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(6, 2).double()
+
+        def forward(self, x):
+            outputs.append((len(x), self.linear(torch.nn.functional.dropout(x, 0.5)).detach()))
+            return self.linear(x)
+
+    model.a = Noisy()
+    step.optimizer.add_param_group({"params": list(model.a.parameters())})
+    step(torch.randn(5, 6, dtype=F64), torch.randn(7, 6, dtype=F64))
+    (_, a), (_, b), (_, a_again), (_, b_again) = outputs
+    assert torch.equal(a, a_again)
+    assert torch.equal(b, b_again)
+    assert a.any()
+    assert not torch.equal(a[:5], b[:5])
+
+
+def test_with_a_seed_noise_is_a_function_of_it_and_of_the_iteration():
+    drawn = []
+    model, _, step = setting(seed=1)
+    forward = model.forward
+    model.forward = lambda batch: (drawn.append(torch.rand(2)), forward(batch))[1]
+    batch = torch.randn(8, 6, dtype=F64)
+    step(batch)
+    step(batch)
+    step.iteration = 0
+    torch.rand(5)
+    step(batch)
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_a_pair_without_a_gradient_is_refused():
+    model, _, step = setting()
+    forward = model.forward
+    model.forward = lambda batch: {name: z.detach() for name, z in forward(batch).items()}
+    with pytest.raises(ValueError, match=r"CLUB\(a;b\): expected a variable with a gradient, got none of a, b"):
+        step(torch.randn(8, 6, dtype=F64))
+
+
+def test_an_estimator_that_cannot_learn_is_refused():
+    club = CLUBEstimator(2, 3).double().requires_grad_(False)
+    with pytest.raises(ValueError, match=r"CLUB\(a;b\) has 4 parameters and none of them takes a gradient"):
+        setting(Pairwise({("a", "b"): club}))
+
+
+def test_the_estimators_can_learn_on_batches_of_their_own():
+    model, penalty, step = setting(inner_steps=3)
+    club = copy.deepcopy(penalty.dependences["a;b"])
+    first, second, outer = (torch.randn(n, 6, dtype=F64) for n in (9, 10, 11))
+    samples = []
+    for batch in (first, second):
+        rows = torch.arange(len(batch)) % 4 != 0
+        samples.append([z.detach()[rows] for z in model(batch).values()])
+    step(outer, inner=[first, second])
+    optimizer = torch.optim.SGD(club.parameters(), 0.1)
+    for a, b in (samples[0], samples[1], samples[0]):
+        optimizer.zero_grad()
+        club.learning_loss(a, b).backward()
+        optimizer.step()
+    for p, q in zip(penalty.parameters(), club.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_a_pair_that_no_inner_batch_had_rows_for_is_refused_until_one_had():
+    model, _, step = setting()
+    rows = {"b": torch.arange(12) < 0}
+    model.present = lambda batch: {} if len(batch) == 12 else rows
+    outer, inner = torch.randn(12, 6, dtype=F64), torch.randn(7, 6, dtype=F64)
+    rows["b"] = torch.zeros(7, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"CLUB\(a;b\) is never fitted"):
+        step(outer, inner=[inner])
+    rows["b"] = torch.ones(7, dtype=torch.bool)
+    step(outer, inner=[inner])
+    rows["b"] = torch.zeros(7, dtype=torch.bool)
+    step(outer, inner=[inner])  # it was fitted before
+
+
+def test_gradients_are_clipped_once_they_are_whole():
+    model, _, step = setting(clip=lambda parameters: nn.utils.clip_grad_norm_(parameters, 1e-3))
+    before = [p.detach().clone() for p in model.parameters()]
+    step(torch.randn(12, 6, dtype=F64))
+    moved = torch.cat([(p - q).flatten() for p, q in zip(model.parameters(), before, strict=True)])
+    assert moved.norm().item() == pytest.approx(0.1 * 1e-3, rel=1e-3)  # the learning rate times the norm
+
+
+def test_schedulers_take_a_step_an_iteration_and_groups_keep_their_rates():
+    model, penalty = Halves().double(), Pairwise({("a", "b"): CLUBEstimator(2, 3).double()})
+    groups = [
+        {"params": model.a.parameters(), "lr": 1.0},
+        {"params": [*model.b.parameters(), *model.decode.parameters()]},
+    ]
+    optimizer = torch.optim.SGD(groups, 0.5)
+    inner = torch.optim.SGD(penalty.parameters(), 0.1)
+    schedulers = [torch.optim.lr_scheduler.ExponentialLR(each, 0.5) for each in (optimizer, inner)]
+    step = AlternatingStep(
+        model, penalty, objective=objective, optimizer=optimizer, penalty_optimizer=inner, schedulers=schedulers
+    )
+    for _ in range(2):
+        step(torch.randn(12, 6, dtype=F64))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.125]
+    assert inner.param_groups[0]["lr"] == 0.025
+
+
+def test_parameters_of_the_objective_learn_too():
+    class Weighted(Halves):
+        def __init__(self):
+            super().__init__()
+            self.log_weight = nn.Parameter(torch.zeros(()))
+
+    model = Weighted().double()
+    step = AlternatingStep(
+        model,
+        None,
+        objective=lambda losses, penalties: losses["recon"].mean() * model.log_weight.exp() - model.log_weight,
+        optimizer=torch.optim.SGD(model.parameters(), 0.1),
+    )
+    record = step(torch.randn(12, 6, dtype=F64))
+    torch.testing.assert_close(model.log_weight.detach(), -0.1 * (record.objective - 1))
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        ("variable", ["variable a", "recon"]),
+        ("loss", ["recon"]),
+        ("objective", ["objective"]),
+        ("gradient", ["gradients"]),
+    ],
+)
+def test_what_is_not_finite_stops_before_the_model_moves_and_is_named(where, names):
+    model, _, step = setting()
+    batch = torch.randn(12, 6, dtype=F64)
+    step(batch)
+    weights = copy.deepcopy(model.state_dict())
+    spoil(where, model, step)
+    with pytest.raises(NonFiniteError, match=f"iteration 2: not finite: {', '.join(names)}$") as caught:
+        step(batch)
+    assert caught.value.names == names
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name])
+
+
+def spoil(where, model, step):
+    forward, losses = model.forward, model.losses
+    bad = float("nan")
+    if where == "variable":
+        model.forward = lambda batch: {**(z := forward(batch)), "a": z["a"] * bad}
+    elif where == "loss":
+        model.losses = lambda z, batch: {name: Rows(r.values * bad, r.weights) for name, r in losses(z, batch).items()}
+    elif where == "objective":
+        step.objective = lambda losses, penalties: objective(losses, penalties) * bad
+    else:  # the square root of 0 is finite, its gradient is not
+        step.objective = lambda losses, penalties: objective(losses, penalties) + (losses["recon"].mean() * 0).sqrt()
+
+
+def test_what_an_absent_row_or_a_row_without_weight_holds_is_no_reason_to_stop():
+    model, _, step = setting()
+    forward, losses = model.forward, model.losses
+
+    def absent(batch):
+        z = forward(batch)
+        return {"a": z["a"], "b": torch.where(model.present(batch)["b"][:, None], z["b"], float("nan"))}
+
+    def some(z, batch):
+        rows = losses({"a": z["a"], "b": z["b"].nan_to_num()}, batch)["recon"]
+        spoilt = torch.where(torch.arange(len(batch)) == 0, float("nan"), rows.values)
+        return {"recon": Rows(spoilt, (torch.arange(len(batch)) != 0).double())}
+
+    model.forward, model.losses = absent, some
+    assert step(torch.randn(12, 6, dtype=F64)).nonfinite == ()
+
+
+@pytest.mark.parametrize("where", ["variable", "objective", "gradient"])
+def test_a_step_that_is_not_finite_is_left_out_when_asked(where):
+    model, penalty, step = setting(nonfinite="skip")
+    batch = torch.randn(12, 6, dtype=F64)
+    weights = copy.deepcopy(model.state_dict())
+    estimators = copy.deepcopy(penalty.state_dict())
+    kept = model.forward, model.losses, step.objective
+    spoil(where, model, step)
+    record = step(batch)
+    assert record.nonfinite
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name])
+    if where == "variable":  # nothing to learn from
+        assert all(torch.equal(value, estimators[name]) for name, value in penalty.state_dict().items())
+    for _ in range(8):
+        step(batch)
+    with pytest.raises(NonFiniteError, match="10 times in a row"):
+        step(batch)
+    model.forward, model.losses, step.objective = kept
+    assert step(batch).nonfinite == ()
+
+
+def test_batches_with_other_variables_are_refused():
+    model, _, step = setting()
+    forward = model.forward
+    model.forward = lambda batch: {**forward(batch), **({"c": batch} if len(batch) == 3 else {})}
+    with pytest.raises(ValueError, match="expected the same variables of every batch"):
+        step(torch.randn(4, 6, dtype=F64), torch.randn(3, 6, dtype=F64))

@@ -1,13 +1,19 @@
 """Alternating training: one step in plain torch, a trainer around it, and the folder that a run leaves."""
 
+from disentangle.training.accelerators import accelerator_for
+from disentangle.training.finite import NonFiniteError
+from disentangle.training.frozen import frozen
+from disentangle.training.processes import Group
 from disentangle.training.run import Run, RunError
-from disentangle.training.step import AlternatingStep, Model, StepRecord, frozen
-from disentangle.training.trainer import AlternatingTrainer, accelerator_for
+from disentangle.training.step import AlternatingStep, Model, StepRecord
+from disentangle.training.trainer import AlternatingTrainer
 
 __all__ = [
     "AlternatingStep",
     "AlternatingTrainer",
+    "Group",
     "Model",
+    "NonFiniteError",
     "Run",
     "RunError",
     "StepRecord",

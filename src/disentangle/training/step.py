@@ -2,29 +2,46 @@
 
 The paper's Algorithm 1, for any model and any pairwise penalty:
 
-1. `variables = model(batch)`, once, with gradient;
+1. `variables = model(batch)` and its losses, once, with gradient;
 2. `inner_steps` times: one step of the estimators on the detached variables;
-3. with the estimators frozen: losses and penalties of the same variables, one step of the model.
+3. with the estimators frozen: the objective of losses and penalties of the same variables, one step of the model.
+
+Penalties and logarithms of losses are functions of a whole batch. A batch may come in pieces, and its pieces may be with
+several processes: the objective sees all rows, and its gradients are those of one process with the whole batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle, islice
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.pairwise import Pairwise
+from disentangle.training.checks import (
+    refuse_dead_pairs,
+    refuse_frozen,
+    refuse_partial,
+    refuse_shared,
+    refuse_unfitted,
+)
+from disentangle.training.finite import NonFiniteError, Watch
+from disentangle.training.frozen import frozen
+from disentangle.training.noise import seed_noise
+from disentangle.training.processes import Alone, Group
+from disentangle.training.seen import Seen, Variables, join
 from disentangle.variables import Masked, Rows
 
-__all__ = ["AlternatingStep", "Model", "Objective", "StepRecord", "frozen"]
+__all__ = ["AlternatingStep", "Model", "Objective", "StepRecord"]
 
-Variables = Mapping[str, Tensor | Masked]
 Objective = Callable[[Mapping[str, Rows], Mapping[str, Tensor]], Tensor]
+SKIPS = 10  # steps left out in a row after which it is no accident
 
 
 class Model(Protocol):
@@ -47,38 +64,62 @@ class Model(Protocol):
 
 
 class StepRecord(NamedTuple):
-    """What a step saw, outside the graph and on the model's device. Reading it waits for the device; keeping it does not."""
+    """What a step saw, outside the graph and on the model's device. Reading it waits for the device; keeping it does not.
 
-    objective: Tensor
+    `nonfinite` names what was NaN or infinite in a step that was left out; it is empty for a step that was taken.
+    """
+
+    objective: Tensor | None
     losses: dict[str, Rows]
     penalties: dict[str, Tensor]
     rms: dict[str, Tensor]
     likelihood: Tensor | None
+    nonfinite: tuple[str, ...] = ()
 
 
 class AlternatingStep:
-    """One iteration of alternating training; call it with a batch.
+    """One iteration of alternating training; call it with a batch, or with several that are one batch in pieces.
 
     Losses and penalties are raw values; their weights and logarithms live in `objective` and nowhere else.
     In the estimators' phase the model's gradients are left as they are; in the model's phase the estimators are frozen and
     in evaluation mode, their gradients stay `None`, and their flags are restored, also when something raises.
 
+    **Pieces.** `step(first, second)` has the gradients of `step(both)` at the memory of one: the model encodes the pieces
+    without a graph, the objective is differentiated with respect to what came out, and the model encodes them again, with the
+    same noise, to take that gradient back. It costs one more forward pass. What layers compute over their batch, as batch
+    normalisation does, is computed over a piece.
+
+    **Not finite.** Before the model's step it is known whether the sizes of the variables, the losses, the objective, the
+    penalties, the estimators' likelihood and the norm of the gradients are finite. On a CUDA device the host waits for the
+    forward pass alone, while the backward one is queued, and the norm of the gradients is checked an iteration later.
+
     References:
-        Qian et al., MIRD, Algorithm 1
+        Qian et al., MIRD, Algorithm 1; Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup,
+        for the pieces
 
     Arguments:
         model: The model to train, see `Model`; also wrapped in `DistributedDataParallel`.
         penalty: What must not depend on what; `None` for no penalty.
         objective: Maps `losses: {name: Rows}` and `penalties: {"CLUB(x;y)": ()}` to the scalar that the model minimises.
-        optimizer: The optimiser of the model's parameters.
+        optimizer: The optimiser of the model's parameters, in any number of groups.
         penalty_optimizer: The optimiser of the estimators' parameters; needed where the penalty learns.
+        schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of an iteration.
         inner_steps: How many steps the estimators take for one of the model, T' in the paper.
+        clip: Called with the model's parameters once they have their gradients; returns their norm. For example
+            `lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 1.0)`.
+        nonfinite: What to do where something is not finite: `"stop"` raises; `"skip"` leaves the step out, unless ten in a
+            row had to be, and on a CUDA device waits for the forward pass once more.
+        seed: With a seed, noise is a function of it and of `iteration`, which counts the calls and may be set; without one,
+            torch's generators go their way.
         backward: What is called with the scalar to differentiate; an `Accelerator`'s `backward` fits.
+        processes: The processes that hold other rows of the same batch, for example a `Group`.
 
     Raises:
-        ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if the optimiser of
-            one side holds parameters of the other, or the penalty's lacks some of its own; on a call, if the objective is not
-            a scalar with a gradient.
+        ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if parts of it cannot
+            learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own; on a
+            call, if a pair has no variable with a gradient, if a learning pair was never fitted, if the objective is not a
+            scalar with a gradient.
+        NonFiniteError: On a call, where something is not finite; the model is as it was before.
 
     Example:
         >>> from disentangle import CLUBEstimator
@@ -114,9 +155,16 @@ class AlternatingStep:
         objective: Objective,
         optimizer: Optimizer,
         penalty_optimizer: Optimizer | None = None,
+        schedulers: Sequence[LRScheduler] = (),
         inner_steps: int = 5,
+        clip: Callable[[list[nn.Parameter]], Tensor | None] | None = None,
+        nonfinite: Literal["stop", "skip"] = "stop",
+        seed: int | None = None,
         backward: Callable[[Tensor], None] = Tensor.backward,
+        processes: Alone | Group | None = None,
     ):
+        if nonfinite not in ("stop", "skip"):
+            raise ValueError(f"expected nonfinite to be 'stop' or 'skip', got {nonfinite!r}")
         learns = penalty is not None and penalty.learns
         if learns and (penalty_optimizer is None or inner_steps < 1):
             raise ValueError(
@@ -124,92 +172,171 @@ class AlternatingStep:
                 f"got {penalty_optimizer} and {inner_steps}"
             )
         if penalty is not None:
-            _refuse_shared(optimizer, penalty, "the model's optimiser", "the penalty")
+            refuse_frozen(penalty)
+            refuse_shared(optimizer, penalty, "the model's optimiser", "the penalty")
         if penalty_optimizer is not None:
-            _refuse_shared(penalty_optimizer, model, "the penalty's optimiser", "the model")
+            refuse_shared(penalty_optimizer, model, "the penalty's optimiser", "the model")
             if penalty is not None:
-                _refuse_partial(penalty_optimizer, penalty)
+                refuse_partial(penalty_optimizer, penalty)
         self.model = model
         self.module: Any = model.module if isinstance(model, DistributedDataParallel) else model
         self.penalty, self.learns = penalty, learns
         self.objective = objective
         self.optimizer, self.penalty_optimizer = optimizer, penalty_optimizer
-        self.inner_steps = inner_steps
+        self.schedulers = schedulers
+        self.inner_steps, self.clip, self.nonfinite = inner_steps, clip, nonfinite
+        self.seed, self.iteration = seed, 0
         self.backward = backward
+        self.processes = Alone() if processes is None else processes
+        self._fitted: set[str] = set()
+        self._skips = 0
+        self._gradients: Watch | None = None  # of the iteration before, on a device that is not waited for
 
-    def __call__(self, batch: Any) -> StepRecord:
-        """Takes one step on `batch` and returns what it saw."""
-        variables = self.model(batch)
-        present = self.module.present(batch)
-        likelihood = self._fit(variables, present) if self.learns else None
-        return self._descend(variables, present, batch, likelihood)
+    def __call__(self, *batches: Any, inner: Sequence[Any] | None = None) -> StepRecord:
+        """Takes one step.
 
-    def _fit(self, variables: Variables, present: Mapping[str, Tensor] | None) -> Tensor | None:
+        Arguments:
+            batches: A batch, or the pieces of one; none for a process that has no rows of it.
+            inner: What the estimators learn on instead: batches, encoded once without a graph and used in turn.
+        """
+        self.iteration += 1
+        seeds = self._seeds(len(batches))
+        whole = len(batches) <= 1
+        encoded = [self._encode(batch, seed, graph=whole) for batch, seed in zip(batches, seeds, strict=True)]
+        leaves = [seen.leaf(of_graph=whole) for seen in encoded]
+        seen = join(self.processes.exchange(leaves))
+        rms = root_mean_squares(seen.variables, seen.present)
+        record = StepRecord(None, _detached(seen.losses), {}, rms, None)
+        totals = {name: rows.total() for name, rows in record.losses.items()}
+        watch = Watch({**{f"variable {name}": size for name, size in rms.items()}, **totals})
+        pending = None
+        if self.nonfinite == "skip" or watch.arrived is None:
+            if bad := watch.nonfinite():
+                return self._leave_out(record, bad)
+        else:
+            pending = watch
+        self._seed("penalty")
+        likelihood = self._fit(seen, inner) if self.learns else None
+        record = self._differentiate(seen, record._replace(likelihood=likelihood), has_rows=bool(batches))
+        shares = [leaf.differentiable() for leaf in leaves]
+        if whole:
+            for each, share in zip(encoded, shares, strict=True):
+                self._pull(each, share)
+        else:
+            for batch, seed, share in zip(batches, seeds, shares, strict=True):
+                self._pull(self._encode(batch, seed, graph=True), share)
+        return self._move(record, pending)
+
+    def _encode(self, batch: Any, seed: int | None, graph: bool) -> Seen:
+        if seed is not None:
+            torch.manual_seed(seed)
+        with torch.set_grad_enabled(graph):
+            variables = self.model(batch)
+            losses = self.module.losses(variables, batch)
+        seen = Seen(variables, self.module.present(batch), losses)
+        if graph and self.penalty is not None:
+            refuse_dead_pairs(self.penalty, variables)
+        return seen
+
+    def _fit(self, seen: Seen, inner: Sequence[Any] | None) -> Tensor | None:
         """The estimators' phase: returns the log-likelihood of their last step, summed over pairs."""
         assert self.penalty is not None
         assert self.penalty_optimizer is not None
-        detached = {name: variable.detach() for name, variable in variables.items()}
+        samples = [seen.detach()] if inner is None else [self._sample(batch, i) for i, batch in enumerate(inner)]
         loss = None
         self.penalty.train()
-        for _ in range(self.inner_steps):
-            loss = self.penalty.learning_loss(detached, present)
+        for sample in islice(cycle(samples), self.inner_steps):
+            loss = self.penalty.learning_loss(sample.variables, sample.present)
             if loss is None:
-                break
+                continue
             self.penalty_optimizer.zero_grad(set_to_none=True)
             self.backward(loss)
             self.penalty_optimizer.step()
         self.penalty_optimizer.zero_grad(set_to_none=True)
+        if inner is not None:
+            refuse_unfitted(self.penalty, seen, samples[: self.inner_steps], self._fitted)
         return None if loss is None else -loss.detach()
 
-    def _descend(
-        self, variables: Variables, present: Mapping[str, Tensor] | None, batch: Any, likelihood: Tensor | None
-    ) -> StepRecord:
-        """The model's phase."""
-        losses = self.module.losses(variables, batch)
+    @torch.no_grad()
+    def _sample(self, batch: Any, i: int) -> Seen:
+        """The variables of a batch for the estimators alone, of all processes."""
+        self._seed("inner", i, self.processes.rank)
+        seen = Seen(self.model(batch), self.module.present(batch), {})
+        self._seed("penalty", i)
+        return join(self.processes.exchange([seen]))
+
+    def _differentiate(self, seen: Seen, record: StepRecord, has_rows: bool) -> StepRecord:
+        """The objective of all rows, and its gradients in the leaves that were joined to them."""
+        self.optimizer.zero_grad(set_to_none=True)
         with frozen(self.penalty):
-            penalties = {} if self.penalty is None else self.penalty(variables, present)
-            objective = self.objective(losses, penalties)
-            if not isinstance(objective, Tensor) or objective.dim() or not objective.requires_grad:
+            penalties = {} if self.penalty is None else self.penalty(seen.variables, seen.present)
+            objective = self.objective(seen.losses, penalties)
+            if not isinstance(objective, Tensor) or objective.dim() or (has_rows and not objective.requires_grad):
                 raise ValueError(f"expected the objective to be a scalar with a gradient, got {objective!r}")
+            if objective.requires_grad:
+                self.backward(objective)
+        if (
+            self.processes.rank
+        ):  # what the objective holds itself has the same gradient in every process: it counts once
             self.optimizer.zero_grad(set_to_none=True)
-            self.backward(objective)
-        self.optimizer.step()
-        return StepRecord(
-            objective.detach(),
-            {name: Rows(*(t.detach() for t in rows)) for name, rows in losses.items()},
-            {name: value.detach() for name, value in penalties.items()},
-            root_mean_squares(variables, present),
-            likelihood,
+        return record._replace(
+            objective=objective.detach(), penalties={name: value.detach() for name, value in penalties.items()}
         )
 
+    def _pull(self, seen: Seen, leaves: list[Tensor]) -> None:
+        """Takes the gradients of the leaves back through the model."""
+        pairs = [
+            (tensor, leaf.grad)
+            for tensor, leaf in zip(seen.differentiable(), leaves, strict=True)
+            if tensor.requires_grad and leaf.grad is not None
+        ]
+        if pairs:
+            torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
 
-@contextmanager
-def frozen(module: nn.Module | None) -> Iterator[None]:
-    """Within the block, `module` is in evaluation mode and takes no gradients; afterwards all flags are as before.
+    def _move(self, record: StepRecord, pending: Watch | None) -> StepRecord:
+        """The model's step, unless something is not finite."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.processes.add_gradients(parameters)
+        norm = None if self.clip is None else self.clip(parameters)
+        values = {"objective": record.objective, **record.penalties, "likelihood": record.likelihood}
+        watch = Watch({name: value for name, value in values.items() if value is not None})
+        bad = (pending.nonfinite() if pending else []) + watch.nonfinite()
+        bad += self._gradients.nonfinite() if self._gradients else []
+        self._gradients = None
+        if not bad and getattr(self.optimizer, "scaler", None) is None:  # a scaler looks for infinite gradients itself
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            self._gradients = Watch({"gradients": get_total_norm(gradients) if norm is None else norm})
+            if self._gradients.arrived is None:
+                bad = self._gradients.nonfinite()
+        if bad:
+            return self._leave_out(record, bad)
+        self._skips = 0
+        self.optimizer.step()
+        if not getattr(self.optimizer, "step_was_skipped", False):  # by a scaler
+            for scheduler in self.schedulers:
+                scheduler.step()
+        return record
 
-    Example:
-        >>> layer = nn.Linear(2, 2)
-        >>> with frozen(layer):
-        ...     layer.training, layer.weight.requires_grad
-        (False, False)
-        >>> layer.training, layer.weight.requires_grad
-        (True, True)
-    """
-    if module is None:
-        yield
-        return
-    modes = [(m, m.training) for m in module.modules()]
-    flags = [(p, p.requires_grad) for p in module.parameters()]
-    try:
-        module.eval()
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for m, mode in modes:
-            m.training = mode
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
+    def _leave_out(self, record: StepRecord, bad: list[str]) -> StepRecord:
+        self.optimizer.zero_grad(set_to_none=True)
+        self._gradients = None
+        self._skips += 1
+        if self.nonfinite == "stop" or self._skips >= SKIPS:
+            times = f", {self._skips} times in a row" if self._skips > 1 else ""
+            raise NonFiniteError(f"iteration {self.iteration}: not finite: {', '.join(bad)}{times}", bad)
+        return record._replace(nonfinite=tuple(bad))
+
+    def _seeds(self, pieces: int) -> list[int | None]:
+        """A seed for each piece: where it is encoded twice, the noise has to be the same."""
+        if self.seed is not None:
+            self._seed("model", self.processes.rank)
+        elif pieces <= 1:
+            return [None] * pieces
+        return torch.randint(2**62, (pieces,)).tolist()
+
+    def _seed(self, *purpose: int | str) -> None:
+        if self.seed is not None:
+            seed_noise(self.seed, self.iteration, *purpose)
 
 
 @torch.no_grad()
@@ -229,20 +356,5 @@ def root_mean_squares(variables: Variables, present: Mapping[str, Tensor] | None
     return result
 
 
-def _refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: str) -> None:
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if shared := [name for name, p in module.named_parameters() if id(p) in held]:
-        raise ValueError(
-            f"{whose} holds {len(shared)} parameters of {other}, such as {shared[0]!r}: each side learns alone"
-        )
-
-
-def _refuse_partial(optimizer: Optimizer, penalty: Pairwise) -> None:
-    """An optimiser made from the single estimators would hold none of the parameters that they own together."""
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    learning = [p for p in penalty.parameters() if p.requires_grad]
-    if lacking := sum(id(p) not in held for p in learning):
-        raise ValueError(
-            f"the penalty's optimiser lacks {lacking} of the {len(learning)} parameters that learn: "
-            "make it from penalty.parameters()"
-        )
+def _detached(losses: Mapping[str, Rows]) -> dict[str, Rows]:
+    return {name: Rows(*(t.detach() for t in rows)) for name, rows in losses.items()}

@@ -1,0 +1,81 @@
+"""What is refused, because training would go wrong in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+from torch.optim import Optimizer
+
+from disentangle.pairwise import Pairwise
+from disentangle.pairwise.samples import samples_of
+from disentangle.training.seen import Seen, Variables
+from disentangle.variables import Masked
+
+__all__ = ["refuse_dead_pairs", "refuse_frozen", "refuse_partial", "refuse_shared", "refuse_unfitted"]
+
+
+def refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: str) -> None:
+    """Refuses an optimiser of one side that holds parameters of the other."""
+    held = _held(optimizer)
+    if shared := [name for name, p in module.named_parameters() if id(p) in held]:
+        raise ValueError(
+            f"{whose} holds {len(shared)} parameters of {other}, such as {shared[0]!r}: each side learns alone"
+        )
+
+
+def refuse_partial(optimizer: Optimizer, penalty: Pairwise) -> None:
+    """Refuses an optimiser made from the single estimators: it would hold none of the parameters that they own together."""
+    held = _held(optimizer)
+    learning = [p for p in penalty.parameters() if p.requires_grad]
+    if lacking := sum(id(p) not in held for p in learning):
+        raise ValueError(
+            f"the penalty's optimiser lacks {lacking} of the {len(learning)} parameters that learn: "
+            "make it from penalty.parameters()"
+        )
+
+
+def refuse_frozen(penalty: Pairwise) -> None:
+    """Refuses an estimator none of whose parameters can learn: its bound would be that of random weights."""
+    for name, dependence in penalty.dependences.alone().items():
+        parameters = list(dependence.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            raise ValueError(
+                f"{penalty.labels[name]} has {len(parameters)} parameters and none of them takes a gradient: "
+                "an estimator that is never fitted estimates nothing"
+            )
+
+
+def refuse_dead_pairs(penalty: Pairwise, variables: Variables) -> None:
+    """Refuses a pair none of whose variables carries a gradient: no step of the model could change it."""
+    for key, names in penalty.groups.items():
+        known = [variables[name] for name in names if name in variables]
+        if len(known) == len(names) and not any(_requires_grad(variable) for variable in known):
+            raise ValueError(
+                f"{penalty.labels[key]}: expected a variable with a gradient, got none of {', '.join(names)}: "
+                "was the latent detached?"
+            )
+
+
+def refuse_unfitted(penalty: Pairwise, seen: Seen, samples: Sequence[Seen], fitted: set[str]) -> None:
+    """Refuses to evaluate a pair that no batch of the estimators had rows for, now or before; `fitted` remembers."""
+    for sample in samples:
+        rows = samples_of(penalty.groups, sample.variables, sample.present)
+        fitted |= {key for key, group in rows.items() if group.enough}
+    learning = {
+        key for key, dependence in penalty.dependences.items() if next(dependence.parameters(), None) is not None
+    }
+    asked = {key for key, group in samples_of(penalty.groups, seen.variables, seen.present).items() if group.enough}
+    if missing := sorted((asked & learning) - fitted):
+        raise ValueError(
+            f"{penalty.labels[missing[0]]} is never fitted: no inner batch has two rows with all of its variables"
+        )
+
+
+def _requires_grad(variable: object) -> bool:
+    values = variable.values if isinstance(variable, Masked) else variable
+    return bool(getattr(values, "requires_grad", False))
+
+
+def _held(optimizer: Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}

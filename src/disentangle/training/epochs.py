@@ -1,0 +1,109 @@
+"""The batches of an epoch, as a function of the seed and the epoch, from any one of them on, for one of several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from disentangle.training.noise import seed_at, seed_noise
+
+__all__ = ["Epochs"]
+
+
+class Epochs:
+    """The epochs of a loader.
+
+    The order of an epoch is drawn whole before it starts, with generators seeded by `(seed, epoch)`, be it by a shuffling
+    loader or by a batch sampler with a `set_epoch` of its own. So an epoch can start at any batch without reading those
+    before. Of several processes each reads its share of every batch: consecutive rows, as evenly as can be.
+
+    Loading a batch is seeded by its place too: what a data set draws from torch's generator, without worker processes, is the
+    same in a run that goes on. A loader without a batch sampler is read as it comes, and batches before the start are read
+    and dropped.
+
+    Raises:
+        ValueError: If there are several processes and the loader has no batch sampler: its batches cannot be shared out.
+
+    Example:
+        >>> import torch
+        >>> epochs = Epochs(DataLoader(torch.arange(6), batch_size=2, shuffle=True), seed=0)
+        >>> whole = [batch.tolist() for batch in epochs.start(epoch=3)]
+        >>> [batch.tolist() for batch in epochs.start(epoch=3, skip=1)] == whole[1:]
+        True
+    """
+
+    def __init__(self, loader: DataLoader[Any], seed: int, rank: int = 0, size: int = 1):
+        self.loader, self.seed, self.rank, self.size = loader, seed, rank, size
+        self.order: list[list[int]] = []
+        self.first = 0
+        if loader.batch_sampler is None:
+            if size > 1:
+                raise ValueError(
+                    f"expected a loader with a batch sampler, whose batches {size} processes can share, got one over "
+                    f"{type(loader.dataset).__name__} that makes its own batches"
+                )
+            self.own = loader
+        else:
+            self.own = _with_order(loader, self.order)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def start(self, epoch: int, skip: int = 0) -> Iterator[Any]:
+        """The batches of an epoch, counted from 0, without the first `skip`; `None` where this process has no row of one."""
+        for sampler in (self.loader.batch_sampler, self.loader.sampler):
+            set_epoch: Callable[[int], None] | None = getattr(sampler, "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(epoch)
+        seed_noise(self.seed, "order", epoch)
+        if self.loader.generator is not None:
+            self.loader.generator.manual_seed(seed_at(self.seed, "order", epoch))
+        if self.loader.batch_sampler is None:
+            yield from islice(self.loader, skip, None)
+            return
+        self.first = skip
+        self.order[:] = [self._share(list(rows)) for rows in self.loader.batch_sampler][skip:]
+        seed_noise(self.seed, "workers", epoch)
+        batches = iter(self.own)
+        for i in range(skip, skip + len(self.order)):
+            seed_noise(self.seed, "load", epoch, i, self.rank)
+            yield next(batches)
+
+    def rows(self, batch: int) -> list[int]:
+        """The indices of this process's rows of a batch of the epoch that was started last; none where they are unknown."""
+        place = batch - self.first
+        return self.order[place] if 0 <= place < len(self.order) else []
+
+    def _share(self, rows: list[int]) -> list[int]:
+        return rows[len(rows) * self.rank // self.size : len(rows) * (self.rank + 1) // self.size]
+
+
+def _with_order(loader: DataLoader[Any], order: list[list[int]]) -> DataLoader[Any]:
+    """The same loader over the batches that `order` holds whenever it starts."""
+    collate = loader.collate_fn
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=order,
+        collate_fn=_Collate(collate),
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=loader.generator,
+        prefetch_factor=loader.prefetch_factor,
+        persistent_workers=loader.persistent_workers,
+    )
+
+
+class _Collate:
+    """A collate function that knows what to make of no rows; a class, so that worker processes can be given it."""
+
+    def __init__(self, collate: Callable[[Any], Any]):
+        self.collate = collate
+
+    def __call__(self, rows: list[Any]) -> Any:
+        return self.collate(rows) if rows else None
