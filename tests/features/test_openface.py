@@ -1,0 +1,159 @@
+import csv
+import os
+import re
+import time
+
+import numpy as np
+import pytest
+
+from disentangle.data import DataError
+from disentangle.features.openface import GROUPS, OPENFACE_FEATURES, openface_features
+
+META = ["frame", "face_id", "timestamp", "confidence", "success"]
+
+
+def write(path, rows: int = 3, names=(*META, *OPENFACE_FEATURES), **columns):
+    """A CSV file as OpenFace writes it, spaces after commas; `columns` are cells that differ from random ones."""
+    draw = np.random.default_rng(0).normal(scale=100, size=(rows, len(names)))
+    lines = [", ".join(names)]
+    for i in range(rows):
+        cells = dict(zip(names, (f"{value:.3f}" for value in draw[i]), strict=True))
+        cells |= {"frame": str(i + 1), "face_id": "0", "success": "1"}
+        cells |= {name: values[i] for name, values in columns.items()}
+        lines.append(", ".join(cells[name] for name in names))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "clip.csv"
+
+
+def message(path) -> str:
+    with pytest.raises(DataError) as caught:
+        openface_features(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_the_papers_709_features():
+    sizes = {option: len(names) for option, names in GROUPS.items()}
+    assert sizes == {"-gaze": 288, "-pose": 6, "-2Dfp": 136, "-3Dfp": 204, "-pdmparams": 40, "-aus": 35}
+    assert len(set(OPENFACE_FEATURES)) == 709
+    ends = {names[0]: names[-1] for names in GROUPS.values()}
+    assert ends == {
+        "gaze_0_x": "eye_lmk_Z_55",
+        "pose_Tx": "pose_Rz",
+        "x_0": "y_67",
+        "X_0": "Z_67",
+        "p_scale": "p_33",
+        "AU01_r": "AU45_c",
+    }
+    assert sum(name.endswith("_r") and name.startswith("AU") for name in OPENFACE_FEATURES) == 17
+
+
+def test_reads_what_the_csv_module_reads(file):
+    write(file, 5)
+    features = openface_features(file)
+    assert features.dtype == np.float32
+    with open(file, newline="") as opened:
+        rows = list(csv.DictReader(opened, skipinitialspace=True))
+    expected = np.array([[row[name] for name in OPENFACE_FEATURES] for row in rows], np.float32)
+    np.testing.assert_array_equal(features, expected)
+
+
+def test_columns_are_found_by_name(file, tmp_path):
+    names = [*OPENFACE_FEATURES, *META, "something_else"]
+    np.random.default_rng(1).shuffle(names)
+    features = openface_features(write(file, names=names))
+    lines = file.read_text().split("\n")
+    index = [name.strip() for name in lines[0].split(",")].index("eye_lmk_X_7")
+    wanted = [float(line.split(",")[index]) for line in lines[1:4]]
+    np.testing.assert_allclose(features[:, OPENFACE_FEATURES.index("eye_lmk_X_7")], wanted)
+
+
+@pytest.mark.parametrize("change", [("\n", "\r\n"), (", ", ","), (", ", " ,\t"), ("frame", "\ufeffframe")])
+def test_line_ends_spaces_and_marks_do_not_matter(file, change):
+    wanted = openface_features(write(file))
+    file.write_bytes(file.read_text().replace(*change).encode())
+    np.testing.assert_array_equal(openface_features(file), wanted)
+
+
+def test_frames_without_a_face_keep_their_place(file):
+    whole = openface_features(write(file, 4))
+    features = openface_features(write(file, 4, success=["1", "0", "0", "1"]))
+    assert np.isnan(features[1:3]).all()
+    np.testing.assert_array_equal(features[[0, 3]], whole[[0, 3]])
+
+
+@pytest.mark.parametrize("cell", ["nan", "-nan", "-nan(ind)", "nan(snan)", "1e39", "inf"])
+def test_values_that_are_no_numbers_stay_unusual(file, cell):
+    features = openface_features(write(file, gaze_angle_x=["0", cell, "0"]))
+    wrong = np.argwhere(~np.isfinite(features))
+    assert wrong.tolist() == [[1, OPENFACE_FEATURES.index("gaze_angle_x")]]
+
+
+def test_files_of_something_else_are_told_in_one_line(file, tmp_path):
+    assert message(file) == "no such file"
+    file.touch()
+    assert message(file) == "empty, wanted a CSV file of OpenFace"
+    file.write_text("word,start,end\nso,0,1\n")
+    assert message(file) == "not a CSV file of OpenFace's FeatureExtraction: no frame among its columns"
+    file.write_bytes(b"frame\xff")
+    assert message(file) == "not UTF-8 text: invalid start byte at byte 5"
+    write(file, 0)
+    assert message(file) == "no frames, only a header"
+    write(file, 3, success=["0"] * 3)
+    assert message(file) == "no face in any of its 3 frames (success is 0)"
+    video = tmp_path / "clip.MP4"
+    video.write_bytes(os.urandom(64))
+    assert message(video) == (
+        "a video, wanted the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
+        "(https://github.com/TadasBaltrusaitis/OpenFace)"
+    )
+
+
+def test_missing_columns_name_the_options_that_write_them(file):
+    missing = {*GROUPS["-3Dfp"], "p_33"}
+    write(file, names=[name for name in (*META, *OPENFACE_FEATURES) if name not in missing])
+    assert message(file) == (
+        "205 of 709 columns are missing (X_0, X_1, X_2, ...); run FeatureExtraction with -3Dfp -pdmparams as well"
+    )
+    write(file, names=[name for name in (*META, *OPENFACE_FEATURES) if name != "AU28_c"])
+    assert message(file) == "1 of 709 columns are missing (AU28_c); run FeatureExtraction with -aus as well"
+
+
+def test_damaged_rows_are_told_by_line(file):
+    write(file, pose_Tx=["0", "0", "far"])
+    assert message(file) == "line 4: 'far' is not a number"
+    write(file)
+    file.write_text(file.read_text()[:-20])  # a run that was cut off
+    assert re.fullmatch(r"line 4: 71[0-9] values, wanted 714 as in the header", message(file))
+    header, *rows = write(file).read_text().split("\n")
+    file.write_text("\n".join([header, *(row + ", 1" for row in rows if row)]))
+    assert message(file) == "line 2: 715 values, wanted 714 as in the header"
+
+
+def test_several_faces_are_refused(file):
+    write(file, 4, frame=["1", "1", "2", "2"], face_id=["0", "1", "0", "1"])
+    assert message(file) == "frame 1 after frame 1, wanted one face and frames in order"
+
+
+def test_a_column_twice_is_refused(file):
+    write(file)
+    header, *rows = file.read_text().split("\n")
+    file.write_text("\n".join([f"{header}, p_3", *(row + ", 1" for row in rows if row)]))
+    assert message(file) == "two columns p_3"
+
+
+@pytest.mark.slow
+def test_ten_thousand_frames_take_seconds(file):
+    write(file, 2)
+    header, row = file.read_text().split("\n")[:2]
+    rows = (row.replace("1, 0", f"{i}, 0", 1) for i in range(10_000))
+    file.write_text("\n".join([header, *rows]))
+    start = time.perf_counter()
+    assert openface_features(file).shape == (10_000, 709)
+    assert time.perf_counter() - start < 20

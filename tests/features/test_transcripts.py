@@ -1,0 +1,248 @@
+import csv
+import html
+import json
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from disentangle.data import DataError
+from disentangle.features.transcripts import Segment, read_transcript, text_between
+
+relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+ENDINGS = (".txt", ".srt", ".vtt", ".json", ".csv")
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(ending: str, content: str | bytes) -> list[Segment]:
+        path = tmp_path / f"clip{ending}"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return read_transcript(path)
+
+    return read
+
+
+@pytest.fixture
+def message(read, tmp_path):
+    def message(ending: str, content: str | bytes) -> str:
+        with pytest.raises(DataError) as caught:
+            read(ending, content)
+        assert "\n" not in str(caught.value)
+        return str(caught.value).removeprefix(f"{tmp_path / f'clip{ending}'}: ")
+
+    return message
+
+
+def clock(thousandths: int, point: str) -> str:
+    seconds, rest = divmod(thousandths, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{rest:03}"
+
+
+words = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1).map(lambda text: " ".join(text.split()))
+words = words.filter(lambda text: text and "-->" not in text)
+
+
+@st.composite
+def transcripts(draw):
+    """Segments in thousandths of a second."""
+    times = st.tuples(st.integers(0, 10**8), st.integers(0, 10**6))
+    drawn = draw(st.lists(st.tuples(times, words), max_size=5))
+    return [(start, start + length, text) for (start, length), text in drawn]
+
+
+def expected(segments) -> list[Segment]:
+    return [Segment(pytest.approx(start / 1000), pytest.approx(end / 1000), text) for start, end, text in segments]
+
+
+@relaxed
+@given(transcripts(), st.booleans(), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["", "\ufeff"]))
+def test_subrip_round_trip(read, segments, numbered, ends, mark):
+    assume(not any(set("<{") & set(text) for _, _, text in segments))
+    cues = [
+        [*([str(i)] if numbered else []), f"{clock(start, ',')} --> {clock(end, ',')}", *text.split(" ")]
+        for i, (start, end, text) in enumerate(segments)
+    ]
+    assert read(".srt", mark + (ends * 2).join(ends.join(cue) for cue in cues)) == expected(segments)
+
+
+@relaxed
+@given(transcripts(), st.booleans(), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["", "\ufeff"]))
+def test_webvtt_round_trip(read, segments, named, ends, mark):
+    cues = [["WEBVTT - a title"], ["NOTE", "no --> cue"], ["STYLE", "::cue { color: red }"]]
+    for start, end, text in segments:
+        voiced = [f"<v Someone><c.loud>{html.escape(word)}</c>" for word in text.split(" ")]
+        times = f"{clock(start, '.')} --> {clock(end, '.')} align:start position:0%"
+        cues.append([*(["a name"] if named else []), times, *voiced])
+    assert read(".vtt", mark + (ends * 2).join(ends.join(cue) for cue in cues)) == expected(segments)
+
+
+@relaxed
+@given(transcripts(), st.sampled_from(["list", "words", "segments", "segment words"]), st.booleans())
+def test_json_round_trip(read, segments, layout, ascii_only):
+    timed = [{"word": f" {text}", "start": start / 1000, "end": end / 1000} for start, end, text in segments]
+    content = {
+        "list": timed,
+        "words": {"text": "", "words": timed},
+        "segments": {"segments": [{**word, "text": word["word"], "id": 1} for word in timed], "language": "en"},
+        "segment words": {"segments": [{"text": "all", "start": 0, "end": 9, "words": timed}] if timed else []},
+    }[layout]
+    assert read(".json", json.dumps(content, ensure_ascii=ascii_only)) == expected(segments)
+
+
+@relaxed
+@given(transcripts(), st.permutations(["word", "start", "end", "confidence"]))
+def test_csv_round_trip(read, tmp_path, segments, columns):
+    with open(tmp_path / "written.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        for start, end, text in segments:
+            writer.writerow({"word": text, "start": start / 1000, "end": end / 1000, "confidence": 0.9})
+    assert read(".csv", (tmp_path / "written.csv").read_bytes()) == expected(segments)
+
+
+@relaxed
+@given(st.text(st.characters(blacklist_categories=["Cs"])))
+def test_plain_text_is_one_segment(read, text):
+    said = " ".join(text.removeprefix("\ufeff").split())
+    assert read(".txt", text) == ([Segment(None, None, said)] if said else [])
+
+
+@relaxed
+@given(transcripts(), st.lists(st.integers(0, 10**8), max_size=5))
+def test_intervals_share_out_the_segments(segments, cuts):
+    segments = [Segment(start / 1000, end / 1000, text) for start, end, text in segments]
+    edges = [float("-inf"), *sorted(cut / 1000 for cut in cuts), float("inf")]
+    parts = [text_between(segments, *interval) for interval in pairwise(edges)]
+    assert sorted(" ".join(parts).split()) == sorted(" ".join(segment.text for segment in segments).split())
+    assert text_between(segments) == " ".join(segment.text for segment in segments)
+
+
+def test_a_segment_is_where_its_middle_is():
+    segments = [Segment(0.0, 2.0, "so"), Segment(2.0, 3.0, "good")]
+    assert text_between(segments, 0.0, 1.0) == ""
+    assert text_between(segments, 1.0, 2.5) == "so"
+    assert text_between(segments, 2.5, 3.0) == "good"
+    untimed = [Segment(None, None, "so good")]
+    assert text_between(untimed) == "so good"
+    with pytest.raises(
+        ValueError, match=r"expected segments with times, to find those in \[1.0, 2.0\), got one without"
+    ):
+        text_between(untimed, 1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [(".txt", ""), (".srt", ""), (".srt", "\n\n"), (".vtt", "WEBVTT"), (".csv", "word,start,end"), (".json", "[]")],
+)
+def test_nothing_said_is_no_segment(read, ending, content):
+    assert read(ending, content) == []
+
+
+def test_mark_up_goes_and_text_stays(read):
+    times = "00:00:00,000 --> 00:00:01,000 X1:1 X2:2 Y1:1 Y2:2"
+    (segment,) = read(".srt", f"1\n{times}\n{{\\an8}}<font color='red'><b>1 < 2</b></font> & <3 {{so}}\n")
+    assert segment.text == "1 < 2 & <3 {so}"
+    (segment,) = read(".vtt", "WEBVTT\n\n00:00.000 --> 00:01.000\n<00:00:00.500>Tom &amp; <i.x>Jerry</i>&nbsp;&lt;3\n")
+    assert segment.text == "Tom & Jerry <3"
+
+
+def test_words_that_an_aligner_could_not_place(read):
+    placed = {"word": "In", "start": 0.0, "end": 0.2}
+    segment = {"text": " In 1984", "start": 0.0, "end": 1.0, "words": [placed, {"word": "1984"}]}
+    assert read(".json", json.dumps({"segments": [segment]})) == [Segment(0.0, 1.0, "In 1984")]
+
+
+CUE = "1\n00:00:01,000 --> 00:00:02,000\nso\n"
+WANTED = "wanted a time, such as 00:00:01.000 --> 00:00:02.000, found"
+
+
+@pytest.mark.parametrize(
+    ("ending", "content", "wanted"),
+    [
+        (".srt", f"{CUE}\n2\nlost\n", f"line 6: {WANTED} 'lost'"),
+        (".srt", f"{CUE}\n2\n", f"line 6: {WANTED} none"),
+        (".srt", f"{CUE}\nmore of it\n", f"line 5: {WANTED} 'more of it'"),
+        (".srt", f"{CUE}2\n{CUE}", "line 6: a time amid text; a blank line is missing above it"),
+        (".srt", CUE.replace("02,000", "62,000"), "line 2: wanted a time such as 00:00:01.000, found '00:00:62,000'"),
+        (".srt", CUE.replace("02,000", ""), "line 2: wanted a time such as 00:00:01.000, found '00:00:'"),
+        (".srt", "1\n --> \n", "line 2: wanted a time such as 00:00:01.000, found ''"),
+        (".srt", CUE.replace("02,000", "00,500"), "line 2: ends at 0.5 s, before it starts at 1.0 s"),
+        (".vtt", CUE, "line 1: wanted WEBVTT"),
+        (".vtt", "WEBVTTs\n", "line 1: wanted WEBVTT"),
+        (".vtt", "", "line 1: wanted WEBVTT"),
+        (".vtt", f"WEBVTT\n{CUE}", "line 1: a time amid the header; a blank line is missing below it"),
+        (".vtt", "WEBVTT\n\nREGIONAL\n", f"line 4: {WANTED} none"),
+        (".json", "", "empty, wanted JSON"),
+        (".json", "[\n{,}]", "line 2: not JSON: Expecting property name enclosed in double quotes"),
+        (".json", "3", "wanted a list of words with times, or Whisper's segments, found neither"),
+        (".json", '{"text": "so"}', "wanted a list of words with times, or Whisper's segments, found neither"),
+        (".json", '["so"]', "words[0]: wanted word, start and end, found str"),
+        (".json", '[{"word": "so", "start": 0}]', "words[0]: wanted seconds under end, found NoneType"),
+        (".json", '[{"word": "so", "start": true, "end": 1}]', "words[0]: wanted seconds under start, found bool"),
+        (".json", '[{"start": 0, "end": 1}]', "words[0]: wanted a text under word or text, found NoneType"),
+        (
+            ".json",
+            '[{"word": "so", "start": 0, "end": NaN}]',
+            "words[0]: wanted times that are finite, found 0.0 to nan",
+        ),
+        (".json", f'[{{"word": "so", "start": 0, "end": 1{"0" * 400}}}]', "words[0]: end is too large"),
+        (
+            ".json",
+            '{"segments": [{"words": [{"word": "so", "start": 2, "end": 1}]}]}',
+            "segments[0].words[0]: ends at 1.0 s, before it starts at 2.0 s",
+        ),
+        (".csv", "", "line 1: wanted columns word, start and end, found no word"),
+        (".csv", "word,start,stop\n", "line 1: wanted columns word, start and end, found no end"),
+        (".csv", "word,start,end\nso,0,1\n\ngood,1\n", "line 4: 2 values, wanted 3 as in the header"),
+        (".csv", "word,start,end\nso,0,soon\n", "line 2: wanted seconds, found 'soon'"),
+        (".csv", "word,start,end\nso,0,inf\n", "line 2: wanted times that are finite, found 0.0 to inf"),
+        (".csv", 'word,start,end\n"so,0,1\n', "line 2: not CSV: unexpected end of data"),
+        (".txt", b"so \xff", "not UTF-8 text: invalid start byte at byte 3"),
+    ],
+)
+def test_what_is_wrong_and_where(message, ending, content, wanted):
+    assert message(ending, content) == wanted
+
+
+def test_other_files_are_told_in_one_line(tmp_path, message):
+    with pytest.raises(DataError, match=r"clip\.srt: no such file$"):
+        read_transcript(tmp_path / "clip.srt")
+    wanted = "not a transcript: wanted a name that ends in .txt, .srt, .vtt, .json, .csv"
+    assert message(".docx", "so") == wanted
+
+
+def outcome(read, ending: str, content: str) -> list[Segment] | str:
+    """The transcript, or what is wrong with it."""
+    try:
+        return read(ending, content)
+    except DataError as error:
+        return str(error)
+
+
+PIECES = [*'<>{}\\:,.-"[]0159 \t\n\r', "-->", "WEBVTT\n\n", "00:01.000 --> ", "word,start,end\n", "NOTE", "&lt;"]
+
+
+@relaxed
+@given(st.sampled_from(ENDINGS), st.lists(st.sampled_from(PIECES)))
+def test_any_text_is_a_transcript_or_a_line(read, ending, pieces):
+    result = outcome(read, ending, "".join(pieces))
+    if isinstance(result, str):
+        assert "\n" not in result
+    else:
+        assert all(segment.text == " ".join(segment.text.split()) != "" for segment in result)
+
+
+@pytest.mark.parametrize(
+    "piece", ["<", "<a", "</", "{\\", "<v ", "&", "&lt", "1", "1:", " ", "--", "a\n", "[", '{"a":', '"', "\r"]
+)
+def test_hostile_text_takes_no_time(read, piece):
+    hostile = piece * (200_000 // len(piece))
+    cue = f"00:00:01.000 --> 00:00:02.000\n{hostile}"
+    contents = [*((ending, hostile) for ending in ENDINGS), (".srt", cue), (".vtt", f"WEBVTT\n\n{cue}")]
+    start = time.perf_counter()
+    results = [outcome(read, *content) for content in contents]
+    assert time.perf_counter() - start < 5
+    assert all(len(result) < 500 for result in results if isinstance(result, str))
