@@ -1,14 +1,14 @@
 """A run's folder: what was asked for, what happened, what came out, and the weights.
 
     config.json         the configuration, as given
-    metrics.jsonl       a line an epoch
-    best.safetensors    the weights of the best epoch on the validation split
-    last.safetensors    the weights of the last epoch
+    metrics.jsonl       a line a report, such as an epoch
+    best.safetensors    the weights that were best on the validation split
+    checkpoints/        all that is needed to go on, of the last few times it was written
     result.json         the metrics at the end
     curves.png          metrics.jsonl, drawn
 
-Every file is written under another name first and then renamed, and `metrics.jsonl` grows by whole lines: whenever a run
-stops, its folder can be read.
+Every file is written under another name first, and renamed once it is on the disk; `metrics.jsonl` grows by whole lines.
+Whenever a run stops, its folder can be read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,18 @@ from typing import Any
 
 from torch import nn
 
+from disentangle.training.checkpoints import Checkpoints
+from disentangle.training.files import (
+    RunError,
+    append_line,
+    load_weights,
+    make_folder,
+    read_weights,
+    write_file,
+    write_weights,
+)
+
 __all__ = ["Run", "RunError"]
-
-
-class RunError(RuntimeError):
-    """A run's folder cannot be used; the message says why, in a line."""
 
 
 class Run:
@@ -38,9 +45,9 @@ class Run:
         >>> folder = Path(tempfile.mkdtemp()) / "first"
         >>> run = Run.create(folder, {"alpha": 0.1})
         >>> run.log({"epoch": 1, "losses": {"Y": 0.5}})
-        >>> run.save("last", {"model": nn.Linear(2, 1)})
+        >>> run.save("best", {"model": nn.Linear(2, 1)})
         >>> sorted(path.name for path in folder.iterdir())
-        ['config.json', 'last.safetensors', 'metrics.jsonl']
+        ['best.safetensors', 'config.json', 'metrics.jsonl']
         >>> Run.open(folder).config
         {'alpha': 0.1}
     """
@@ -53,7 +60,7 @@ class Run:
         """A new folder with its `config.json`; raises `RunError` where the folder exists and holds anything."""
         folder = Path(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             taken = any(folder.iterdir())
         except OSError as error:
             raise RunError(f"{folder}: cannot be made into an output folder: {error.strerror}") from error
@@ -74,55 +81,69 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        """The lines of `metrics.jsonl`, without what a killed process left of one."""
+        records = []
+        for number, line in enumerate(self._lines(), 1):
+            try:
+                records.append(json.loads(line))
+            except ValueError as error:
+                raise RunError(f"{self._metrics}: expected JSON in line {number}: {error}") from error
+        return records
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints, in the folder of that name."""
+        return Checkpoints(self.folder / "checkpoints")
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Adds a line to `metrics.jsonl`; a value that is not finite becomes `null`."""
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self._metrics, json.dumps(_finite(record), allow_nan=False))
+
+    def truncate(self, records: int) -> None:
+        """Cuts `metrics.jsonl` to its first lines, to go on from there; warns where there are fewer."""
+        lines = self._lines()
+        if len(lines) < records:
+            warnings.warn(f"{self._metrics}: expected at least {records} lines, got {len(lines)}", stacklevel=2)
+        if self._metrics.exists():
+            write_file(self._metrics, lambda temporary: temporary.write_bytes(b"".join(lines[:records])))
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes a JSON file; a value that is not finite becomes `null`."""
         text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
-        temporary = self.folder / f".{name}.part"
-        temporary.write_text(text)
-        temporary.replace(self.folder / name)
+        write_file(self.folder / name, lambda temporary: temporary.write_text(text))
 
     def save(self, name: str, modules: Mapping[str, nn.Module]) -> None:
         """Writes the weights of `modules` to `name.safetensors`."""
-        from safetensors.torch import save_model
-
-        temporary = self.folder / f".{name}.safetensors.part"
-        save_model(nn.ModuleDict(dict(modules)), str(temporary))
-        temporary.replace(self.folder / f"{name}.safetensors")
+        write_file(self.folder / f"{name}.safetensors", lambda temporary: write_weights(temporary, modules))
 
     def load(self, name: str, modules: Mapping[str, nn.Module]) -> None:
         """Reads `name.safetensors` into `modules`, whole; raises `RunError` where it is absent, torn or does not fit."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_model
 
         path = self.folder / f"{name}.safetensors"
         try:
-            load_model(nn.ModuleDict(dict(modules)), str(path))
-        except (OSError, SafetensorError, RuntimeError) as error:
+            tensors = read_weights(path)
+        except (OSError, SafetensorError) as error:
             raise RunError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from error
+        load_weights(modules, tensors, path)
 
     def draw(self) -> None:
-        """Draws `curves.png` from `metrics.jsonl`, where there is anything to draw; warns where matplotlib is missing."""
+        """Draws `curves.png` from `metrics.jsonl`, where there is anything to draw; warns where that cannot be done."""
         from disentangle.plots import plot_curves
 
-        if history := self.history:
-            temporary = self.folder / ".curves.part.png"
+        if history := [record for record in self.history if "epoch" in record]:
             try:
-                plot_curves(history, temporary)
-            except ImportError as error:  # no reason to lose a run
+                write_file(self.folder / "curves.png", lambda temporary: plot_curves(history, temporary))
+            except (ImportError, RunError) as error:  # no reason to lose a run
                 warnings.warn(f"no curves.png: {error}", stacklevel=2)
-            else:
-                temporary.replace(self.folder / "curves.png")
+
+    @property
+    def _metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    def _lines(self) -> list[bytes]:
+        content = self._metrics.read_bytes() if self._metrics.exists() else b""
+        return [line + b"\n" for line in content.split(b"\n")[:-1]]
 
 
 def _finite(value: Any) -> Any:
