@@ -1,0 +1,189 @@
+"""The same run with many seeds: each in a process and a folder of its own.
+
+seed-0/    whatever the run with seed 0 leaves; its result.json says that it has finished
+seed-0.log what that run printed
+seed-1/ ...
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from disentangle.training.interrupts import Interrupts
+
+__all__ = ["SeedsError", "run_seeds", "seed_results"]
+
+PATIENCE = 30.0  # seconds from SIGINT to SIGKILL: a step, and the weights that a run saves when stopped
+POLL = 0.05  # seconds
+
+
+class SeedsError(RuntimeError):
+    """Some seeds failed, or a result cannot be read; the message says which and why, in a line."""
+
+
+def run_seeds(
+    command: Callable[[int, Path], Sequence[str]],
+    seeds: Sequence[int],
+    folder: str | os.PathLike[str],
+    *,
+    at_once: int = 1,
+    progress: bool = True,
+) -> dict[int, Path]:
+    """Runs a program once a seed, each time in its own process; called again, it runs what has not finished.
+
+    A run has finished when its folder holds a `result.json`, which the program writes last. A run that fails does not stop the
+    others. Ctrl-C and SIGTERM stop all: each run gets SIGINT, once, and SIGKILL where it has not ended half a minute later, or
+    at a second Ctrl-C. For POSIX systems.
+
+    The cores are shared out among the runs by `OMP_NUM_THREADS`, unless that is set. All runs see the same devices.
+
+    Arguments:
+        command: Maps a seed and its folder to the program and its arguments. The folder may hold what an interrupted run left.
+        seeds: The seeds, all different.
+        folder: Where the folder of each run, `seed-<n>`, and what it printed, `seed-<n>.log`, come to lie.
+        at_once: How many run at a time, at most.
+        progress: Whether to show a progress bar over seeds.
+
+    Returns:
+        The folder of each seed.
+
+    Raises:
+        ValueError: If a seed is given twice, or `at_once` is below 1.
+        SeedsError: When all others have ended, if a run has failed: its exit code is not 0, or it left no `result.json`.
+
+    Example:
+        >>> import tempfile
+        >>> program = "import sys, json, pathlib; folder = pathlib.Path(sys.argv[2]); folder.mkdir(); " \\
+        ...     "(folder / 'result.json').write_text(json.dumps({'test': {'mae': float(sys.argv[1]) / 4}}))"
+        >>> command = lambda seed, folder: [sys.executable, "-c", program, str(seed), str(folder)]
+        >>> folder = tempfile.mkdtemp()
+        >>> [path.name for path in run_seeds(command, [1, 2], folder, at_once=2, progress=False).values()]
+        ['seed-1', 'seed-2']
+        >>> seed_results(folder)
+        {1: {'test': {'mae': 0.25}}, 2: {'test': {'mae': 0.5}}}
+    """
+    from tqdm.auto import tqdm
+
+    if at_once < 1:
+        raise ValueError(f"wanted at_once of at least 1, given {at_once}")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"wanted seeds that are all different, given {list(seeds)}")
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    folders = {seed: folder / f"seed-{seed}" for seed in seeds}
+    left = [seed for seed in seeds if not _finished(folders[seed])]
+    running: dict[int, subprocess.Popen[bytes]] = {}
+    failures: list[str] = []
+    environment = {"OMP_NUM_THREADS": str(max(1, _cores() // at_once)), **os.environ}
+    bar = tqdm(total=len(seeds), initial=len(seeds) - len(left), unit="seed", disable=not progress, dynamic_ncols=True)
+    with bar, Interrupts() as interrupts:
+        try:
+            while left or running:
+                while left and len(running) < at_once:
+                    seed = left.pop(0)
+                    running[seed] = _start(command(seed, folders[seed]), _log(folders[seed]), environment)
+                    bar.set_postfix_str(_state(running, failures))
+                time.sleep(POLL)
+                for seed in [seed for seed, child in running.items() if child.poll() is not None]:
+                    code = running.pop(seed).returncode
+                    if code != 0 or not _finished(folders[seed]):
+                        failures.append(_failure(seed, code, folders[seed]))
+                    bar.set_postfix_str(_state(running, failures), refresh=False)
+                    bar.update()
+                if interrupts.heard is not None:
+                    interrupts.raise_it()
+        finally:
+            _end(list(running.values()))
+    if failures:
+        raise SeedsError(f"{len(failures)} of {len(seeds)} seeds failed: {'; '.join(failures)}")
+    return folders
+
+
+def seed_results(folder: str | os.PathLike[str]) -> dict[int, dict[str, dict[str, float | None]]]:
+    """The metrics of each split by seed, from every `seed-<n>/result.json` in a folder; see `seeds_table`.
+
+    Arguments:
+        folder: What was given to `run_seeds`.
+
+    Returns:
+        `{seed: {split: {metric: value}}}`, by rising seed; those that have not finished are absent.
+
+    Raises:
+        SeedsError: If a `result.json` cannot be read.
+    """
+    results = {}
+    for path in Path(folder).glob("seed-*/result.json"):
+        seed = re.fullmatch(r"seed-(-?\d+)", path.parent.name)
+        if seed is None:
+            continue
+        try:
+            results[int(seed[1])] = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise SeedsError(f"{path}: cannot be read: {error}") from error
+    return dict(sorted(results.items()))
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "result.json").exists()
+
+
+def _log(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.log")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _start(argv: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """In a process group of its own: a terminal's Ctrl-C reaches it through us alone, so once."""
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**environment, "PYTHONUNBUFFERED": "1"},  # else what was printed comes after the error that followed
+            process_group=0,
+        )
+
+
+def _state(running: Iterable[int], failures: Sequence[str]) -> str:
+    failed = f", {len(failures)} failed" if failures else ""
+    return f"running {', '.join(map(str, running)) or 'none'}{failed}"
+
+
+def _failure(seed: int, code: int, folder: Path) -> str:
+    log = _log(folder)
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    missing = "" if code else " without a result.json"
+    return f"seed {seed}, exit code {code}{missing}, {lines[-1] if lines else 'printed nothing'} ({log})"
+
+
+def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Asks all to stop, waits, and kills the rest with whatever they have started."""
+    deadline = time.monotonic() + PATIENCE
+    try:
+        _signal(children, signal.SIGINT)
+        for child in children:
+            child.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        pass
+    finally:  # the second Ctrl-C comes here at once
+        _signal(children, signal.SIGKILL)
+        for child in children:
+            child.wait()
+
+
+def _signal(children: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+    for child in children:
+        if child.poll() is None:
+            os.killpg(child.pid, number)
