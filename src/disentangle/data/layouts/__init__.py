@@ -1,0 +1,109 @@
+"""Data sets as they lie in files: each layout is a module, and what a file holds tells which one it is.
+
+A pickle is a dictionary of three splits, "valid" called so or "dev", or a folder of one pickle a split, as `train.pkl`,
+`dev.pkl` and `test.pkl`. A split's layout is that of `mmsa` (the paper's is one of its kind), `mult` or `words`.
+
+Padding is cut in all of these: frames `(N, T, D)` are padded with zeros at the front, at the end, or both, by a different
+amount for each recording and modality. A recording's frames are those between its first and its last frame that is not all
+zero: zeros at either end are padding, zeros inside are data. A recording without frames lacks that modality.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from disentangle.data import fields
+from disentangle.data.layouts import mmsa, mult, words
+from disentangle.data.pickles import DataError, load_pickle
+from disentangle.data.recordings import Recordings, check_same_features
+
+__all__ = ["read_recordings", "read_unlabeled"]
+
+PICKLES = (mmsa, mult, words)
+# The names under which a file, or a folder, can have each split.
+SPLITS = {"train": ("train",), "valid": ("valid", "dev"), "test": ("test",)}
+
+
+def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recordings]:
+    """Reads a labelled data set, `{"train", "valid", "test"}`, in any layout of the field; see `disentangle.data.layouts`.
+
+    Text is stripped; blank text is missing. Frames are trimmed and float32; values that are NaN or infinite, or become so,
+    stay and are counted in `Recordings.nonfinite`: standardisation can replace them, and a reader should not hide them.
+
+    Arguments:
+        path: The file, a pickle, of which nothing is run; or the folder.
+
+    Raises:
+        DataError: If it is no such data set.
+
+    Example:
+        >>> import pickle, tempfile
+        >>> import numpy as np
+        >>> audio, video = np.zeros((2, 6, 5)), np.ones((2, 3, 4))
+        >>> audio[0, 2:] = 1  # two frames of padding; the second recording has no audio
+        >>> split = {"raw_text": ["so good", " "], "audio": audio, "video": video, "labels": [2.5, -1.0]}
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     pickle.dump({"train": split, "valid": split, "test": split}, file)
+        ...     file.flush()
+        ...     train = read_recordings(file.name)["train"]
+        >>> [len(frames) for frames in train.sequences["audio"]], train.missing
+        ([4, 0], {'text': 1, 'audio': 1, 'vision': 0})
+        >>> train.padding["audio"].tolist()
+        [[2, 0], [0, 6]]
+    """
+    splits = _read_pickles(Path(path))
+    for name, split in splits.items():
+        check_same_features(splits["train"], split, f"{path}: {name}")
+    return splits
+
+
+def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
+    """Reads recordings without labels, in the flat layout `{raw_text, audio, video}`.
+
+    Arguments:
+        path: The file, a pickle; nothing in it is run.
+
+    Raises:
+        DataError: If the file has no such layout.
+
+    Example:
+        >>> import pickle, tempfile
+        >>> import numpy as np
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     pickle.dump({"raw_text": [""], "audio": np.ones((1, 6, 5)), "video": np.ones((1, 3, 4))}, file)
+        ...     file.flush()
+        ...     recordings = read_unlabeled(file.name)
+        >>> len(recordings), recordings.labels, recordings.feature_sizes
+        (1, None, {'audio': 5, 'vision': 4})
+    """
+    content = fields.dictionary(path, load_pickle(path))
+    if "raw_text" not in content and any(name in content for name in SPLITS):
+        raise DataError(f"{path}: a data set with splits ({fields.listed(content)}), wanted an unlabelled file")
+    return mmsa.read(str(path), content, labeled=False)
+
+
+def _read_pickles(path: Path) -> dict[str, Recordings]:
+    content = _folder_of_pickles(path) if path.is_dir() else load_pickle(path)
+    if isinstance(content, list | tuple):
+        raise DataError(
+            f"{path}: a list, perhaps one split; wanted train, valid (or dev), test, or a folder of the three"
+        )
+    content = fields.dictionary(path, content)
+    splits = {name: content[key] for name, keys in SPLITS.items() for key in keys if key in content}
+    if not splits and "raw_text" in content:
+        raise DataError(f"{path}: an unlabelled file, wanted a data set with train, valid (or dev), test")
+    if len(splits) < len(SPLITS):
+        raise DataError(f"{path}: wanted train, valid (or dev), test, found {fields.listed(content)}")
+    for layout in PICKLES:
+        if layout.matches(splits["train"]):
+            return {name: layout.read(f"{path}: {name}", split) for name, split in splits.items()}
+    train = splits["train"]
+    found = fields.listed(train) if isinstance(train, dict) else fields.kind(train)
+    raise DataError(f"{path}: train: wanted {' or '.join(layout.CONTENT for layout in PICKLES)}, found {found}")
+
+
+def _folder_of_pickles(path: Path) -> dict[str, object]:
+    """What a folder of one file a split holds, as if it were one file."""
+    found = {key: path / f"{key}.pkl" for keys in SPLITS.values() for key in keys}
+    return {key: load_pickle(file) for key, file in found.items() if file.exists()}

@@ -1,0 +1,91 @@
+"""A split as a dictionary of fields, transcripts among them: the files of MMSA, and those of the paper.
+
+MMSA's `unaligned_50.pkl`, `aligned_50.pkl` and `unaligned_39.pkl` (CMU-MOSI, CMU-MOSEI, CH-SIMS) hold `raw_text`, `audio`,
+`vision`, `regression_labels`, mostly `id`, and where modalities were labelled by themselves `regression_labels_T`, `_A` and
+`_V`. The paper's files hold `raw_text`, `audio`, `video` and `labels`; an unlabelled one is one such split without labels.
+
+`text` and `text_bert` are what a BERT made of the transcripts, and are not read. Nor are `audio_lengths` and
+`vision_lengths`: they count frames from the front, which is wrong where padding stands there, and in files of aligned
+features they tell the padded length. The frames tell the same, and always.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from disentangle.data import fields
+from disentangle.data.pickles import DataError
+from disentangle.data.recordings import Recordings
+
+__all__ = ["CONTENT", "matches", "read"]
+
+CONTENT = "raw_text, audio, vision, regression_labels (MMSA)"
+# The names under which a file can have each field.
+MODALITIES = {"audio": ("audio",), "vision": ("vision", "video")}
+LABELS = ("regression_labels", "labels")
+
+
+def matches(split: object) -> bool:
+    """Whether a split has this layout."""
+    return isinstance(split, dict) and "raw_text" in split
+
+
+def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
+    """One split, or an unlabelled file.
+
+    Arguments:
+        where: The file and the split, for messages.
+        split: What the file holds there.
+        labeled: Whether it is to have labels.
+
+    Raises:
+        DataError: If it cannot be used.
+    """
+    content = fields.dictionary(where, split)
+    wanted = {"text": ("raw_text",), **MODALITIES, **({"labels": LABELS} if labeled else {})}
+    keys = {}
+    for name, options in wanted.items():
+        keys[name] = next((option for option in options if option in content), "")
+        if not keys[name]:
+            raise DataError(f"{where}: no {' or '.join(options)}, found {fields.listed(content)}")
+    if "vision" in content and "video" in content:
+        raise DataError(f"{where}: both vision and video, wanted one of them")
+    others = _other_labels(content) if labeled else {}
+    used = [*keys.values(), *(["id"] if "id" in content else []), *others.values()]
+    columns = {key: fields.column(f"{where}: {key}", content[key]) for key in used}
+    fields.same_length(where, columns)
+    sequences, padding = {}, {}
+    for name in MODALITIES:
+        sequences[name], padding[name] = fields.frames(f"{where}: {keys[name]}", columns[keys[name]])
+    return Recordings(
+        text=fields.texts(f"{where}: raw_text", columns["raw_text"]),
+        sequences=sequences,
+        labels=fields.labels(f"{where}: {keys['labels']}", columns[keys["labels"]]) if labeled else None,
+        ids=fields.ids(f"{where}: id", columns.get("id", [])),
+        more_labels={name: fields.labels(f"{where}: {key}", columns[key], absent=True) for name, key in others.items()},
+        padding=padding,
+    )
+
+
+def _other_labels(content: dict[object, object]) -> dict[str, str]:
+    """The keys of other labels: "T" of `regression_labels_T`, "classification" of classes that are numbers."""
+    found = {}
+    for key in content:
+        if not isinstance(key, str):
+            continue
+        if key.startswith("regression_labels_"):
+            found[key.removeprefix("regression_labels_")] = key
+        elif key.startswith("classification_labels") and _numeric(content[key]):
+            found[key.replace("_labels", "", 1)] = key
+    return found
+
+
+def _numeric(values: object) -> bool:
+    """Whether they are numbers, one a recording; classes can be words, too."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return values.dtype.kind in "fiu" and values.ndim > 0 and values.size == len(values)
+    if not isinstance(values, list | tuple) and not (isinstance(values, np.ndarray) and values.ndim == 1):
+        return False
+    return all(
+        isinstance(each, int | float | np.integer | np.floating) and not isinstance(each, bool) for each in values
+    )

@@ -1,0 +1,54 @@
+"""A split as a dictionary of fields without transcripts: the files of MulT, `*_data.pkl` and `*_data_noalign.pkl`.
+
+Each holds `vision`, `audio`, and as `text` the GloVe vectors of the words, all `(N, T, D)` and padded with zeros in front;
+`labels (N, 1, 1)`; and mostly `id`, the names, or rows of video, start and end. The words themselves are not there: the
+transcripts are "", and the vectors a modality, "glove". Audio has values of -inf, which stay.
+"""
+
+from __future__ import annotations
+
+from disentangle.data import fields
+from disentangle.data.pickles import DataError
+from disentangle.data.recordings import Recordings
+
+__all__ = ["CONTENT", "matches", "read"]
+
+CONTENT = "text, audio, vision, labels (MulT)"
+MODALITIES = {"audio": "audio", "vision": "vision", "glove": "text"}
+
+
+def matches(split: object) -> bool:
+    """Whether a split has this layout."""
+    return isinstance(split, dict) and "text" in split and "raw_text" not in split
+
+
+def read(where: str, split: object) -> Recordings:
+    """One split.
+
+    Arguments:
+        where: The file and the split, for messages.
+        split: What the file holds there.
+
+    Raises:
+        DataError: If it cannot be used.
+    """
+    content = fields.dictionary(where, split)
+    keys = [*MODALITIES.values(), "labels"]
+    for key in keys:
+        if key not in content:
+            raise DataError(f"{where}: no {key}, found {fields.listed(content)}")
+    if "id" in content:
+        keys.append("id")
+    columns = {key: fields.column(f"{where}: {key}", content[key]) for key in keys}
+    fields.same_length(where, columns)
+    sequences, padding = {}, {}
+    for name, key in MODALITIES.items():
+        sequences[name], padding[name] = fields.frames(f"{where}: {key}", columns[key])
+    labels = fields.labels(f"{where}: labels", columns["labels"])
+    return Recordings(
+        text=[""] * len(labels),
+        sequences=sequences,
+        labels=labels,
+        ids=fields.ids(f"{where}: id", columns.get("id", [])),
+        padding=padding,
+    )
