@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import shorten
@@ -16,7 +17,15 @@ from disentangle.nn.text import stack_of
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast
 
-__all__ = ["BackboneError", "load_backbone", "restore_backbone", "save_backbone", "tiny_backbone"]
+__all__ = [
+    "BackboneError",
+    "backbone_config",
+    "backbone_from_config",
+    "load_backbone",
+    "restore_backbone",
+    "save_backbone",
+    "tiny_backbone",
+]
 
 WAY_OUT = "give a local folder that holds config.json, model.safetensors and the tokenizer's files"
 SPECIAL = {
@@ -121,6 +130,49 @@ def tiny_backbone(
     return BertModel(config, add_pooling_layer=False), tokenizer
 
 
+def backbone_config(backbone: nn.Module) -> dict[str, Any]:
+    """The architecture of a text encoder as JSON has it, from which `backbone_from_config` builds another with other weights.
+
+    A model whose constructor takes a backbone can take this instead, and thus have it in the `config.json` of a saved model.
+
+    Raises:
+        BackboneError: If it is no model of `transformers`.
+    """
+    from transformers import PreTrainedModel
+
+    if not isinstance(backbone, PreTrainedModel):
+        raise BackboneError(f"expected a text encoder of transformers, got {type(backbone).__name__}")
+    config = json.loads(backbone.config.to_json_string())
+    # Where the weights came from, and what they were: neither is architecture.
+    return {key: value for key, value in config.items() if key not in {"_name_or_path", "dtype", "torch_dtype"}}
+
+
+def backbone_from_config(config: Mapping[str, Any]) -> nn.Module:
+    """A text encoder of an architecture, without its pooler, in float32, its weights random; without network.
+
+    Arguments:
+        config: What `backbone_config` gave, or the `config.json` of any text encoder of `transformers`.
+
+    Raises:
+        BackboneError: If it is not the configuration of a text encoder.
+
+    Example:
+        >>> model, _ = tiny_backbone(["so good"], hidden_size=16, layers=2, heads=2)
+        >>> again = backbone_from_config(backbone_config(model))
+        >>> again.load_state_dict(model.state_dict())
+        <All keys matched successfully>
+    """
+    from transformers import AutoConfig, AutoModel
+
+    if "model_type" not in config:
+        raise BackboneError(f"expected a configuration with a model_type, got {', '.join(config) or 'nothing'}")
+    name = str(config["model_type"])
+    with _quiet(bars=False), _one_line(name, "expected the configuration of a text encoder of transformers"):
+        built = type(AutoConfig.for_model(name)).from_dict(dict(config))
+        model = AutoModel.from_config(built, dtype=torch.float32, trust_remote_code=False)
+    return _checked(model, name)
+
+
 def save_backbone(folder: str | Path, model: nn.Module, tokenizer: Any) -> None:
     """Writes what `restore_backbone` needs, the configuration and the tokenizer, but no weights."""
     model.config.save_pretrained(folder)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
@@ -196,13 +248,13 @@ def _learn_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTo
 
 
 @contextmanager
-def _one_line(name: str) -> Iterator[None]:
+def _one_line(name: str, way_out: str = WAY_OUT) -> Iterator[None]:
     """Whatever transformers raises about files, names and networks, in one line."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, AttributeError, TypeError) as error:
+    except Exception as error:
         reason = shorten(str(error) or type(error).__name__, 160, placeholder=" …")
-        raise BackboneError(f"no backbone {name!r} ({reason}): {WAY_OUT}") from error
+        raise BackboneError(f"no backbone {name!r} ({reason}): {way_out}") from error
 
 
 @contextmanager

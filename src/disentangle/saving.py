@@ -1,0 +1,309 @@
+"""A finished model as a folder.
+
+    config.json          the keyword arguments that build it
+    model.safetensors    its weights and buffers, and their checksum
+    tokenizer/           its tokenizer, where it has one
+
+The names and conventions are those of `huggingface_hub.PyTorchModelHubMixin`: what either writes, the other reads. Nothing
+is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+from textwrap import shorten
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from disentangle.inference import encode, predict
+
+__all__ = ["Saved", "SavedModelError", "encode", "load", "predict", "save"]
+
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
+STAGING = ".saving"  # where files are written before they take their places
+CHECKSUM = "sha256"  # its key in the header of the weights; other writers have none
+
+
+class SavedModelError(RuntimeError):
+    """A saved model that cannot be written or loaded; the message says why, in a line."""
+
+
+class Saved(NamedTuple):
+    """What `load` returns: the model in evaluation mode, its configuration, and its tokenizer or `None`."""
+
+    model: Any
+    config: dict[str, Any]
+    tokenizer: Any
+
+
+def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, Any], *, tokenizer: Any = None) -> None:
+    """Writes a model to a folder, from which `load` brings it back.
+
+    Everything is written in full before anything takes its place, so that a full disk leaves a model saved earlier as it was.
+    Tensors that the model shares are written once. Where several processes train together, one of them saves.
+
+    Arguments:
+        folder: A new or empty folder, or one that `save` wrote, whose model is replaced; its other files stay.
+        model: The model; also wrapped in `DistributedDataParallel` or compiled. Buffers that are not persistent are not saved.
+        config: The keyword arguments that build it, as JSON has them; a tuple comes back as a list.
+        tokenizer: A tokenizer of `transformers`.
+
+    Raises:
+        ValueError: If something in `config` is not JSON, or the model has a state that is no tensor.
+        SavedModelError: If the folder holds anything else, which is left alone, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(folder, nn.Linear(3, 2), {"in_features": 3, "out_features": 2})
+        ...     sorted(os.listdir(folder))
+        ['config.json', 'model.safetensors']
+    """
+    folder = Path(folder)
+    _refuse_what_json_lacks(config, "config")
+    text = json.dumps(dict(config), indent=2) + "\n"
+    tensors, aliases = _distinct_tensors(_bare(model))
+    metadata = {**aliases, "format": "pt", CHECKSUM: _checksum(tensors)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = any(folder.iterdir()) and not _is_ours(folder)
+    except OSError as error:
+        raise SavedModelError(f"{folder}: cannot be made into a model's folder: {error.strerror}") from error
+    if taken:
+        raise SavedModelError(
+            f"{folder}: expected a new folder, or one that save wrote, got one that holds something else; nothing in it "
+            "was touched"
+        )
+    try:
+        _write(folder / STAGING, text, tensors, metadata, tokenizer)
+    except Exception as error:  # safetensors and tokenizers raise their own
+        raise SavedModelError(
+            f"{folder}: cannot be written: {_reason(error)}; what was saved before is intact"
+        ) from error
+    try:
+        _put_in_place(folder)
+    except OSError as error:
+        raise SavedModelError(
+            f"{folder}: cannot be replaced: {_reason(error)}; the new model is in {STAGING}"
+        ) from error
+
+
+def load(
+    folder: str | os.PathLike[str], build: Callable[..., nn.Module], *, device: torch.device | str = "cpu"
+) -> Saved:
+    """The model that `save`, or `save_pretrained` of a `PyTorchModelHubMixin`, wrote to a folder.
+
+    Its weights are all in the file, and all of the file is in the model, in the types that they were saved in.
+
+    Arguments:
+        folder: The model's folder.
+        build: The model's class, or any function that is called with the entries of `config.json` as keyword arguments and
+            returns the model; its weights do not matter.
+        device: Where the model shall be.
+
+    Returns:
+        The model in evaluation mode, the entries of `config.json`, and the tokenizer, `None` where there is none.
+
+    Raises:
+        SavedModelError: If there is no model in the folder, if a file is damaged, if `build` does not take the entries of
+            `config.json`, or if the weights are not those of the model that it built.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(folder, nn.Linear(3, 2), {"in_features": 3, "out_features": 2})
+        ...     model, config, tokenizer = load(folder, nn.Linear)
+        >>> model, config, tokenizer
+        (Linear(in_features=3, out_features=2, bias=True), {'in_features': 3, 'out_features': 2}, None)
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise SavedModelError(f"{folder}: no such folder: expected one with {CONFIG} and {WEIGHTS}")
+    config = _read_config(folder / CONFIG)
+    tensors = _read_tensors(folder / WEIGHTS)
+    _refuse_arguments(folder / CONFIG, build, config)
+    model = build(**config)
+    _fill(model, tensors, folder / WEIGHTS)
+    return Saved(model.to(device).eval(), config, _read_tokenizer(folder / TOKENIZER))
+
+
+def _bare(model: nn.Module) -> Any:
+    """The model itself, whose tensors have the names that it gave them."""
+    from accelerate.utils import extract_model_from_parallel
+
+    module = extract_model_from_parallel(model)
+    return getattr(module, "_orig_mod", module)  # of a compiled one
+
+
+def _refuse_what_json_lacks(value: Any, where: str) -> None:
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return
+    if isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            _refuse_what_json_lacks(item, f"{where}[{i}]")
+    elif isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        for key, item in value.items():
+            _refuse_what_json_lacks(item, f"{where}[{key!r}]")
+    else:
+        raise ValueError(f"expected {where} to be JSON, got {type(value).__name__}: {shorten(repr(value), 60)}")
+
+
+def _distinct_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The state of a model, each shared tensor under its first name, and `{other name: first name}`."""
+    tensors: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    places: dict[Any, str] = {}
+    for name, tensor in sorted(model.state_dict().items()):
+        if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.layout is not torch.strided:
+            raise ValueError(
+                f"expected the model's state to be dense tensors, got {name!r}: {shorten(repr(tensor), 60)}"
+            )
+        place = (
+            (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()) if tensor.numel() else name
+        )
+        first = places.setdefault(place, name)
+        if first == name:
+            tensors[name] = tensor.contiguous()
+        else:
+            aliases[name] = first
+    return tensors, aliases
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Of names, types, shapes and bytes: the format itself does not notice a changed weight."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _is_ours(folder: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    if (folder / STAGING).is_dir():  # `save` was interrupted here
+        return True
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            return CHECKSUM in (file.metadata() or {})
+    except (OSError, SafetensorError):
+        return False
+
+
+def _write(staging: Path, config: str, tensors: dict[str, Tensor], metadata: dict[str, str], tokenizer: Any) -> None:
+    from safetensors.torch import save_file
+
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        staging.mkdir()
+        (staging / CONFIG).write_text(config)
+        save_file(tensors, staging / WEIGHTS, metadata)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(staging / TOKENIZER)
+        for path in [*staging.rglob("*"), staging]:
+            _sync(path)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _put_in_place(folder: Path) -> None:
+    """Moves what was written to its places. The weights go first and come last: never does `load` see half of a model."""
+    staging = folder / STAGING
+    (folder / WEIGHTS).unlink(missing_ok=True)
+    _sync(folder)
+    (staging / CONFIG).replace(folder / CONFIG)
+    if (folder / TOKENIZER).exists():
+        shutil.rmtree(folder / TOKENIZER)
+    if (staging / TOKENIZER).exists():
+        (staging / TOKENIZER).replace(folder / TOKENIZER)
+    _sync(folder)
+    (staging / WEIGHTS).replace(folder / WEIGHTS)
+    staging.rmdir()
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SavedModelError(f"{path}: cannot be read: {_reason(error)}") from error
+    if not isinstance(config, dict):
+        raise SavedModelError(f"{path}: expected an object with the model's arguments, got {type(config).__name__}")
+    return config
+
+
+def _refuse_arguments(path: Path, build: Callable[..., Any], config: Mapping[str, Any]) -> None:
+    signature = inspect.signature(build)
+    try:
+        signature.bind(**config)
+    except TypeError as error:
+        wanted, given = (", ".join(names) or "none" for names in (signature.parameters, config))
+        raise SavedModelError(f"{path}: expected the arguments {wanted}, got {given}: {error}") from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            wanted = (file.metadata() or {}).get(CHECKSUM)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise SavedModelError(f"{path}: cannot be read: {_reason(error)}") from error
+    if wanted is not None and (given := _checksum(tensors)) != wanted:
+        raise SavedModelError(f"{path}: damaged: expected the {CHECKSUM} {wanted[:12]}…, got {given[:12]}…")
+    return tensors
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Loads the file's tensors, all of them, into all of the model's, in the floating types of the file."""
+    from safetensors.torch import load_model
+
+    own = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
+    for name, tensor in own:
+        saved = tensors.get(name)
+        if saved is not None and saved.is_floating_point() and tensor.is_floating_point():
+            tensor.data = tensor.data.to(saved.dtype)
+    try:
+        load_model(model, path)
+    except RuntimeError as error:
+        raise SavedModelError(f"{path}: not the weights of this {type(model).__name__}: {_reason(error)}") from error
+    for name, tensor in model.state_dict().items():
+        if name in tensors and tensor.dtype != tensors[name].dtype:
+            raise SavedModelError(f"{path}: expected {name!r} as {tensor.dtype}, got {tensors[name].dtype}")
+
+
+def _read_tokenizer(folder: Path) -> Any:
+    if not folder.exists():
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # whatever transformers raises about its files
+        raise SavedModelError(f"{folder}: cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return shorten(text, 300, placeholder=" …") or type(error).__name__
