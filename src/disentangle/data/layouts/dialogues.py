@@ -1,0 +1,63 @@
+"""Utterances of dialogues with whether they are sarcastic, as in MUStARD's `sarcasm_data.json`.
+
+```
+{"160": {"utterance": "It's just a privilege ...", "speaker": "SHELDON", "context": [...], "context_speakers": [...],
+         "show": "BBT", "sarcasm": true}, ...}
+```
+
+An utterance is a recording: its text, and label 1.0 or 0.0. What was said before it, by whom, and the show are not read.
+Without `sarcasm` an utterance is unlabelled. Features can stand beside the file, `<modality>/<id>.npy`, as in a plain folder.
+The split is that of a field `split`, or else of a file `splits.json` or `splits.csv` beside it (`id`, `split`), which leaves
+out what it does not name; without either, all utterances with a label are for training.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from disentangle.data import fields
+from disentangle.data.layouts.npy import modalities
+from disentangle.data.layouts.rows import Row, gather, load_json, number, read_splits, split_name
+from disentangle.data.pickles import DataError
+from disentangle.data.recordings import Recordings
+
+__all__ = ["read"]
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
+    """Reads dialogues: those of "train", "valid", "test" and "unlabeled" that there are.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        DataError: If it cannot be used.
+
+    Example:
+        >>> import json, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "sarcasm_data.json")
+        ...     _ = file.write_text(json.dumps({"1_60": {"utterance": "Oh, great.", "sarcasm": True}}))
+        ...     train = read(file)["train"]
+        >>> train.ids, train.text, train.labels.tolist()
+        (['1_60'], ['Oh, great.'], [1.0])
+    """
+    path = Path(path)
+    content = fields.dictionary(path, load_json(path))
+    splits = read_splits(path.parent)
+    rows = [_row(f"{path}: {fields.listed([name])}", name, value, splits) for name, value in content.items()]
+    if splits is not None:
+        rows = [row for row in rows if row.split is not None]
+    return gather(str(path), rows, modalities(path.parent, [row.id for row in rows]) if rows else {})
+
+
+def _row(where: str, name: str, value: object, splits: dict[str, str | None] | None) -> Row:
+    item = fields.dictionary(where, value)
+    if "utterance" not in item:
+        raise DataError(f"{where}: no utterance, found {fields.listed(item)}")
+    label = number(f"{where}: sarcasm", item.get("sarcasm"))
+    if label not in (None, 0, 1):
+        raise DataError(f"{where}: sarcasm: wanted true or false, got {label:g}")
+    split = split_name(f"{where}: split", item.get("split")) or (splits or {}).get(name)
+    return Row(name, fields.text(f"{where}: utterance", item["utterance"]), label, split)

@@ -1,0 +1,159 @@
+"""A plain folder: a table of the recordings, and a folder of `.npy` files for each modality.
+
+```
+my_set/
+  index.csv              id,text,label,split
+  audio/<id>.npy         (T, D) numbers, in float32 or another type
+  vision/<id>.npy
+```
+
+The table is `index.csv`, or the only `.csv` there. Of its columns only `id` is needed:
+
+- `id`: the recording's name, and that of its files;
+- `text`: the transcript; blank where it is missing;
+- `label`: a number; blank for an unlabelled recording;
+- `label_T`, `label_A`, ...: further labels, `more_labels["T"]`, ...; blank where there is none;
+- `split`: train, valid (or dev), test or unlabeled; blank for train where there is a label, for unlabeled where there is none;
+- `file`: the name of the recording's files without `.npy`, where it is not the id.
+
+Other columns are ignored. A modality is missing for a recording without a file. The arrays stay in their files until they are
+asked for, and are as long as they are: zeros at either end are data, not padding.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from disentangle.data import fields
+from disentangle.data.layouts.npy import modalities
+from disentangle.data.layouts.rows import SPLITS, Row, gather, load_table, number, split_name, unique
+from disentangle.data.pickles import DataError
+from disentangle.data.recordings import Recordings
+
+__all__ = ["read", "write_folder"]
+
+MORE = "label_"
+# Names that are those of files on any system.
+PLAIN = re.compile(r"[\w$\[\]()+-][\w$\[\]()+ .-]{0,98}[\w$\[\]()+-]|[\w$-]", re.ASCII)
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
+    """Reads a plain folder: those of "train", "valid", "test" and "unlabeled" that it has.
+
+    Arguments:
+        path: The folder, or its table.
+
+    Raises:
+        DataError: If it cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> frames = [np.ones((4, 5), np.float32), np.ones((2, 5), np.float32)]
+        >>> recordings = Recordings(["so good", ""], {"audio": frames}, np.array([2.5, -1], np.float32), ["a", "b"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_folder(folder, {"train": recordings})
+        ...     print(Path(folder, "index.csv").read_text())
+        ...     train = read(folder)["train"]
+        ...     train.text, train.labels.tolist(), train.sequences["audio"][1].shape
+        id,text,label,split
+        a,so good,2.5,train
+        b,,-1.0,train
+        <BLANKLINE>
+        (['so good', ''], [2.5, -1.0], (2, 5))
+    """
+    index = _index(Path(path))
+    table = load_table(index, ("id",))
+    ids = table["id"]
+    files = table.get("file", ids)
+    unique(str(index), files)
+    blank = [""] * len(ids)
+    more = {name: table[name] for name in table if name.startswith(MORE) and name != MORE}
+    rows = []
+    for i, name in enumerate(ids):
+        at = f"{index}: row {i + 1}"
+        text, label, split = (table.get(key, blank)[i] for key in ("text", "label", "split"))
+        others = {key[len(MORE) :]: number(f"{at}: {key}", values[i]) for key, values in more.items()}
+        rows.append(Row(name, text, number(f"{at}: label", label), split_name(f"{at}: split", split), others))
+    return gather(str(index), rows, modalities(index.parent, files))
+
+
+def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings]) -> None:
+    """Writes recordings as a plain folder, which `read` reads: one recording at a time, and the table last.
+
+    Files are called by the ids, or numbered where ids come twice or would not do. Factors, the counts of padding, and
+    modalities that every recording lacks are left out.
+
+    Arguments:
+        folder: The folder, which is made; if it is there already, it has to be empty.
+        splits: The recordings of "train", "valid", "test" and "unlabeled", or of some of these.
+
+    Raises:
+        DataError: If the folder is not empty, or cannot be written.
+        ValueError: If a split or a modality has a name that cannot be read back, or text cannot be written as UTF-8.
+    """
+    folder = Path(folder)
+    _check_names(splits)
+    more = list(dict.fromkeys(name for split in splits.values() for name in split.more_labels))
+    ids = [name for split in splits.values() for name in split.ids]
+    numbered = len({name.casefold() for name in ids}) < len(ids) or not all(map(PLAIN.fullmatch, ids))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise DataError(f"{folder}: not empty, wanted a new folder")
+        unfinished = folder / "index.csv.unfinished"
+        with open(unfinished, "w", encoding="utf-8", newline="") as stream:
+            table = csv.writer(stream)
+            table.writerow(["id", "text", "label", "split", *(MORE + name for name in more), *["file"] * numbered])
+            for n, (split, i) in enumerate((split, i) for split, each in splits.items() for i in range(len(each))):
+                file = f"{n:06d}" if numbered else ids[n]
+                table.writerow([*_cells(split, splits[split], i, more), *[file] * numbered])
+                for modality, frames in splits[split].sequences.items():
+                    if len(array := frames[i]):
+                        (folder / modality).mkdir(exist_ok=True)
+                        np.save(folder / modality / f"{file}.npy", array, allow_pickle=False)
+        os.replace(unfinished, folder / "index.csv")
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _check_names(splits: Mapping[str, Recordings]) -> None:
+    wrong = [name for name in splits if name not in SPLITS]
+    if wrong or not any(map(len, splits.values())):
+        raise ValueError(f"expected recordings of {', '.join(SPLITS)}, got {fields.listed(splits)}")
+    for split in splits.values():
+        wrong = [name for name in split.sequences if name == "text" or not PLAIN.fullmatch(name)]
+        if wrong:
+            raise ValueError(
+                f"expected modalities whose names are those of folders, and not text, got {fields.listed(wrong)}"
+            )
+        for text in (*split.text, *split.ids):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise ValueError(f"expected text that UTF-8 can write, got {fields.listed([text])}") from None
+
+
+def _cells(split: str, recordings: Recordings, i: int, more: Sequence[str]) -> list[object]:
+    """A row of the table; NaN, for a label that is absent, is blank."""
+    labels = {"": recordings.labels, **recordings.more_labels}
+    values = [float("nan") if labels.get(name) is None else float(labels[name][i]) for name in ("", *more)]
+    label, *others = ["" if np.isnan(value) else value for value in values]
+    return [recordings.ids[i], recordings.text[i], label, split, *others]
+
+
+def _index(path: Path) -> Path:
+    """The table of a folder."""
+    if not path.is_dir():
+        return path
+    if (path / "index.csv").exists():
+        return path / "index.csv"
+    found = sorted(file.name for file in path.glob("*.csv"))
+    if len(found) != 1:
+        raise DataError(f"{path}: wanted index.csv, or one .csv, found {fields.listed(found)}")
+    return path / found[0]

@@ -1,0 +1,109 @@
+"""Frames in `.npy` files, a folder a modality and a file a recording: `<folder>/<modality>/<name>.npy`, each `(T, D)`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from disentangle.data import fields
+from disentangle.data.lazy import LazyFrames
+from disentangle.data.pickles import DataError
+
+__all__ = ["modalities", "read_frames"]
+
+
+def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
+    """The frames of each modality, read when they are asked for; only the heads of the files are looked at before.
+
+    A modality is a folder with at least one `.npy` in it, and is missing for a name that has no file. Files of other names
+    are left alone.
+
+    Arguments:
+        folder: Where the modalities' folders are.
+        names: The names of the files, without `.npy`.
+
+    Raises:
+        DataError: If a name or a link leads out of the folder, or the files are not of frames of one size.
+    """
+    result = {}
+    top = os.path.realpath(folder)
+    for modality in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        there = {name for name in os.listdir(modality) if name.endswith(".npy")}
+        if not there:
+            continue
+        if modality.name == "text":
+            raise DataError(
+                f"{modality}: text is the transcripts; wanted the name of these features, glove for example"
+            )
+        for name in names:
+            if not _is_plain(name):
+                raise DataError(
+                    f"{folder}: the name of a file {modality.name}/{fields.listed([name])}.npy leads elsewhere"
+                )
+        paths = [str(modality / f"{name}.npy") if f"{name}.npy" in there else None for name in names]
+        if not any(paths):
+            raise DataError(
+                f"{modality}: none of its {len(there)} files is that of a recording, {names[0]}.npy for example"
+            )
+        heads = [(0, 0) if path is None else _head(path, top) for path in paths]
+        sizes = {size for length, size in heads if length}
+        if len(sizes) != 1 or 0 in sizes:
+            raise DataError(f"{modality}: wanted frames of one size, got sizes {sorted(sizes)[:12]}")
+        (size,) = sizes
+        lengths = [length for length, _ in heads]
+        result[modality.name] = LazyFrames(functools.partial(read_frames, size=size), paths, lengths, size)
+    return result
+
+
+def read_frames(path: str, size: int | None = None) -> np.ndarray:
+    """The frames of a file, `(T, D)` float32.
+
+    Arguments:
+        path: The file.
+        size: The D that is wanted.
+
+    Raises:
+        DataError: If the file cannot be read, or holds anything else.
+    """
+    array = _mapped(path)
+    if size is not None and len(array) and array.shape[1] != size:
+        raise DataError(f"{path}: wanted frames of size {size}, got {array.shape[1]}")
+    return fields.floats(path, np.array(array))
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file in the folder itself, on any system."""
+    return name not in ("", ".", "..") and not any(each in name for each in "/\\\0")
+
+
+def _head(path: str, top: str) -> tuple[int, int]:
+    """How many frames a file has, and of which size."""
+    if not Path(os.path.realpath(path)).is_relative_to(top):
+        raise DataError(f"{path}: a link that leads out of {top}")
+    length, size = _mapped(path).shape
+    return length, size
+
+
+def _mapped(path: str) -> np.ndarray:
+    """The array of a file, of which only the head has been read. NumPy checks that the file is as long as it says."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError(f"{path}: not a regular file")
+        array = np.lib.format.open_memmap(path, mode="r")
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # whatever else a damaged head leads to
+        what = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(f"{path}: not an array of NumPy: {what}") from None
+    if array.dtype.kind not in "fiu" or (array.shape != (0,) and array.ndim != 2):
+        raise DataError(f"{path}: wanted numbers (frames, features), got {fields.kind(array)}")
+    return array.reshape(0, 0) if array.ndim == 1 else array
