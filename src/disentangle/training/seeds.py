@@ -21,7 +21,7 @@ from disentangle.training.interrupts import Interrupts
 
 __all__ = ["SeedsError", "run_seeds", "seed_results"]
 
-PATIENCE = 30.0  # seconds from SIGINT to SIGKILL: a step, and the weights that a run saves when stopped
+PATIENCE = 60.0  # seconds from SIGINT to SIGKILL: a step, and the weights that a run saves when stopped
 POLL = 0.05  # seconds
 
 
@@ -40,7 +40,7 @@ def run_seeds(
     """Runs a program once a seed, each time in its own process; called again, it runs what has not finished.
 
     A run has finished when its folder holds a `result.json`, which the program writes last. A run that fails does not stop the
-    others. Ctrl-C and SIGTERM stop all: each run gets SIGINT, once, and SIGKILL where it has not ended half a minute later, or
+    others. Ctrl-C and SIGTERM stop all: each run gets SIGINT, once, and SIGKILL where it has not ended a minute later, or
     at a second Ctrl-C. For POSIX systems.
 
     The cores are shared out among the runs by `OMP_NUM_THREADS`, unless that is set. All runs see the same devices.
