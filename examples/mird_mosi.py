@@ -1,8 +1,11 @@
 """MIRD: mutual-information-based representation disentanglement for unaligned multimodal sequences, whole.
 
     python examples/mird_mosi.py                                  trains on an embedded synthetic set, in minutes on a CPU
-    python examples/mird_mosi.py --data FILE.pkl --backbone bert-base-uncased
-    python examples/mird_mosi.py evaluate --run RUN               the metrics of a finished run
+    python examples/mird_mosi.py --data FILE --backbone bert-base-uncased
+    python examples/mird_mosi.py --resume RUN                     goes on where a run stopped, for whatever reason
+    python examples/mird_mosi.py --seeds 0 1 2 3 4 --at-once 2    a run a seed, and their mean ± standard deviation
+    python examples/mird_mosi.py evaluate --run RUN               the metrics of a run
+    torchrun --nproc-per-node 2 examples/mird_mosi.py             the same training by two processes, which share each batch
 
 The paper is Qian et al., "Mutual Information-based Representations Disentanglement for Unaligned Multimodal Language
 Sequences"; the numbers of equations below are its own. L, A, V and S are its language, audio, visual and shared latents.
@@ -12,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
 
 import torch
+from mird_options import one_seed, parse
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader
 
@@ -31,11 +34,16 @@ from disentangle import (
     SequenceDecoder,
     SequenceEncoder,
     Standardize,
+    encode,
+    load,
+    predict,
+    save,
     sentiment_metrics,
 )
 from disentangle.data import (
     MixedBatchSampler,
     RecordingDataset,
+    Recordings,
     check_same_features,
     collate,
     loader,
@@ -43,10 +51,17 @@ from disentangle.data import (
     read_unlabeled,
     synthetic_recordings,
 )
-from disentangle.metrics import metrics_table
+from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn import masked_cross_entropy, masked_mse
-from disentangle.nn.backbones import BackboneError, load_backbone, restore_backbone, save_backbone, tiny_backbone
-from disentangle.training import Run, RunError, accelerator_for
+from disentangle.nn.backbones import (
+    BackboneError,
+    backbone_config,
+    backbone_from_config,
+    load_backbone,
+    tiny_backbone,
+)
+from disentangle.saving import SavedModelError
+from disentangle.training import Run, RunError, SeedsError, accelerator_for, run_seeds, seed_results
 
 NONVERBAL = {"A": "audio", "V": "vision"}
 LATENT_PAIRS = [("V", "L"), ("V", "A"), ("L", "A"), ("V", "S"), ("L", "S"), ("A", "S")]  # (x, y): q(y|x)
@@ -54,17 +69,15 @@ INPUT_PAIRS = [("X_V", "S"), ("X_L", "S"), ("X_A", "S")]
 EPS = 1e-6  # keeps the logarithm of a loss that reaches 0 finite
 
 D, BATCH_SIZE, INNER_STEPS = 64, 32, 5
-PAPER = {"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased"}
-EMBEDDED = {"lr": 1e-3, "epochs": 20, "backbone": "tiny"}  # from scratch, on the synthetic set
 
 
 class MIRD(nn.Module):
     """Three private encoders, one shared encoder, three decoders and a regressor, eq. 1 to 19."""
 
-    def __init__(
-        self, backbone, sizes: dict[str, int], *, d: int = 64, inject_after: int | None = None, reconstruct=True
-    ):
+    def __init__(self, backbone, sizes: dict[str, int], *, d=64, inject_after: int | None = None, reconstruct=True):
         super().__init__()
+        if isinstance(backbone, dict):  # the configuration of one, as a saved model keeps it
+            backbone = backbone_from_config(backbone)
         words, vocabulary = backbone.config.hidden_size, backbone.config.vocab_size
         features = {"L": words, **{m: sizes[name] for m, name in NONVERBAL.items()}}
         self.standardize = nn.ModuleDict({m: Standardize(features[m]) for m in NONVERBAL})
@@ -132,17 +145,13 @@ def objective_for(alpha: float):
     return objective
 
 
-@torch.no_grad()
+def metrics_of(model: MIRD, dataset: RecordingDataset) -> dict[str, float | None]:
+    return sentiment_metrics(predict(model, loader(dataset)), dataset.labels)
+
+
 def latents_of(model: MIRD, dataset: RecordingDataset) -> dict[str, Tensor]:
     """The latents of a whole split, `{name: (N, d)}`."""
-    device = next(model.parameters()).device
-    latents = [model(batch.to(device)) for batch in loader(dataset)]
-    return {m: torch.cat([z[m] for z in latents]).float() for m in "LAVS"}
-
-
-@torch.no_grad()
-def metrics_of(model: MIRD, dataset: RecordingDataset) -> dict[str, float | None]:
-    return sentiment_metrics(model.predict(latents_of(model, dataset)), dataset.labels)
+    return {m: z for m, z in encode(model, loader(dataset)).items() if m in "LAVS"}
 
 
 def mean_baseline(datasets: dict[str, RecordingDataset]) -> dict[str, dict[str, float | None]]:
@@ -159,141 +168,175 @@ def warmup_then_decay(optimizer: torch.optim.Optimizer, steps: int):
     return get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
 
 
-def build(config: dict, backbone) -> tuple[MIRD, Pairwise | None]:
-    """The model and its penalty, from a run's configuration."""
-    reconstruct, input_pairs = not config["no_reconstruction"], not config["no_input_mi"]
-    model = MIRD(backbone, config["sizes"], d=D, inject_after=config["inject_layer"], reconstruct=reconstruct)
-    return model, penalty_for(model, config["penalty"], input_pairs)
-
-
-def restore(run: Run) -> tuple[MIRD, Any]:
-    """The model of a finished run at its best epoch, in evaluation mode, and its tokenizer."""
-    backbone, tokenizer = restore_backbone(run.folder / "backbone")
-    model, penalty = build(run.config, backbone)
-    run.load("best", {"model": model, **({"penalty": penalty} if penalty else {})})
-    return model.eval(), tokenizer
-
-
-def prepare_training(options: argparse.Namespace) -> Callable[[], None]:
-    """Reads and builds everything that a run needs, so that whatever is wrong with it is said before it starts."""
-    splits = read_recordings(options.data) if options.data else synthetic_recordings()
-    sources = {**splits}
+def read(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Recordings]:
+    """The recordings of each split, and `"unlabeled"` ones."""
+    sources = read_recordings(options.data) if options.data else synthetic_recordings()
     if options.unlabeled:
         sources["unlabeled"] = read_unlabeled(options.unlabeled)
-        check_same_features(splits["train"], sources["unlabeled"], options.unlabeled)
+        check_same_features(sources["train"], sources["unlabeled"], options.unlabeled)
     for name, recordings in sources.items():
         missing, nonfinite = recordings.missing, recordings.nonfinite
-        print(f"{name:9} {len(recordings)} recordings; missing {missing}; values not finite {nonfinite}")
+        say(f"{name:9} {len(recordings)} recordings; missing {missing}; values not finite {nonfinite}")
+    return sources
 
+
+def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:
+    """Reads and builds everything that a run needs, so that whatever is wrong with it is said before it starts."""
+    resume = run is not None
+    accelerator = accelerator_for(options.device)
+    first, say = accelerator.is_main_process, accelerator.print  # of several processes, the first talks and writes
+    sources = read(options, say)
     torch.manual_seed(options.seed)
     tiny = options.backbone == "tiny"
-    print(
-        "backbone  tiny: random weights, vocabulary of the training text" if tiny else f"backbone  {options.backbone}"
-    )
-    backbone, tokenizer = tiny_backbone(splits["train"].text) if tiny else load_backbone(options.backbone)
+    say(f"backbone  {'tiny: random weights, vocabulary of the training text' if tiny else options.backbone}")
+    backbone, tokenizer = tiny_backbone(sources["train"].text) if tiny else load_backbone(options.backbone)
     datasets = {name: RecordingDataset(r, tokenizer, max_words=options.max_words) for name, r in sources.items()}
-    rows = [datasets[name] for name in ("train", "unlabeled") if name in datasets]
-    rate = options.unlabeled_rate if options.unlabeled else 0.0
-    sampler = MixedBatchSampler(*map(len, rows), batch_size=BATCH_SIZE, unlabeled_rate=rate, seed=options.seed)
-    batches = DataLoader(ConcatDataset(rows), batch_sampler=sampler, collate_fn=collate)
+    batches = batches_of(datasets, options)
 
-    config = {**vars(options), "sizes": splits["train"].feature_sizes}
-    model, penalty = build(config, backbone)
+    config = {
+        "backbone": backbone_config(backbone),
+        "sizes": sources["train"].feature_sizes,
+        "d": D,
+        "inject_after": options.inject_layer,
+        "reconstruct": not options.no_reconstruction,
+    }
+    model = MIRD(**{**config, "backbone": backbone})
     for layer, name in zip(model.standardize.values(), NONVERBAL.values(), strict=True):
         assert isinstance(layer, Standardize)
-        layer.fit(splits["train"].sequences[name])
+        layer.fit(sources["train"].sequences[name])
+    penalty = penalty_for(model, options.penalty, not options.no_input_mi)
     optimizer = torch.optim.AdamW(model.parameters(), options.lr)
     learns = penalty is not None and penalty.learns
-    run = Run.create(options.out, config)
-    save_backbone(run.folder / "backbone", backbone, tokenizer)
+    run = run or create_run(options)
     trainer = AlternatingTrainer(
         model,
         penalty,
         objective=objective_for(options.alpha),
         optimizer=optimizer,
         penalty_optimizer=torch.optim.Adam(penalty.parameters(), 1e-3, fused=True) if penalty and learns else None,
-        scheduler=warmup_then_decay(optimizer, options.epochs * len(batches)),
+        schedulers=[warmup_then_decay(optimizer, options.epochs * -(-len(batches) // options.accumulation))],
         inner_steps=INNER_STEPS,
+        accumulation=options.accumulation,
+        clip_norm=options.clip_norm,
+        seed=options.seed,
         run=run,
         device=options.device,
+        precision=options.precision,
+        trackers=options.tracker,
     )
-    return lambda: train(trainer, batches, datasets, run)
+
+    def keep(trainer: AlternatingTrainer, report: dict) -> None:
+        if report.get("best") and first:
+            save(run.folder / "model", trainer.model, config, tokenizer=tokenizer)
+
+    def train() -> None:
+        trainer.fit(
+            batches,
+            options.epochs,
+            evaluate=lambda model: metrics_of(model, datasets["valid"]),
+            monitor="mae",
+            patience=options.patience,
+            checkpoint_every=options.checkpoint_every,
+            callbacks=[keep],
+            resume=resume,
+        )
+        if first:
+            result = {name: metrics_of(trainer.model, datasets[name]) for name in ("valid", "test")}
+            run.write("result.json", result)
+            print(metrics_table({**result, **mean_baseline(datasets)}))
+            print(f"everything is in {run.folder}")
+
+    return train
 
 
-def train(trainer: AlternatingTrainer, batches: DataLoader, datasets: dict[str, RecordingDataset], run: Run) -> None:
-    valid, test = datasets["valid"], datasets["test"]
-    trainer.fit(batches, run.config["epochs"], evaluate=lambda model: metrics_of(model, valid), monitor="mae")
-    model = trainer.model.eval()
-    run.write("result.json", result := {"valid": metrics_of(model, valid), "test": metrics_of(model, test)})
-    print(metrics_table({**result, **mean_baseline(datasets)}))
-    print(f"everything is in {run.folder}")
+def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespace) -> DataLoader:
+    """Labelled rows, with unlabelled ones at the given rate, in pieces of a batch if asked."""
+    rows = [datasets[name] for name in ("train", "unlabeled") if name in datasets]
+    if BATCH_SIZE % options.accumulation:
+        raise ValueError(f"expected an accumulation that divides the batch of {BATCH_SIZE}, got {options.accumulation}")
+    sampler = MixedBatchSampler(
+        *map(len, rows),
+        batch_size=BATCH_SIZE // options.accumulation,
+        unlabeled_rate=options.unlabeled_rate if options.unlabeled else 0.0,
+        seed=options.seed,
+    )
+    return DataLoader(ConcatDataset(rows), batch_sampler=sampler, collate_fn=collate)
+
+
+def create_run(options: argparse.Namespace) -> Run:
+    """The folder of a new run; of several processes, the first makes it."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    options.out = broadcast_object_list([options.out])[0]
+    processes = PartialState()
+    with processes.main_process_first():
+        return Run.create(options.out, vars(options)) if processes.is_main_process else Run.open(options.out)
+
+
+def prepare_resuming(options: argparse.Namespace) -> Callable[[], None]:
+    run = Run.open(options.resume)
+    options = argparse.Namespace(**run.config)
+    return prepare_seeds(options, run) if options.seeds else prepare_training(options, run)
+
+
+def prepare_seeds(options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:
+    """A run a seed, each in its own process and folder; called again, it finishes what is left."""
+    run = run or Run.create(options.out, vars(options))
+
+    def command(seed: int, folder: Path) -> list[str]:
+        started = (folder / "config.json").exists()
+        return [sys.executable, __file__, *(["--resume", str(folder)] if started else one_seed(options, seed, folder))]
+
+    def train() -> None:
+        run_seeds(command, options.seeds, run.folder, at_once=options.at_once)
+        results = seed_results(run.folder)
+        run.write("result.json", seeds_summary(results))
+        print(seeds_table(results))
+        print(f"everything is in {run.folder}")
+
+    return train
 
 
 def prepare_evaluation(options: argparse.Namespace) -> Callable[[], None]:
     run = Run.open(options.run)
     data = options.data or run.config["data"]
     splits = read_recordings(data) if data else synthetic_recordings()
-    model, tokenizer = restore(run)
-    model.to(accelerator_for(options.device).device)
-    datasets = {name: RecordingDataset(r, tokenizer, max_words=run.config["max_words"]) for name, r in splits.items()}
-    return lambda: evaluate(model, datasets)
+    model, _, tokenizer = load(run.folder / "model", MIRD, device=accelerator_for(options.device).device)
+    words = run.config["max_words"]
+    datasets = {name: RecordingDataset(splits[name], tokenizer, max_words=words) for name in ("train", "valid", "test")}
+
+    def evaluate() -> None:
+        result = {name: metrics_of(model, datasets[name]) for name in ("valid", "test")}
+        print(metrics_table({**result, **mean_baseline(datasets)}))
+
+    return evaluate
 
 
-def evaluate(model: MIRD, datasets: dict[str, RecordingDataset]) -> None:
-    result = {name: metrics_of(model, datasets[name]) for name in ("valid", "test")}
-    print(metrics_table({**result, **mean_baseline(datasets)}))
-
-
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--data", metavar="FILE", help="pickle of {train,valid,test} recordings; without it, the synthetic set")
-    add("--unlabeled", metavar="FILE", help="pickle of recordings without labels, for reconstruction and MI")
-    add("--unlabeled-rate", type=float, default=1.0, help="unlabelled rows a labelled one (default: %(default)s)")
-    add("--backbone", help="name, local folder, or 'tiny' (small, random; its vocabulary is learnt from the data)")
-    add(
-        "--inject-layer", type=int, help="inject audio and vision after this layer; 0: embeddings (default: the middle)"
-    )
-    add("--penalty", choices=("club", "orthogonal", "none"), default="club", help="(default: %(default)s)")
-    add("--alpha", type=float, default=0.1, help="weight of the penalty (default: %(default)s)")
-    add("--no-reconstruction", action="store_true", help="leave out the decoders")
-    add("--no-input-mi", action="store_true", help="leave out the three (X^m, S) terms of the penalty")
-    add(
-        "--lr", type=float, help="learning rate of the model (default: 1e-5 as in the paper; 1e-3 on the synthetic set)"
-    )
-    add("--epochs", type=int, help="(default: 100 as in the paper; 20 on the synthetic set)")
-    add("--seed", type=int, default=0, help="(default: %(default)s)")
-    add("--max-words", type=int, default=256, help="word pieces kept of a transcript (default: %(default)s)")
-    add("--out", metavar="FOLDER", help="the run's folder, new (default: runs/<date and time>)")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
-    commands = parser.add_subparsers(dest="command", title="instead of training")
-    again = commands.add_parser(
-        "evaluate", help="the metrics of a finished run", description="The metrics of a finished run."
-    )
-    again.add_argument("--run", required=True, metavar="FOLDER", help="the run's folder")
-    again.add_argument("--data", metavar="FILE", help="evaluate on this file, not on the run's own")
-    again.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        for name, value in (PAPER if options.data else EMBEDDED).items():
-            if getattr(options, name) is None:
-                setattr(options, name, value)
-        options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-    return options
+def prepare(options: argparse.Namespace) -> Callable[[], None]:
+    if options.command == "evaluate":
+        return prepare_evaluation(options)
+    if options.resume:
+        return prepare_resuming(options)
+    return prepare_seeds(options) if options.seeds else prepare_training(options)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
+    options = parse(arguments, __doc__)
     try:
-        work = prepare_evaluation(options) if options.command == "evaluate" else prepare_training(options)
-    except (ValueError, BackboneError, RunError) as error:  # ValueError: a file, an option
+        work = prepare(options)
+    except (ValueError, BackboneError, RunError, SavedModelError) as error:  # ValueError: a file, an option
         more = "; or --backbone tiny, which is small and random" if isinstance(error, BackboneError) else ""
         print(f"error: {error}{more}", file=sys.stderr)
         return 2
     try:
         work()
+    except (RunError, SeedsError, FloatingPointError) as error:  # a full disk, a loss that is not finite
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print(f"\nstopped; what there is can be read in {options.out}", file=sys.stderr)
+        folder = options.resume or options.out
+        print(f"\nstopped; what there is can be read in {folder}, and --resume {folder} goes on", file=sys.stderr)
         return 130
     return 0
 

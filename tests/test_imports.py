@@ -19,8 +19,11 @@ MAY_IMPORT = {
     "dependence": {"functional", "variables", "conditionals", "critics", "dependence"},
     "pairwise": {"variables", "functional", "conditionals", "dependence", "pairwise"},
     "information": {"functional", "conditionals", "critics", "dependence", "plots", "information"},
+    "saving": set(),
+    "inference": {"variables"},
     "training": {"variables", "pairwise", "plots", "training"},
     "data": {"variables", "data"},
+    "features": {"data", "features"},
 }
 
 

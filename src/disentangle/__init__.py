@@ -34,6 +34,7 @@ from disentangle.dependence import (
     VariationalUpperBound,
     reverse_gradient,
 )
+from disentangle.inference import encode, predict
 from disentangle.information import (
     DependenceReport,
     MutualInformation,
@@ -55,6 +56,7 @@ from disentangle.nn import (
     WordwiseSparseAttention,
 )
 from disentangle.pairwise import Pairwise
+from disentangle.saving import load, save
 from disentangle.training import AlternatingStep, AlternatingTrainer
 from disentangle.variables import Masked, Rows
 
@@ -107,11 +109,15 @@ __all__ = [
     "VariationalUpperBound",
     "WordwiseSparseAttention",
     "dependence_report",
+    "encode",
     "estimate_mutual_information",
     "gaussian_mutual_information",
     "linear_decodability",
+    "load",
     "nearest_neighbour_mutual_information",
     "permutation_test",
+    "predict",
     "reverse_gradient",
+    "save",
     "sentiment_metrics",
 ]

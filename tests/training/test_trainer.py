@@ -1,5 +1,7 @@
 import copy
 import json
+import math
+import signal
 
 import pytest
 import torch
@@ -7,19 +9,21 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, Rows
-from disentangle.training import Run
+from disentangle.training import NonFiniteError, Run, RunError
+from disentangle.training.checkpoints import Checkpoints
 
 
 class Regression(nn.Module):
     """Two latents of one input, one of which predicts."""
 
-    def __init__(self):
+    def __init__(self, noisy=False):
         super().__init__()
         self.a, self.b = nn.Linear(4, 2), nn.Linear(4, 3)
+        self.dropout = nn.Dropout(0.3 if noisy else 0.0)
 
     def forward(self, batch):
         x, _ = batch
-        return {"a": self.a(x), "b": self.b(x)}
+        return {"a": self.a(self.dropout(x)), "b": self.b(x)}
 
     def present(self, batch):
         return None
@@ -33,16 +37,18 @@ def objective(losses, penalties):
     return losses["Y"].mean() + 0.1 * sum(penalties.values())
 
 
-def setting(**options):
+def setting(noisy=False, scheduled=False, **options):
     torch.manual_seed(0)
     x = torch.randn(40, 4)
     batches = DataLoader(TensorDataset(x, x.sum(1)), batch_size=8)
-    model, penalty = Regression(), Pairwise({("a", "b"): CLUBEstimator(2, 3)})
+    model, penalty = Regression(noisy), Pairwise({("a", "b"): CLUBEstimator(2, 3)})
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     trainer = AlternatingTrainer(
         model,
         penalty,
         objective=objective,
-        optimizer=torch.optim.Adam(model.parameters(), 1e-2),
+        optimizer=optimizer,
+        schedulers=[torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 0.9**i)] if scheduled else [],
         penalty_optimizer=torch.optim.Adam(penalty.parameters(), 1e-3),
         device="cpu",
         progress=False,
@@ -86,9 +92,10 @@ def test_the_run_folder_holds_a_line_an_epoch_and_the_weights_of_the_best(tmp_pa
     assert set(lines[0]["pairs"]) == {"CLUB(a;b)"}
     assert set(lines[0]["rms"]) == {"a", "b"}
     best, last = Regression(), Regression()
+    assert run.checkpoints.newest() == 15
     penalty = Pairwise({("a", "b"): CLUBEstimator(2, 3)})
     run.load("best", {"model": best, "penalty": penalty})
-    run.load("last", {"model": last, "penalty": penalty})
+    run.checkpoints.load({"model": last, "penalty": penalty})
     assert torch.equal(trainer.model.a.weight, best.a.weight)
     assert not torch.equal(best.a.weight, last.a.weight)
 
@@ -110,35 +117,260 @@ def test_losses_of_an_epoch_are_means_over_rows_and_not_over_batches(tmp_path):
     assert record["losses"]["Y"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_it(tmp_path):
+def test_what_is_not_finite_stops_the_run_names_it_and_leaves_a_snapshot(tmp_path):
     run = Run.create(tmp_path / "run", {})
     trainer, batches, evaluate = setting(run=run)
+    x = batches.dataset.tensors[0]
     trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
-    kept = (run.folder / "last.safetensors").read_bytes()
-    broken = DataLoader(TensorDataset(torch.full((8, 4), float("nan")), torch.zeros(8)), batch_size=8)
-    with pytest.raises(FloatingPointError, match=r"epoch 1: not finite: objective, Y, CLUB\(a;b\)"):
-        trainer.fit(broken, 1, evaluate=evaluate, monitor="mae")
-    assert (run.folder / "last.safetensors").read_bytes() == kept
+    weights = copy.deepcopy(trainer.model.state_dict())
+    x[20, 0] = float("nan")
+    with pytest.raises(
+        NonFiniteError, match=r"step 8, epoch 2, batch 3: not finite: variable a, variable b, Y; a snapsh"
+    ):
+        trainer.fit(batches, 2, evaluate=evaluate, monitor="mae", resume=True)
+    assert run.checkpoints.newest() == 5
+    assert run.history[-1] == {"step": 8, "nonfinite": ["variable a", "variable b", "Y"]}
+    snapshot = Checkpoints(run.folder / "nonfinite")
+    modules = {"model": Regression(), "penalty": Pairwise({("a", "b"): CLUBEstimator(2, 3)})}
+    state = snapshot.load(modules)
+    assert state["position"]["step"] == 7
+    assert state["rows"] == [list(range(16, 24))]
+    assert all(p.isfinite().all() for module in modules.values() for p in module.parameters())
+    assert not torch.equal(modules["model"].a.weight, weights["a.weight"])  # two steps further than the checkpoint
 
 
-def test_an_interrupt_leaves_a_readable_folder(tmp_path):
+def test_an_interrupt_is_heeded_after_the_step_and_nothing_is_lost(tmp_path):
     run = Run.create(tmp_path / "run", {})
     trainer, batches, evaluate = setting(run=run)
-    calls = []
 
     def interrupted(model):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(model)
+        if len(run.history) == 2:
+            signal.raise_signal(signal.SIGINT)
         return evaluate(model)
 
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(batches, 5, evaluate=interrupted, monitor="mae")
-    assert len(run.history) == 2
-    modules = {"model": Regression(), "penalty": Pairwise({("a", "b"): CLUBEstimator(2, 3)})}
-    run.load("last", modules)
-    assert torch.equal(modules["model"].a.weight, trainer.model.a.weight)
+    assert len(run.history) == 3  # the report during which it came is written
+    assert run.checkpoints.newest() == 15
     assert (run.folder / "curves.png").stat().st_size > 0
+
+
+SETTINGS = {
+    "an epoch": {},
+    "some steps": {"checkpoint_every": 3, "evaluate_every": 4},
+    "every step": {"checkpoint_every": 1, "patience": 2},
+}
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
+def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(tmp_path, monkeypatch, options, precision):
+    monkeypatch.setattr(Run, "draw", lambda run: None)  # it takes most of the time
+
+    def start(name, stop_at=None, **more):
+        folder = tmp_path / name
+        run = Run.open(folder) if folder.exists() else Run.create(folder, {})
+        trainer, batches, evaluate = setting(run=run, precision=precision, noisy=True, scheduled=True, **more)
+        if stop_at is not None:
+            step = trainer.step.optimizer.step
+
+            def stopped():
+                if trainer.step.iteration == stop_at:
+                    raise RuntimeError("killed")
+                step()
+
+            trainer.step.optimizer.step = stopped
+        shuffled = DataLoader(batches.dataset, batch_size=8, shuffle=True)
+        torch.rand(3)
+        history = trainer.fit(shuffled, 4, evaluate=evaluate, monitor="mae", resume=folder.exists(), **options)
+        return trainer, run, history
+
+    whole, run, expected = start("whole")
+    for stop_at in (2, 9, 14):
+        with pytest.raises(RuntimeError, match="killed"):
+            start("stopped", stop_at)
+    again, other, history = start("stopped")
+    assert timeless(history) == timeless(other.history) == timeless(expected) == timeless(run.history)
+    assert other.checkpoints.newest() == run.checkpoints.newest()
+    for ours, theirs in zip(states(again), states(whole), strict=True):
+        equal(ours, theirs)
+
+
+def timeless(history):
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in history]
+
+
+def states(trainer):
+    step = trainer.step
+    return [part.state_dict() for part in (trainer.model, trainer.penalty, step.optimizer, step.penalty_optimizer)]
+
+
+def equal(ours, theirs):
+    if isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs)
+    elif isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            equal(ours[key], theirs[key])
+    elif isinstance(ours, list | tuple):
+        for a, b in zip(ours, theirs, strict=True):
+            equal(a, b)
+    else:
+        assert ours == theirs
+
+
+def test_a_finished_run_that_is_resumed_trains_no_further_or_for_more_epochs(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "draw", lambda run: None)
+    run = Run.create(tmp_path / "run", {})
+    trainer, batches, evaluate = setting(run=run)
+    history = trainer.fit(batches, 2, evaluate=evaluate, monitor="mae")
+    again, _, _ = setting(run=Run.open(run.folder))
+    assert again.fit(batches, 2, evaluate=evaluate, monitor="mae", resume=True) == history
+    equal(states(again)[0], states(trainer)[0])
+    more = setting(run=Run.open(run.folder))[0].fit(batches, 3, evaluate=evaluate, monitor="mae", resume=True)
+    assert more[:2] == history
+    assert len(more) == 3
+
+
+def test_a_run_with_checkpoints_is_not_overwritten_and_other_data_are_refused(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    trainer, batches, evaluate = setting(run=run)
+    trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
+    with pytest.raises(RunError, match=r"holds checkpoints: fit\(..., resume=True\) goes on, or give another folder"):
+        trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
+    other = DataLoader(TensorDataset(torch.randn(9, 4), torch.randn(9)), batch_size=8)
+    with pytest.raises(RunError, match="expected the data it was started on, 5 batches an epoch, got 2"):
+        trainer.fit(other, 1, evaluate=evaluate, monitor="mae", resume=True)
+    with pytest.raises(RunError, match="expected a run to resume, got none"):
+        setting()[0].fit(batches, 1, evaluate=evaluate, monitor="mae", resume=True)
+
+
+def test_patience_ends_training_with_the_best_weights(tmp_path):
+    trainer, batches, _ = setting(run=Run.create(tmp_path / "run", {}))
+    scores, weights = iter([3.0, 1.0, 2.0, 1.5, 0.0]), []
+
+    def evaluate(model):
+        weights.append(model.a.weight.detach().clone())
+        return {"mae": next(scores)}
+
+    history = trainer.fit(batches, 9, evaluate=evaluate, monitor="mae", patience=2)
+    assert [record["valid"]["mae"] for record in history] == [3.0, 1.0, 2.0, 1.5]
+    assert torch.equal(trainer.model.a.weight, weights[1])
+
+
+def test_reports_come_every_k_steps_and_at_the_end():
+    trainer, batches, evaluate = setting()
+    history = trainer.fit(batches, 2, evaluate=evaluate, monitor="mae", evaluate_every=4)
+    assert [(record["epoch"], record["step"]) for record in history] == [(1, 4), (2, 8), (2, 10)]
+
+
+def test_without_anything_to_evaluate_a_model_is_trained_to_the_end():
+    trainer, batches, _ = setting()
+    history = trainer.fit(batches, 2)
+    assert [record["step"] for record in history] == [5, 10]
+    assert "valid" not in history[0]
+    with pytest.raises(ValueError, match="expected a function that evaluates 'mae', got none"):
+        trainer.fit(batches, 2, monitor="mae")
+    with pytest.raises(ValueError, match="expected evaluate_every of at least 1, got 0"):
+        trainer.fit(batches, 2, evaluate_every=0)
+
+
+def test_callbacks_see_each_report_and_can_end_training():
+    trainer, batches, evaluate = setting()
+    seen = []
+
+    def callback(of, report):
+        assert of is trainer
+        seen.append(report["epoch"])
+        return report["epoch"] == 2
+
+    history = trainer.fit(batches, 5, evaluate=evaluate, monitor="mae", callbacks=[callback])
+    assert seen == [record["epoch"] for record in history] == [1, 2]
+
+
+def test_accumulated_batches_are_one_step_of_the_large_batch():
+    small, batches, evaluate = setting(accumulation=4)  # five batches of 8: a step of four, and one of one
+    large, _, _ = setting()
+    dataset = batches.dataset
+    large_batches = DataLoader(dataset, batch_size=32)
+    history = small.fit(batches, 2, evaluate=evaluate, monitor="mae")
+    expected = large.fit(large_batches, 2, evaluate=evaluate, monitor="mae")
+    assert [record["step"] for record in history] == [2, 4]
+    for ours, theirs in zip(small.model.parameters(), large.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert history[-1]["losses"]["Y"] == pytest.approx(expected[-1]["losses"]["Y"], rel=1e-4)
+
+
+def test_steps_left_out_are_counted_and_reported(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    trainer, batches, _ = setting(run=run, nonfinite="skip")
+    x, y = batches.dataset.tensors
+    x = x.clone()
+    x[9] = float("nan")  # in the second batch of each epoch
+
+    def evaluated(model):
+        return {"mae": model.a.weight.isfinite().all().item() * 1.0}
+
+    history = trainer.fit(DataLoader(TensorDataset(x, y), batch_size=8), 2, evaluate=evaluated, monitor="mae")
+    assert [record["skipped"] for record in history] == [1, 1]
+    assert history[-1]["valid"]["mae"] == 1
+    assert math.isfinite(history[-1]["objective"])
+
+
+def test_gradients_are_clipped():
+    trainer, batches, evaluate = setting(clip_norm=1e-4)
+    seen = []
+    step = trainer.step.optimizer.step
+
+    def watched():
+        seen.append(
+            torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]).norm().item()
+        )
+        step()
+
+    trainer.step.optimizer.step = watched
+    trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
+    assert seen == pytest.approx([1e-4] * 5, rel=1e-2)
+
+
+def test_trackers_of_accelerate_get_flat_records_and_unknown_ones_are_refused():
+    from accelerate.tracking import GeneralTracker
+
+    class Kept(GeneralTracker):
+        name = "kept"
+        requires_logging_directory = False
+        main_process_only = True
+
+        def __init__(self):
+            super().__init__()
+            self.records = {}
+
+        @property
+        def tracker(self):
+            return self.records
+
+        def store_init_configuration(self, values):
+            pass
+
+        def log(self, values, step=None, **options):
+            self.records[step] = values
+
+    kept = Kept()
+    trainer, batches, evaluate = setting(trackers=[kept])
+    history = trainer.fit(batches, 2, evaluate=evaluate, monitor="mae")
+    assert list(kept.records) == [5, 10]
+    assert kept.records[5]["valid/mae"] == history[0]["valid"]["mae"]
+    assert kept.records[5]["pairs/CLUB(a;b)"] == history[0]["pairs"]["CLUB(a;b)"]
+    with pytest.raises(ValueError, match=r"expected a tracker that is installed, .*, got 'nonsense'"):
+        setting(trackers=["nonsense"])
+
+
+def test_precision_can_change_within_a_process_and_fp16_wants_a_device():
+    setting(precision="bf16")
+    setting(precision="no")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="expected a CUDA device for precision 'fp16', found none"):
+            setting(precision="fp16")
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -5,6 +5,7 @@ from disentangle.training.finite import NonFiniteError
 from disentangle.training.frozen import frozen
 from disentangle.training.processes import Group
 from disentangle.training.run import Run, RunError
+from disentangle.training.seeds import SeedsError, run_seeds, seed_results
 from disentangle.training.step import AlternatingStep, Model, StepRecord
 from disentangle.training.trainer import AlternatingTrainer
 
@@ -16,7 +17,10 @@ __all__ = [
     "NonFiniteError",
     "Run",
     "RunError",
+    "SeedsError",
     "StepRecord",
     "accelerator_for",
     "frozen",
+    "run_seeds",
+    "seed_results",
 ]

@@ -33,7 +33,7 @@ from disentangle.training.checks import (
 )
 from disentangle.training.finite import NonFiniteError, Watch
 from disentangle.training.frozen import frozen
-from disentangle.training.noise import seed_noise
+from disentangle.training.noise import seed_noise, seed_torch
 from disentangle.training.processes import Alone, Group
 from disentangle.training.seen import Seen, Variables, join
 from disentangle.variables import Masked, Rows
@@ -229,7 +229,7 @@ class AlternatingStep:
 
     def _encode(self, batch: Any, seed: int | None, graph: bool) -> Seen:
         if seed is not None:
-            torch.manual_seed(seed)
+            seed_torch(seed)
         with torch.set_grad_enabled(graph):
             variables = self.model(batch)
             losses = self.module.losses(variables, batch)

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from disentangle.pairwise import Pairwise
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.bar import Bar
+from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.epochs import Epochs
 from disentangle.training.finite import NonFiniteError
 from disentangle.training.interrupts import Interrupts
@@ -390,8 +391,6 @@ class AlternatingTrainer:
             folder = self.run.folder / "nonfinite"
             rows = [self._epochs.rows(position.batch + i) for i in range(self.accumulation)]
             snapshot = {**self._state(), "names": error.names, "rows": rows}
-            from disentangle.training.checkpoints import Checkpoints  # TEMP
-
             Checkpoints(folder).save(position.step, self._modules(), snapshot)
             self.run.log({"step": position.step + 1, "nonfinite": error.names})
             kept = f"; a snapshot of the state before it is in {folder}, the checkpoints before it are kept"

@@ -1,0 +1,177 @@
+"""Kills a run of MIRD with SIGKILL at random moments, resumes it each time, and compares it with a run that was left alone.
+
+    python benchmarks/kill_and_resume.py [--kills 20] [--processes 2] [--precision bf16]
+
+Weights, states of both optimisers and of the schedule, metrics and the result must be equal bit for bit; seconds are not
+compared. A checkpoint is written after every step, so that a good part of the kills comes while one is being written. The runs
+are forks of this process, which has imported everything: a kill costs a second. On Linux, on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+import mird_mosi
+
+from disentangle.data import Recordings, synthetic_recordings
+
+EPOCHS = 4
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="(default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--precision", default="no", choices=("no", "bf16"), help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        killed, differences = compare(Path(folder), options.kills, options.processes, options.precision, options.seed)
+    print(f"{len(killed)} kills, at steps {killed} of {EPOCHS * 4}")
+    print(f"processes {options.processes}, precision {options.precision}, torch {torch.__version__}")
+    print("equal bit for bit" if not differences else "\n".join(["DIFFERENT", *differences]))
+    return 1 if differences or len(killed) < options.kills else 0
+
+
+def compare(folder: Path, kills: int, processes: int, precision: str, seed: int) -> tuple[list[int], list[str]]:
+    """The steps at which runs were killed, and what differs in the end."""
+    data = folder / "data.pkl"
+    splits = synthetic_recordings((100, 16, 16))
+    data.write_bytes(pickle.dumps({name: content(recordings) for name, recordings in splits.items()}))
+    options = ["--data", data, "--backbone", "tiny", "--epochs", EPOCHS, "--lr", 1e-3, "--checkpoint-every", 1]
+    options += ["--precision", precision, "--device", "cpu"]
+    started = time.perf_counter()
+    assert wait(launch(processes, *options, "--out", folder / "whole")) == 0
+    seconds = time.perf_counter() - started
+    draw = random.Random(seed)
+    killed: list[int] = []
+    bar = tqdm(total=kills, unit="kill", disable=None)
+    while len(killed) < kills:  # a run after the other, until there were enough kills
+        shutil.rmtree(folder / "killed", ignore_errors=True)
+        arguments = [*options, "--out", folder / "killed"]
+        while len(killed) < kills:
+            children = launch(processes, *arguments)
+            time.sleep(draw.uniform(0.1, 1) * seconds)
+            died = [kill(child) for child in children]
+            if not any(died):
+                break
+            bar.update()
+            killed.append(step_of(folder / "killed"))
+            if (folder / "killed" / "config.json").exists():
+                arguments = ["--resume", folder / "killed"]
+            else:
+                shutil.rmtree(folder / "killed", ignore_errors=True)
+        else:
+            assert wait(launch(processes, *arguments)) == 0
+        if differences := different(folder / "whole", folder / "killed"):
+            return killed, differences
+    return killed, []
+
+
+def content(recordings: Recordings) -> dict:
+    return {
+        "raw_text": recordings.text,
+        "audio": list(recordings.sequences["audio"]),
+        "vision": list(recordings.sequences["vision"]),
+        "regression_labels": recordings.labels,
+    }
+
+
+def launch(processes: int, *arguments: object) -> list[int]:
+    """Starts the processes of a run; returns their numbers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    children = []
+    for rank in range(processes):
+        child = os.fork()
+        if child == 0:
+            run(rank, processes, port, [str(argument) for argument in arguments])
+        children.append(child)
+    return children
+
+
+def run(rank: int, processes: int, port: int, arguments: list[str]) -> None:
+    """What a child does, and ends with."""
+    code = 1
+    try:
+        log = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(log, 1)
+        if processes > 1:
+            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+            os.environ |= {name: str(value) for name, value in place.items()}
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        code = mird_mosi.main(arguments)
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def kill(child: int) -> bool:
+    """Kills a child; whether it was still running."""
+    if os.waitpid(child, os.WNOHANG) != (0, 0):
+        return False
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def wait(children: list[int]) -> int:
+    return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+
+
+def step_of(run: Path) -> int:
+    """The last step that the run has a checkpoint of."""
+    return max((int(each.name) for each in (run / "checkpoints").glob("[0-9]*")), default=0)
+
+
+def different(first: Path, second: Path) -> list[str]:
+    """What two finished runs differ in."""
+    names: list[str] = []
+    ours, theirs = (
+        [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (first, second)
+    )
+    for record in ours + theirs:
+        del record["seconds"]
+    names += ["metrics.jsonl"] * (ours != theirs)
+    names += ["result.json"] * ((first / "result.json").read_text() != (second / "result.json").read_text())
+    if step_of(first) != step_of(second):
+        return [*names, f"steps {step_of(first)} and {step_of(second)}"]
+    folders = [run / "checkpoints" / f"{step_of(first):08d}" for run in (first, second)]
+    for files in ([run / "best.safetensors" for run in (first, second)], [f / "weights.safetensors" for f in folders]):
+        a, b = (load_file(file) for file in files)
+        names += [f"{files[0].name}: {key}" for key in a if key not in b or not torch.equal(a[key], b[key])]
+    a, b = (torch.load(folder / "state.pt", weights_only=True) for folder in folders)
+    return names + [f"state: {place}" for place in unequal(a, b)]
+
+
+def unequal(a: object, b: object, place: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
+        return [found for key in a for found in unequal(a[key], b[key], f"{place}/{key}")]
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple) and len(a) == len(b):
+        return [found for i in range(len(a)) for found in unequal(a[i], b[i], f"{place}/{i}")]
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return [] if torch.equal(a, b) else [place]
+    return [] if a == b else [place]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,91 @@
+"""The command line of `mird_mosi.py`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+PAPER = {"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased"}
+EMBEDDED = {"lr": 1e-3, "epochs": 20, "backbone": "tiny"}  # from scratch, on the synthetic set
+
+
+def parse(arguments: list[str] | None, description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data(parser)
+    add_method(parser)
+    add_training(parser)
+    commands = parser.add_subparsers(dest="command", title="instead of training")
+    again = commands.add_parser(
+        "evaluate", help="the metrics of a run", description="The metrics of a run, at its best epoch so far."
+    )
+    again.add_argument("--run", required=True, metavar="FOLDER", help="the run's folder")
+    again.add_argument("--data", metavar="FILE", help="evaluate on this file, not on the run's own")
+    again.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        for name, value in (PAPER if options.data else EMBEDDED).items():
+            if getattr(options, name) is None:
+                setattr(options, name, value)
+        options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    return options
+
+
+def one_seed(options: argparse.Namespace, seed: int, folder: Path) -> list[str]:
+    """The arguments of the run with one of several seeds."""
+    own = {"seed": seed, "out": folder, "seeds": None, "at_once": None, "command": None}
+    arguments: list[str] = []
+    for name, value in {**vars(options), **own}.items():
+        option = "--" + name.replace("_", "-")
+        if value is True:
+            arguments.append(option)
+        elif isinstance(value, list):
+            arguments += [part for each in value for part in (option, each)]
+        elif value is not None and value is not False:
+            arguments += [option, str(value)]
+    return arguments
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("data").add_argument
+    add("--data", metavar="FILE", help="pickle of {train,valid,test} recordings; without it, the synthetic set")
+    add("--unlabeled", metavar="FILE", help="pickle of recordings without labels, for reconstruction and MI")
+    add("--unlabeled-rate", type=float, default=1.0, help="unlabelled rows a labelled one (default: %(default)s)")
+    add("--max-words", type=int, default=256, help="word pieces kept of a transcript (default: %(default)s)")
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("method").add_argument
+    add("--backbone", help="name, local folder, or 'tiny' (small, random; its vocabulary is learnt from the data)")
+    add(
+        "--inject-layer", type=int, help="inject audio and vision after this layer; 0: embeddings (default: the middle)"
+    )
+    add("--penalty", choices=("club", "orthogonal", "none"), default="club", help="(default: %(default)s)")
+    add("--alpha", type=float, default=0.1, help="weight of the penalty (default: %(default)s)")
+    add("--no-reconstruction", action="store_true", help="leave out the decoders")
+    add("--no-input-mi", action="store_true", help="leave out the three (X^m, S) terms of the penalty")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("training").add_argument
+    add(
+        "--lr", type=float, help="learning rate of the model (default: 1e-5 as in the paper; 1e-3 on the synthetic set)"
+    )
+    add("--epochs", type=int, help="(default: 100 as in the paper; 20 on the synthetic set)")
+    add("--patience", type=int, help="stop after this many epochs without a better one (default: never)")
+    add("--clip-norm", type=float, help="clip the norm of the model's gradients (default: as they are)")
+    add(
+        "--accumulation",
+        type=int,
+        default=1,
+        help="in how many pieces a batch of 32 is computed: less memory, more time (default: %(default)s)",
+    )
+    add("--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (default: %(default)s)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
+    add("--seed", type=int, default=0, help="(default: %(default)s)")
+    add("--seeds", type=int, nargs="+", metavar="SEED", help="train once a seed, and print mean ± standard deviation")
+    add("--at-once", type=int, default=1, help="how many of the seeds are trained at a time (default: %(default)s)")
+    add("--out", metavar="FOLDER", help="the run's folder, new (default: runs/<date and time>)")
+    add("--resume", metavar="RUN", help="go on where this run, or these seeds, stopped; its own options count")
+    add("--checkpoint-every", type=int, metavar="STEPS", help="(default: once an epoch)")
+    add("--tracker", action="append", default=[], help="also log to tensorboard, wandb, mlflow, ...; may be repeated")
