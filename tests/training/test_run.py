@@ -1,9 +1,15 @@
 import json
+import os
 import re
 import sys
+import tempfile
+from contextlib import contextmanager
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_model, save_model
 from torch import nn
 
 from disentangle.training import Run, RunError
@@ -59,22 +65,150 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         Run.open(tmp_path)
 
 
-def test_a_torn_or_foreign_checkpoint_is_refused_and_nothing_is_loaded(tmp_path):
+def test_torn_or_foreign_weights_are_refused_and_nothing_is_loaded(tmp_path):
     run = Run.create(tmp_path / "run", {})
-    run.save("last", {"model": nn.Linear(2, 2)})
-    path = run.folder / "last.safetensors"
-    model = nn.Linear(2, 2)
-    before = model.weight.clone()
+    run.save("best", {"model": nn.Linear(2, 2)})
+    path = run.folder / "best.safetensors"
+    model, wider = nn.Linear(2, 2), nn.Linear(3, 2)
+    before = [p.clone() for p in (*model.parameters(), *wider.parameters())]
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match="cannot be loaded"):
-        run.load("last", {"model": model})
-    path.write_bytes(whole)
-    with pytest.raises(RunError, match="cannot be loaded"):
-        run.load("last", {"model": nn.Linear(3, 2)})
-    with pytest.raises(RunError, match="cannot be loaded"):
         run.load("best", {"model": model})
-    assert torch.equal(model.weight, before)
+    path.write_bytes(whole)
+    message = r"cannot be loaded: of other modules: model.weight: expected float32 \(2, 3\), got float32 \(2, 2\)$"
+    with pytest.raises(RunError, match=message):
+        run.load("best", {"model": wider})
+    with pytest.raises(RunError, match=r"second.safetensors: cannot be loaded: No such file"):
+        run.load("second", {"model": model})
+    assert all(map(torch.equal, before, (*model.parameters(), *wider.parameters())))
+
+
+def test_weights_are_what_safetensors_reads(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    first, second = Tied(), Tied()
+    run.save("best", {"model": first})
+    load_model(nn.ModuleDict({"model": second}), run.folder / "best.safetensors")
+    assert torch.equal(first.table.weight, second.table.weight)
+    save_model(nn.ModuleDict({"model": Tied()}), str(run.folder / "other.safetensors"))
+    run.load("other", {"model": second})
+    assert not torch.equal(first.table.weight, second.table.weight)
+
+
+def test_tensors_that_share_a_part_are_not_saved(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    model = nn.Linear(4, 4)
+    model.register_buffer("first", model.weight.detach()[:2])
+    with pytest.raises(RuntimeError, match="share memory"):
+        run.save("best", {"model": model})
+    assert [path.name for path in run.folder.iterdir()] == ["config.json"]
+
+
+def test_a_run_has_checkpoints(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    run.checkpoints.save(3, {"model": nn.Linear(2, 2)}, {"step": 3})
+    again = Run.open(tmp_path / "run")
+    assert again.checkpoints.load({"model": nn.Linear(2, 2)}) == {"step": 3}
+    assert (run.folder / "checkpoints" / "00000003").is_dir()
+
+
+@settings(max_examples=30, deadline=None)
+@given(records=st.lists(st.dictionaries(st.text(), st.text())), torn=st.binary(), kept=st.integers(0, 10))
+def test_what_was_left_of_a_line_is_ignored_and_cut_off(records, torn, kept):
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(folder, {})
+        for record in records:
+            run.log(record)
+        with (run.folder / "metrics.jsonl").open("ab") as file:
+            file.write(torn.replace(b"\n", b""))
+        assert run.history == records
+        run.log({"next": 1})
+        assert run.history == [*records, {"next": 1}]
+        with (run.folder / "metrics.jsonl").open("ab") as file:
+            file.write(torn.replace(b"\n", b""))
+        kept = min(kept, len(records))
+        run.truncate(kept)
+        assert run.history == records[:kept]
+        assert (run.folder / "metrics.jsonl").read_bytes().count(b"\n") == kept
+        assert (run.folder / "metrics.jsonl").read_bytes()[-1:] in (b"", b"\n")
+
+
+def test_fewer_lines_than_there_were_are_told(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    run.truncate(0)
+    assert not (run.folder / "metrics.jsonl").exists()
+    run.log({"epoch": 1})
+    with pytest.warns(UserWarning, match=r"metrics.jsonl: expected at least 3 lines, got 1$"):
+        run.truncate(3)
+    assert run.history == [{"epoch": 1}]
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    (run.folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo\n{"epoch": 3}\n')
+    with pytest.raises(RunError, match=r"metrics.jsonl: expected JSON in line 2, got '{"epo'$"):
+        _ = run.history
+
+
+@settings(max_examples=40, deadline=None)
+@given(size=st.integers(0, 400))
+def test_where_the_system_refuses_files_are_as_they_were(size):
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(folder, {})
+        refused = f"{folder}: cannot be written: File too large; what was saved before is intact"
+        model, other = {"model": nn.Linear(2, 40)}, {"model": nn.Linear(2, 40)}
+        run.write("result.json", {"mae": 1.0})
+        run.save("best", model)
+        run.log({"epoch": 1, "text": "x" * 50})
+        size_before = (run.folder / "metrics.jsonl").stat().st_size
+        names = sorted(os.listdir(folder))
+        writes = [
+            lambda: run.write("result.json", {"text": "y" * 400}),
+            lambda: run.save("best", other),
+            lambda: run.log({"epoch": 2, "text": "z" * 400}),
+        ]
+        for write in writes:
+            with files_up_to(size), pytest.raises(RunError) as failed:
+                write()
+            assert str(failed.value) == refused
+        assert sorted(os.listdir(folder)) == names
+        assert json.loads((run.folder / "result.json").read_text()) == {"mae": 1.0}
+        run.load("best", other)
+        assert torch.equal(other["model"].weight, model["model"].weight)
+        assert (run.folder / "metrics.jsonl").stat().st_size == size_before
+        run.log({"epoch": 2})
+        assert [record["epoch"] for record in run.history] == [1, 2]
+
+
+@contextmanager
+def files_up_to(size):
+    """A real refusal of the system to write beyond a size; Python ignores the signal that comes with it."""
+    resource = pytest.importorskip("resource", reason="limits on files are those of POSIX")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_a_killed_process_left_goes_with_the_next_file_of_the_name(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    left = run.folder / ".part.best.safetensors"
+    left.mkdir()
+    (left / ".tmpXYZ").write_bytes(b"half of")
+    run.save("best", {"model": nn.Linear(2, 2)})
+    assert sorted(path.name for path in run.folder.iterdir()) == ["best.safetensors", "config.json"]
+
+
+def test_lines_that_are_no_epochs_are_not_drawn(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    run.log({"step": 1, "nonfinite": ["objective"]})
+    run.draw()
+    assert not (run.folder / "curves.png").exists()
+    run.log({"epoch": 1, "losses": {"Y": 1.0}})
+    run.draw()
+    assert (run.folder / "curves.png").exists()
 
 
 def test_no_temporary_file_is_left(tmp_path):

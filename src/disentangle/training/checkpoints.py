@@ -181,9 +181,11 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError
 
     try:
-        manifest = _unseal((folder / MANIFEST).read_text())
-    except (OSError, ValueError) as error:
+        manifest = _unseal((folder / MANIFEST).read_text(errors="replace"))
+    except OSError as error:
         raise _Torn(str(error)) from error
+    if manifest is None:
+        raise _Torn(f"{MANIFEST}: not as it was written")
     if manifest["format"] != FORMAT:
         raise RunError(f"{folder}: expected a checkpoint of format {FORMAT}, got one of format {manifest['format']}")
     try:
@@ -205,9 +207,7 @@ def _files(folder: Path) -> dict[str, dict[str, Any]]:
     result = {}
     for name in (WEIGHTS, STATE):
         with (folder / name).open("rb") as file:
-            digest = hashlib.file_digest(
-                file, "sha256"
-            ).hexdigest()  # read back from the system's cache, not from the disk
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
             result[name] = {"bytes": file.tell(), "sha256": digest}
     return result
 
@@ -218,10 +218,13 @@ def _seal(content: Mapping[str, Any]) -> str:
     return json.dumps({**content, "sha256": checksum}, indent=2) + "\n"
 
 
-def _unseal(text: str) -> dict[str, Any]:
-    content = json.loads(text)
-    if isinstance(content, dict):
-        content.pop("sha256", None)
-        if _seal(content) == text:
-            return content
-    raise ValueError(f"{MANIFEST}: not as it was written")
+def _unseal(text: str) -> dict[str, Any] | None:
+    """What was sealed; `None` where the text is not as `_seal` made it."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(content, dict):
+        return None
+    content.pop("sha256", None)
+    return content if _seal(content) == text else None

@@ -87,7 +87,9 @@ class Run:
             try:
                 records.append(json.loads(line))
             except ValueError as error:
-                raise RunError(f"{self._metrics}: expected JSON in line {number}: {error}") from error
+                raise RunError(
+                    f"{self._metrics}: expected JSON in line {number}, got {line[:40].decode(errors='replace').strip()!r}"
+                ) from error
         return records
 
     @property
