@@ -146,7 +146,7 @@ def test_fewer_lines_than_there_were_are_told(tmp_path):
 def test_a_line_that_is_no_record_is_named(tmp_path):
     run = Run.create(tmp_path / "run", {})
     (run.folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo\n{"epoch": 3}\n')
-    with pytest.raises(RunError, match=r"metrics.jsonl: expected JSON in line 2, got '{"epo'$"):
+    with pytest.raises(RunError, match=re.escape("""metrics.jsonl: expected JSON in line 2, got '{"epo'""")):
         _ = run.history
 
 

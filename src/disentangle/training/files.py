@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -90,8 +91,9 @@ def _end(path: Path) -> int:
 
 def make_folder(folder: Path) -> None:
     """Makes a folder, and those above it, where there is none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sync(folder.parent)
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        sync(folder.parent)
 
 
 @contextmanager
@@ -135,14 +137,18 @@ def _reason(error: BaseException) -> str | None:
 
 def sync(path: Path) -> None:
     """Waits until a file's content, or a folder's list of names, is on the disk."""
-    if path.is_dir():
-        if os.name == "nt":  # has no such thing
-            return
-        descriptor = os.open(path, os.O_RDONLY)
-    else:
-        descriptor = os.open(path, os.O_RDWR)
+    folder = path.is_dir()
+    if folder and os.name == "nt":  # has no such thing
+        return
+    descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not folder or error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+        ):  # some network file systems have it for files only
+            raise
     finally:
         os.close(descriptor)
 

@@ -87,9 +87,8 @@ class Run:
             try:
                 records.append(json.loads(line))
             except ValueError as error:
-                raise RunError(
-                    f"{self._metrics}: expected JSON in line {number}, got {line[:40].decode(errors='replace').strip()!r}"
-                ) from error
+                given = line.decode(errors="replace").strip()[:40]
+                raise RunError(f"{self._metrics}: expected JSON in line {number}, got {given!r}") from error
         return records
 
     @property
