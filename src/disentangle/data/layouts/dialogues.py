@@ -49,7 +49,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     rows = [_row(f"{path}: {fields.listed([name])}", name, value, splits) for name, value in content.items()]
     if splits is not None:
         rows = [row for row in rows if row.split is not None]
-    return gather(str(path), rows, modalities(path.parent, [row.id for row in rows]) if rows else {})
+    return gather(str(path), rows, modalities(path.parent, [row.id for row in rows]))
 
 
 def _row(where: str, name: str, value: object, splits: dict[str, str | None] | None) -> Row:

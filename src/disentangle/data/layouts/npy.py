@@ -14,7 +14,7 @@ from disentangle.data import fields
 from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
 
-__all__ = ["modalities", "read_frames"]
+__all__ = ["frames_shape", "modalities", "read_frames"]
 
 
 def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
@@ -34,7 +34,7 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
     top = os.path.realpath(folder)
     for modality in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         there = {name for name in os.listdir(modality) if name.endswith(".npy")}
-        if not there:
+        if not there or not names:
             continue
         if modality.name == "text":
             raise DataError(
@@ -50,7 +50,10 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
             raise DataError(
                 f"{modality}: none of its {len(there)} files is that of a recording, {names[0]}.npy for example"
             )
-        heads = [(0, 0) if path is None else _head(path, top) for path in paths]
+        for path in paths:
+            if path is not None and not Path(os.path.realpath(path)).is_relative_to(top):
+                raise DataError(f"{path}: a link that leads out of {top}")
+        heads = [(0, 0) if path is None else frames_shape(path) for path in paths]
         sizes = {size for length, size in heads if length}
         if len(sizes) != 1 or 0 in sizes:
             raise DataError(f"{modality}: wanted frames of one size, got sizes {sorted(sizes)[:12]}")
@@ -76,17 +79,22 @@ def read_frames(path: str, size: int | None = None) -> np.ndarray:
     return fields.floats(path, np.array(array))
 
 
+def frames_shape(path: str) -> tuple[int, int]:
+    """How many frames a file has, and of which size; only its head is read.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        DataError: If the file cannot be read, or holds anything else.
+    """
+    length, size = _mapped(path).shape
+    return length, size
+
+
 def _is_plain(name: str) -> bool:
     """Whether a name is that of a file in the folder itself, on any system."""
     return name not in ("", ".", "..") and not any(each in name for each in "/\\\0")
-
-
-def _head(path: str, top: str) -> tuple[int, int]:
-    """How many frames a file has, and of which size."""
-    if not Path(os.path.realpath(path)).is_relative_to(top):
-        raise DataError(f"{path}: a link that leads out of {top}")
-    length, size = _mapped(path).shape
-    return length, size
 
 
 def _mapped(path: str) -> np.ndarray:

@@ -65,11 +65,15 @@ def gather(where: str, rows: Sequence[Row], sequences: Mapping[str, LazyFrames])
                 sequences={name: frames.select(indices) for name, frames in sequences.items()},
                 labels=None if None in labels else np.array(labels, np.float32),
                 ids=[rows[i].id for i in indices],
-                more_labels={
-                    name: np.array([rows[i].more[name] for i in indices], np.float32) for name in rows[0].more
-                },
+                more_labels=_more_labels([rows[i].more for i in indices]),
             )
     return result
+
+
+def _more_labels(rows: Sequence[Mapping[str, float | None]]) -> dict[str, np.ndarray]:
+    """The further labels that any of the rows has, each `(N,)`."""
+    columns = {name: np.array([row[name] for row in rows], np.float32) for name in rows[0]}
+    return {name: values for name, values in columns.items() if not np.isnan(values).all()}
 
 
 def split_name(where: str, value: object) -> str | None:

@@ -1,0 +1,272 @@
+"""Computational sequences, the `.csd` files of the CMU Multimodal SDK: a folder of them, one a modality, one of labels.
+
+A `.csd` is HDF5, `<root>/data/<id>/{features, intervals}`: frames `(T, D)`, and when each begins and ends, `(T, 2)` in seconds.
+What a file holds is told by its name or that of its root:
+
+- *labels* ("label"): a row a recording, whose interval is that of the recording; the first column is the label, others go to
+  `more_labels`, under CMU-MOSEI's names for them where there are 7;
+- *words* ("words" or "transcript"): their text; "sp", a pause, is left out of the transcript;
+- *audio* ("covarep", "opensmile", "acoustic" or "audio"), *vision* ("facet", "openface", "visual", "vision" or "video"),
+  *glove* ("glove" or "wordvectors");
+- any other of numbers: a modality of the root's name.
+
+Recording k of video v is called `v[k]`, as the SDK's `align` does. It has the words and frames whose middle is within its
+interval, in the order of time: so each belongs to one of two recordings that adjoin, while the SDK gives what lies across to
+both. In files that were aligned already, whose entries are called `v[k]` themselves, all frames of the entry belong to it.
+
+Splits are those of `splits.json`, `{id: split}`, or `splits.csv`, beside the files; an id is a recording's or a video's, and
+what is not named is left out. Without such a file, all are for training.
+
+Frames stay in the file until they are asked for, and are as long as they are: zeros at either end are data. Reading one
+decompresses the whole video's, which is kept for the next: that suits converting to another layout, but not training from it.
+
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from disentangle.data import fields
+from disentangle.data.layouts.hdf5 import ComputationalSequence, Entries, opened
+from disentangle.data.layouts.rows import Row, gather, read_splits
+from disentangle.data.layouts.words import EMOTIONS
+from disentangle.data.lazy import LazyFrames
+from disentangle.data.pickles import DataError
+from disentangle.data.recordings import Recordings
+
+__all__ = ["align", "read", "read_csd"]
+
+PAUSE = "sp"
+# In the order in which a name is looked at; a pattern's role, or the modality that it is.
+ROLES = (
+    ("labels", "label"),
+    ("glove", "glove|wordvectors"),
+    ("words", "words|transcript"),
+    ("audio", "covarep|opensmile|acoustic|audio"),
+    ("vision", "facet|openface|visual|vision|video"),
+)
+
+
+class Recording(NamedTuple):
+    """A row of the labels."""
+
+    video: str
+    id: str
+    start: float
+    end: float
+    labels: np.ndarray
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
+    """Reads a folder of `.csd` files: those of "train", "valid", "test" and "unlabeled" that its splits name.
+
+    Arguments:
+        path: The folder.
+
+    Raises:
+        DataError: If it cannot be used.
+        ImportError: If h5py is not installed.
+    """
+    folder = Path(path)
+    files = _files(folder)
+    recordings = _recordings(files.pop("labels"))
+    splits = read_splits(folder)
+    if splits is not None:
+        recordings = [each for each in recordings if splits.get(each.id) or splits.get(each.video)]
+        if not recordings:
+            raise DataError(f"{folder}: the splits name none of the recordings")
+    texts = _transcripts(files.pop("words"), recordings) if "words" in files else [""] * len(recordings)
+    sequences = {name: _frames(file, recordings) for name, file in files.items()}
+    rows = []
+    for recording, text in zip(recordings, texts, strict=True):
+        split = None if splits is None else splits.get(recording.id) or splits.get(recording.video)
+        label, *others = recording.labels.tolist()
+        names = EMOTIONS if len(others) == len(EMOTIONS) else [str(c) for c in range(1, len(others) + 1)]
+        rows.append(Row(recording.id, text, label, split, dict(zip(names, others, strict=True))))
+    return gather(str(folder), rows, sequences)
+
+
+def read_csd(path: str | os.PathLike[str]) -> ComputationalSequence:
+    """Opens one `.csd` file: `{id: (features, intervals)}`, each read when it is asked for.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        DataError: If the file is no computational sequence.
+        ImportError: If h5py is not installed.
+    """
+    return ComputationalSequence(path)
+
+
+def align(features: np.ndarray, intervals: np.ndarray, onto: np.ndarray) -> np.ndarray:
+    """The mean of the frames that overlap each interval, weighted by how long they do: one frame a word, for example.
+
+    The SDK's `align` with `collapse_functions` does the same, with whatever function of the overlapping frames it is given.
+
+    Arguments:
+        features: The frames, `(T, D)`.
+        intervals: When each begins and ends, `(T, 2)`.
+        onto: The intervals that are wanted, `(N, 2)`.
+
+    Returns:
+        `(N, D)` float32; NaN where no frame overlaps.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+
+    Example:
+        >>> align(np.array([[1.0], [4.0]]), np.array([[0, 2], [2, 4]]), np.array([[0, 3], [3, 4], [5, 6]])).tolist()
+        [[2.0], [4.0], [nan]]
+    """
+    shapes = features.shape, intervals.shape, onto.shape
+    if features.ndim != 2 or onto.ndim != 2 or (*intervals.shape, onto.shape[1]) != (len(features), 2, 2):
+        raise ValueError(
+            f"expected features (T, D), intervals (T, 2) and onto (N, 2), got {', '.join(map(str, shapes))}"
+        )
+    order = np.argsort(intervals[:, 0], kind="stable")
+    starts, ends = intervals[order].T
+    latest = np.maximum.accumulate(ends)  # in order, as ends need not be
+    result = np.full((len(onto), features.shape[1]), np.nan, np.float32)
+    for row, (start, end) in zip(result, onto, strict=True):
+        near = slice(np.searchsorted(latest, start, "right"), np.searchsorted(starts, end, "left"))
+        overlap = np.minimum(ends[near], end) - np.maximum(starts[near], start)
+        touched = overlap > 0
+        if touched.any():
+            row[:] = np.average(features[order[near][touched]], axis=0, weights=overlap[touched])
+    return result
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The files of a folder by what they are: "labels", "words", and the modalities."""
+    paths = sorted(folder.glob("*.csd"))
+    roles: dict[str, list[tuple[Path, str]]] = {}
+    for path in paths:
+        with opened(path) as entries:
+            root, is_text = entries.root, entries.is_text(next(iter(entries.ids)))
+        name = f"{path.stem} {root}".lower()
+        own = re.sub(r"\W+", "_", root).strip("_") or path.stem
+        role = next((role for role, pattern in ROLES if re.search(pattern, name)), own)
+        if is_text == (role == "words"):  # phones, for example, are neither words nor frames
+            roles.setdefault(role, []).append((path, own))
+    if "labels" not in roles:
+        raise DataError(f"{folder}: wanted a .csd of labels, found {fields.listed(path.name for path in paths)}")
+    files = {}
+    for role, found in roles.items():
+        if len(found) > 1 and role in ("labels", "words"):
+            raise DataError(
+                f"{folder}: wanted one .csd of {role}, found {fields.listed(path.name for path, _ in found)}"
+            )
+        # Two sets of acoustic features, for example, go by their own names.
+        files |= {role: found[0][0]} if len(found) == 1 else {own: path for path, own in found}
+    return files
+
+
+def _recordings(path: Path) -> list[Recording]:
+    """The rows of the labels."""
+    result = []
+    sizes = set()
+    with opened(path) as entries:
+        for video in entries.ids:
+            labels, intervals = entries.features(video), entries.intervals(video)
+            sizes.add(labels.shape[1])
+            labels = fields.floats(f"{path}: {fields.listed([video])}", labels)
+            fields.labels(f"{path}: {fields.listed([video])}", labels[:, :1])
+            whole = len(labels) == 1 and video.endswith("]")
+            for k, (row, (start, end)) in enumerate(zip(labels, intervals.tolist(), strict=True)):
+                name = video if whole else f"{video}[{k}]"
+                result.append(Recording(_video(video), name, start, end, row))
+    if len(sizes) != 1:
+        raise DataError(f"{path}: wanted labels of one size, got sizes {sorted(sizes)[:12]}")
+    return result
+
+
+def _video(name: str) -> str:
+    """The video of a recording: `v` for `v[3]`."""
+    return re.sub(r"\[\d+\]\Z", "", name)
+
+
+Rows = slice | np.ndarray
+
+
+def _located(entries: Entries, recordings: Sequence[Recording]) -> list[tuple[str, Rows, int] | None]:
+    """Where a file has each recording: the entry, its rows in the order of time, and how many; None if it has none.
+
+    Recordings of a video follow one another, so that what was found out about it last is kept.
+    """
+    result: list[tuple[str, Rows, int] | None] = []
+    video, order, middles = "", np.zeros(0, np.int64), np.zeros(0)
+    for recording in recordings:
+        if recording.id in entries.ids:
+            length, _ = entries.shape(recording.id)
+            result.append((recording.id, slice(0, length), length))
+        elif recording.video not in entries.ids:
+            result.append(None)
+        else:
+            if recording.video != video:
+                video = recording.video
+                middles = entries.intervals(video).mean(1)
+                order = np.argsort(middles, kind="stable")
+                middles = middles[order]
+            first, last = np.searchsorted(middles, (recording.start, recording.end)).tolist()
+            rows = order[first:last]
+            in_order = not len(rows) or np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
+            found = slice(rows[0], rows[-1] + 1) if len(rows) and in_order else rows
+            result.append((video, found, len(rows)))
+    return result
+
+
+def _transcripts(path: Path, recordings: Sequence[Recording]) -> list[str]:
+    """The words of each recording, without pauses."""
+    texts = []
+    with opened(path) as entries:
+        last = ("", np.zeros((0, 1), "S1"))
+        for each in _located(entries, recordings):
+            if each is None:
+                texts.append("")
+                continue
+            entry, rows, _ = each
+            if last[0] != entry:
+                last = (entry, entries.features(entry))
+            # Words of fixed length can be cut within a character.
+            words = [word.decode("utf-8", "replace").strip() for word in last[1][rows].ravel().tolist()]
+            texts.append(" ".join(word for word in words if word not in ("", PAUSE)))
+    return texts
+
+
+def _frames(path: Path, recordings: Sequence[Recording]) -> LazyFrames:
+    """The frames of each recording."""
+    with opened(path) as entries:
+        located = _located(entries, recordings)
+        sizes = {entries.shape(name)[1] for name in {each[0] for each in located if each}}
+    if len(sizes) > 1 or 0 in sizes:
+        raise DataError(f"{path}: wanted frames of one size, got sizes {sorted(sizes)[:12]}")
+    if not sizes:
+        raise DataError(f"{path}: has none of the recordings of the labels")
+    lengths = [each[2] if each else 0 for each in located]
+    return LazyFrames(_Reader(path), [each and each[:2] for each in located], lengths, sizes.pop())
+
+
+class _Reader:
+    """Reads rows of entries, and keeps the entry that it read last: recordings of one video often follow one another."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.last: tuple[str, np.ndarray] | None = None
+
+    def __call__(self, key: tuple[str, Rows]) -> np.ndarray:
+        entry, rows = key
+        last = self.last
+        if last is None or last[0] != entry:
+            with opened(self.path) as entries:
+                last = self.last = (entry, entries.features(entry))
+        return fields.floats(f"{self.path}: {fields.listed([entry])}", last[1][rows])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"path": self.path, "last": None}

@@ -1,0 +1,168 @@
+"""The HDF5 of computational sequences, `<root>/data/<id>/{features, intervals}`, read with care.
+
+What an HDF5 file can refer to outside of itself is not followed: links other than to its own objects, virtual data sets, and
+external storage are refused; filters, which could be loaded from anywhere, are those of the format. An array is refused before
+it is read if it declares more bytes than what is stored can hold. Text of variable length, the metadata for example, is not
+read: libhdf5 can loop for ever over damaged text.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from disentangle.data import fields
+from disentangle.data.pickles import DataError
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["ComputationalSequence", "Entries", "opened"]
+
+FILTERS = {1, 2, 3, 4, 32000}  # deflate, shuffle, fletcher32, szip, lzf
+DEFLATION = 1032  # no byte of deflated data makes more than this many
+LARGEST = 2**32  # bytes of an array
+
+
+class ComputationalSequence(Mapping[str, tuple[np.ndarray, np.ndarray]]):
+    """One `.csd` file, by id: its features `(T, D)`, of numbers or bytes, and its intervals `(T, 2)`, float64 in seconds.
+
+    Both are read whenever they are asked for.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        DataError: If the file is no computational sequence.
+        ImportError: If h5py is not installed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = path
+        with opened(path) as entries:
+            self.root, self.ids = entries.root, entries.ids
+
+    def __getitem__(self, key: str) -> tuple[np.ndarray, np.ndarray]:
+        if key not in self.ids:
+            raise KeyError(key)
+        with opened(self.path) as entries:
+            return entries.features(key), entries.intervals(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Entries:
+    """The entries of an open file; `ids` keeps their order."""
+
+    def __init__(self, path: str | os.PathLike[str], file: h5py.File, size: int):
+        self.path, self.size = path, size
+        self.root = _one(list(file), f"{path}: wanted one group, the root")
+        self.data = self._child(self._child(file, self.root), "data")
+        self.ids = dict.fromkeys(self.data)
+        if not self.ids:
+            raise DataError(f"{path}: no entries")
+
+    def shape(self, key: str) -> tuple[int, int]:
+        """How many frames an entry has, and of which size."""
+        features = self._array(key, "features")
+        if features.ndim != 2:
+            raise DataError(f"{self._at(key)}features: wanted (frames, features), got {features.shape}")
+        return features.shape
+
+    def is_text(self, key: str) -> bool:
+        """Whether an entry has text."""
+        return self._array(key, "features").dtype.kind == "S"
+
+    def features(self, key: str) -> np.ndarray:
+        """The features of an entry, `(T, D)`, as they are."""
+        self.shape(key)
+        return self._array(key, "features")[()]
+
+    def intervals(self, key: str) -> np.ndarray:
+        """The intervals of an entry, `(T, 2)` float64."""
+        intervals = self._array(key, "intervals")
+        wanted = (self.shape(key)[0], 2)
+        if intervals.shape != wanted or intervals.dtype.kind == "S":
+            raise DataError(
+                f"{self._at(key)}intervals: wanted numbers {wanted}, got {intervals.dtype} {intervals.shape}"
+            )
+        values = intervals[()].astype(np.float64)
+        if not np.isfinite(values).all():
+            raise DataError(f"{self._at(key)}intervals: NaN or infinite")
+        return values
+
+    def _at(self, key: str) -> str:
+        return f"{self.path}: {fields.listed([key])}/"
+
+    def _array(self, key: str, name: str) -> h5py.Dataset:
+        """A data set whose reading is harmless."""
+        import h5py
+
+        array = self._child(self._child(self.data, key), name)
+        where = f"{self._at(key)}{name}"
+        if not isinstance(array, h5py.Dataset):
+            raise DataError(f"{where}: wanted an array, got a {type(array).__name__.lower()}")
+        if array.dtype.kind not in "fiuS" or array.dtype.subdtype:
+            raise DataError(f"{where}: wanted numbers, or text of fixed length, got {array.dtype}")
+        if array.is_virtual or array.external:
+            raise DataError(f"{where}: kept in another file, wanted it here")
+        properties = array.id.get_create_plist()
+        filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
+        if not filters <= FILTERS:
+            raise DataError(f"{where}: compressed by filter {min(filters - FILTERS)}, wanted gzip, lzf or szip")
+        stored = min(array.id.get_storage_size(), self.size)
+        chunk = int(np.prod(array.chunks or (0,), dtype=object)) * array.dtype.itemsize
+        declared = max(int(np.prod(array.shape or (0,), dtype=object)) * array.dtype.itemsize, chunk)
+        if declared > min(LARGEST, stored * (DEFLATION if filters else 1)):
+            raise DataError(f"{where}: {declared:,} bytes declared, where {stored:,} are stored")
+        return array
+
+    def _child(self, group: Any, name: str) -> Any:
+        """A child of a group, if it is in the same file."""
+        import h5py
+
+        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
+        if link is None:
+            raise DataError(f"{self.path}: no {fields.listed([name])} in {fields.listed([group.name])}")
+        if not isinstance(link, h5py.HardLink):
+            raise DataError(f"{self.path}: {fields.listed([name])} is a link, wanted it in its place")
+        return group[name]
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Entries]:
+    """The entries of a file, while it is open; whatever its reading leads to becomes a `DataError`."""
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError('expected h5py, which reads .csd files: pip install "disentangle[hdf5]"') from None
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: not a regular file")
+        with h5py.File(path, "r", locking=False) as file:
+            yield Entries(path, file, status.st_size)
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except MemoryError as error:
+        raise DataError(f"{path}: does not fit into memory") from error
+    except Exception as error:
+        what = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(f"{path}: not a computational sequence, or a damaged one: {what}") from error
+
+
+def _one(names: list[str], wanted: str) -> str:
+    if len(names) != 1:
+        raise DataError(f"{wanted}, found {fields.listed(names)}")
+    return names[0]
