@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from disentangle.inference import encode, predict
+from disentangle.training.files import sync
 
-__all__ = ["Saved", "SavedModelError", "encode", "load", "predict", "save"]
+__all__ = ["Saved", "SavedModelError", "load", "save"]
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
 STAGING = ".saving"  # where files are written before they take their places
@@ -208,10 +208,12 @@ def _write(staging: Path, config: str, tensors: dict[str, Tensor], metadata: dic
         staging.mkdir()
         (staging / CONFIG).write_text(config)
         save_file(tensors, staging / WEIGHTS, metadata)
+        # safetensors lets only the owner read it
+        (staging / WEIGHTS).chmod((staging / CONFIG).stat().st_mode)
         if tokenizer is not None:
             tokenizer.save_pretrained(staging / TOKENIZER)
         for path in [*staging.rglob("*"), staging]:
-            _sync(path)
+            sync(path)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -221,25 +223,16 @@ def _put_in_place(folder: Path) -> None:
     """Moves what was written to its places. The weights go first and come last: never does `load` see half of a model."""
     staging = folder / STAGING
     (folder / WEIGHTS).unlink(missing_ok=True)
-    _sync(folder)
+    sync(folder)
     (staging / CONFIG).replace(folder / CONFIG)
     if (folder / TOKENIZER).exists():
         shutil.rmtree(folder / TOKENIZER)
     if (staging / TOKENIZER).exists():
         (staging / TOKENIZER).replace(folder / TOKENIZER)
-    _sync(folder)
+    sync(folder)
     (staging / WEIGHTS).replace(folder / WEIGHTS)
     staging.rmdir()
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -277,15 +270,19 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Loads the file's tensors, all of them, into all of the model's, in the floating types of the file."""
-    from safetensors.torch import load_model
-
     own = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
     for name, tensor in own:
         saved = tensors.get(name)
         if saved is not None and saved.is_floating_point() and tensor.is_floating_point():
             tensor.data = tensor.data.to(saved.dtype)
+    _, aliases = _distinct_tensors(model)
+    shared = {name: tensors[first] for name, first in aliases.items() if first in tensors}
     try:
-        load_model(model, path)
+        if extra := sorted(shared.keys() & tensors.keys()):
+            raise RuntimeError(
+                f"expected {extra[0]!r} to be the same tensor as {aliases[extra[0]]!r}, got one of its own"
+            )
+        model.load_state_dict({**tensors, **shared})
     except RuntimeError as error:
         raise SavedModelError(f"{path}: not the weights of this {type(model).__name__}: {_reason(error)}") from error
     for name, tensor in model.state_dict().items():

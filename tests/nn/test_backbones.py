@@ -10,11 +10,34 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
-from transformers import GPT2Config, GPT2Model, ViTConfig, ViTModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
+    GPT2Config,
+    GPT2Model,
+    ModernBertConfig,
+    ModernBertModel,
+    RobertaConfig,
+    RobertaModel,
+    ViTConfig,
+    ViTModel,
+)
 from transformers.utils import logging
 
 from disentangle.nn import MAGTextEncoder
-from disentangle.nn.backbones import BackboneError, load_backbone, restore_backbone, save_backbone, tiny_backbone
+from disentangle.nn.backbones import (
+    BackboneError,
+    backbone_config,
+    backbone_from_config,
+    load_backbone,
+    restore_backbone,
+    save_backbone,
+    tiny_backbone,
+)
 
 TEXTS = ["So good, so BAD!", "not so good at all", "Café über alles", "the good, the bad and the unreadable"] * 2
 SMALL = {"hidden_size": 16, "layers": 2, "heads": 2}
@@ -226,6 +249,82 @@ def test_restoring_from_elsewhere_is_refused(tmp_path):
         restore_backbone(tmp_path / "nowhere")
     with pytest.raises(BackboneError, match=r"^no backbone "):
         restore_backbone(tmp_path)
+
+
+SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+IDS = {"vocab_size": 30, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+ARCHITECTURES = {
+    BertModel: BertConfig(**SIZES, **IDS, hidden_act="relu", layer_norm_eps=0.1),
+    RobertaModel: RobertaConfig(**SIZES, **IDS, id2label={0: "no", 1: "yes"}),
+    ElectraModel: ElectraConfig(**SIZES, **IDS, embedding_size=8),
+    DistilBertModel: DistilBertConfig(vocab_size=30, dim=16, hidden_dim=32, n_layers=2, n_heads=2),
+    ModernBertModel: ModernBertConfig(**SIZES, **IDS),
+}
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES, ids=lambda kind: kind.__name__)
+def test_an_architecture_comes_back_from_its_configuration(kind):
+    model = kind(ARCHITECTURES[kind]).eval()
+    config = backbone_config(model)
+    again = backbone_from_config(json.loads(json.dumps(config))).eval()
+    assert type(again) is kind
+    assert again._modules.get("pooler") is None
+    assert backbone_config(again) == config
+    again.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith("pooler.")})
+    ids = torch.randint(3, 30, (2, 9))
+    mask = torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
+    assert torch.equal(again(ids, mask)[0], model(ids, mask)[0])
+    MAGTextEncoder(again, {"audio": 3}, 4)
+
+
+def test_a_configuration_is_the_architecture_alone(saved):
+    folder, _ = saved
+    config = backbone_config(load_backbone(folder)[0])
+    assert str(folder) not in json.dumps(config)
+    half = backbone_config(load_backbone(folder)[0].to(torch.bfloat16))
+    assert half == config
+    assert {p.dtype for p in backbone_from_config({**config, "dtype": "bfloat16"}).parameters()} == {torch.float32}
+
+
+def test_a_configuration_leaves_itself_alone():
+    config = backbone_config(tiny_backbone(TEXTS, **SMALL)[0])
+    before = json.dumps(config)
+    backbone_from_config(config)
+    assert json.dumps(config) == before
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "^expected a configuration with a model_type, got nothing$"),
+        ({"hidden_size": 3}, "^expected a configuration with a model_type, got hidden_size$"),
+        (
+            {"model_type": "nope"},
+            r"^no backbone 'nope' \(.*\): expected the configuration of a text encoder of transformers$",
+        ),
+        ({"model_type": "bert", "hidden_size": "x"}, r"^no backbone 'bert' \(.*\): expected the configuration of"),
+        ({"model_type": "bert", "hidden_size": 7}, r"^no backbone 'bert' \(.*7.*\): expected the configuration of"),
+        ({"model_type": "gpt2", "n_layer": 1}, r"^'gpt2' cannot be used: expected a text encoder .* got GPT2Model$"),
+    ],
+)
+def test_what_is_no_configuration_of_a_text_encoder_is_refused(config, message):
+    with pytest.raises(BackboneError, match=message) as raised:
+        backbone_from_config(config)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_code_that_a_configuration_brings_is_not_run():
+    config = {
+        "model_type": "brought",
+        "auto_map": {"AutoConfig": "some/where--code.C", "AutoModel": "some/where--code.M"},
+    }
+    with pytest.raises(BackboneError, match=r"^no backbone 'brought' "):
+        backbone_from_config(config)
+
+
+def test_what_is_no_model_of_transformers_has_no_configuration():
+    with pytest.raises(BackboneError, match=r"^expected a text encoder of transformers, got Linear$"):
+        backbone_config(torch.nn.Linear(1, 1))
 
 
 @pytest.mark.slow
