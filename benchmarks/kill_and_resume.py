@@ -58,32 +58,50 @@ def compare(folder: Path, kills: int, processes: int, precision: str, seed: int)
     data.write_bytes(pickle.dumps({name: content(recordings) for name, recordings in splits.items()}))
     options = ["--data", data, "--backbone", "tiny", "--epochs", EPOCHS, "--lr", 1e-3, "--checkpoint-every", 1]
     options += ["--precision", precision, "--device", "cpu"]
+    log = folder / "log.txt"
     started = time.perf_counter()
-    assert wait(launch(processes, *options, "--out", folder / "whole")) == 0
-    seconds = time.perf_counter() - started
+    assert wait(launch(processes, log, *options, "--out", folder / "whole")) == 0, log.read_text()
+    a_step = (time.perf_counter() - started) / step_of(folder / "whole")
     draw = random.Random(seed)
     killed: list[int] = []
     bar = tqdm(total=kills, unit="kill", disable=None)
-    while len(killed) < kills:  # a run after the other, until there were enough kills
-        shutil.rmtree(folder / "killed", ignore_errors=True)
-        arguments = [*options, "--out", folder / "killed"]
-        while len(killed) < kills:
-            children = launch(processes, *arguments)
-            time.sleep(draw.uniform(0.1, 1) * seconds)
-            died = [kill(child) for child in children]
-            if not any(died):
-                break
+    while len(killed) < kills:  # one run after the other, until there were enough kills
+        out = folder / "killed"
+        shutil.rmtree(out, ignore_errors=True)
+        while len(killed) < kills and reached(out, start(processes, log, options, out), draw, a_step):
             bar.update()
-            killed.append(step_of(folder / "killed"))
-            if (folder / "killed" / "config.json").exists():
-                arguments = ["--resume", folder / "killed"]
-            else:
-                shutil.rmtree(folder / "killed", ignore_errors=True)
-        else:
-            assert wait(launch(processes, *arguments)) == 0
-        if differences := different(folder / "whole", folder / "killed"):
+            killed.append(step_of(out))
+        code = wait(start(processes, log, options, out))
+        assert code == 0, log.read_text()[-3000:]
+        if differences := different(folder / "whole", out):
             return killed, differences
     return killed, []
+
+
+def start(processes: int, log: Path, options: list, out: Path) -> list[int]:
+    """Starts a run, or resumes it where it has begun."""
+    if (out / "config.json").exists():
+        return launch(processes, log, "--resume", out)
+    shutil.rmtree(out, ignore_errors=True)
+    return launch(processes, log, *options, "--out", out)
+
+
+def reached(out: Path, children: list[int], draw: random.Random, a_step: float) -> bool:
+    """Kills the processes some steps from now, at any moment of a step; whether they had not ended before."""
+    steps = step_of(out) + draw.randint(0, 4)
+    while step_of(out) < steps and running(children):
+        time.sleep(a_step / 20)
+    time.sleep(draw.uniform(0, 1.5) * a_step)
+    alive = running(children)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    wait(children)
+    return alive
+
+
+def running(children: list[int]) -> bool:
+    """Whether none of the processes has ended; those that have stay to be waited for."""
+    return all(os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None for child in children)
 
 
 def content(recordings: Recordings) -> dict:
@@ -95,7 +113,7 @@ def content(recordings: Recordings) -> dict:
     }
 
 
-def launch(processes: int, *arguments: object) -> list[int]:
+def launch(processes: int, log: Path, *arguments: object) -> list[int]:
     """Starts the processes of a run; returns their numbers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -104,17 +122,18 @@ def launch(processes: int, *arguments: object) -> list[int]:
     for rank in range(processes):
         child = os.fork()
         if child == 0:
-            run(rank, processes, port, [str(argument) for argument in arguments])
+            run(rank, processes, port, log, [str(argument) for argument in arguments])
         children.append(child)
     return children
 
 
-def run(rank: int, processes: int, port: int, arguments: list[str]) -> None:
+def run(rank: int, processes: int, port: int, log: Path, arguments: list[str]) -> None:
     """What a child does, and ends with."""
     code = 1
     try:
-        log = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(log, 1)
+        output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         if processes > 1:
             place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
             os.environ |= {name: str(value) for name, value in place.items()}
@@ -125,16 +144,8 @@ def run(rank: int, processes: int, port: int, arguments: list[str]) -> None:
         os._exit(code)
 
 
-def kill(child: int) -> bool:
-    """Kills a child; whether it was still running."""
-    if os.waitpid(child, os.WNOHANG) != (0, 0):
-        return False
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
-
-
 def wait(children: list[int]) -> int:
+    """The largest of the exit codes; that of a killed process is below 0."""
     return max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
 
 

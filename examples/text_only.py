@@ -16,7 +16,7 @@ from mird_mosi import BATCH_SIZE, D, mean_baseline, objective_for, warmup_then_d
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from disentangle import AlternatingTrainer, Masked, Rows, sentiment_metrics
+from disentangle import AlternatingTrainer, Masked, Rows, predict, sentiment_metrics
 from disentangle.data import MixedBatchSampler, RecordingDataset, collate, loader, read_recordings
 from disentangle.metrics import metrics_table
 from disentangle.nn.backbones import BackboneError, load_backbone
@@ -46,11 +46,8 @@ class TextOnly(nn.Module):
         return {"Y": Rows((self.predict(latents) - batch.labels).square(), batch.labeled)}
 
 
-@torch.no_grad()
 def metrics_of(model: TextOnly, dataset: RecordingDataset) -> dict[str, float | None]:
-    device = next(model.parameters()).device
-    prediction = torch.cat([model.predict(model(batch.to(device))) for batch in loader(dataset)])
-    return sentiment_metrics(prediction, dataset.labels)
+    return sentiment_metrics(predict(model, loader(dataset)), dataset.labels)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -68,7 +65,8 @@ def train(options: argparse.Namespace) -> None:
         None,
         objective=objective_for(0.0),
         optimizer=optimizer,
-        scheduler=warmup_then_decay(optimizer, options.epochs * len(batches)),
+        schedulers=[warmup_then_decay(optimizer, options.epochs * len(batches))],
+        seed=options.seed,
         run=run,
         device=options.device,
     )
@@ -91,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     try:
         train(parser.parse_args(arguments))
-    except (ValueError, BackboneError, RunError) as error:
+    except (ValueError, BackboneError, RunError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -52,7 +52,7 @@ class Group:
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
-        self.control = dist.new_group(backend="gloo")
+        self.control: Any = dist.new_group(backend="gloo")
 
     def exchange(self, mine: Sequence[Seen]) -> list[Seen]:
         """What all processes saw, in the order of their ranks; a process may have seen nothing."""
