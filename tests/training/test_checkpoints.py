@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,8 @@ from torch import nn
 from disentangle import CLUBEstimator, Pairwise
 from disentangle.training import RunError
 from disentangle.training.checkpoints import Checkpoints
+
+from .failing import files_up_to, hidden, line, loads, saved, value
 
 BITS = st.integers(0, 7)
 FILES = ["weights.safetensors", "state.pt", "manifest.json"]
@@ -78,39 +79,6 @@ def equal(first, second):
 
 def weights(modules):
     return {name: tensor.clone() for name, tensor in nn.ModuleDict(modules).state_dict().items()}
-
-
-def line(value):
-    """Modules that hold one number over and over, and so show which checkpoint they were loaded from."""
-    layer = nn.Linear(3, 2)
-    for parameter in layer.parameters():
-        nn.init.constant_(parameter, value)
-    return {"model": layer}
-
-
-def value(modules):
-    values = torch.cat([p.flatten() for p in modules["model"].parameters()])
-    assert (values == values[0]).all(), "parts of different checkpoints"
-    return values[0].item()
-
-
-def saved(folder, *steps, keep=2):
-    checkpoints = Checkpoints(folder, keep)
-    for step in steps:
-        checkpoints.save(step, line(step), {"step": step, "moments": torch.full((4,), float(step))})
-    return checkpoints
-
-
-def loads(checkpoints):
-    """The step of what is loaded, which must be of one checkpoint."""
-    modules = line(-1)
-    state = checkpoints.load(modules)
-    assert value(modules) == state["step"] == state["moments"][3]
-    return state["step"]
-
-
-def hidden(folder):
-    return [path.name for path in folder.iterdir() if not path.name.isdigit()]
 
 
 @pytest.mark.parametrize(
@@ -323,18 +291,6 @@ def test_weights_can_be_read_by_whom_other_files_can(tmp_path):
     assert len({(checkpoints.folder / "00000001" / name).stat().st_mode for name in FILES}) == 1
 
 
-@contextmanager
-def files_up_to(size):
-    """A real refusal of the system to write beyond a size; Python ignores the signal that comes with it."""
-    resource = pytest.importorskip("resource", reason="limits on files are those of POSIX")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @settings(max_examples=30, deadline=None)
 @given(numbers=st.tuples(st.integers(1, 3000), st.integers(1, 3000)), where=st.floats(0, 0.999))
 def test_a_write_that_fails_anywhere_leaves_what_there_was(numbers, where):
@@ -383,58 +339,11 @@ def test_a_full_disk_leaves_what_there_was(small_disk):
     assert loads(checkpoints) == 2
 
 
-KILLED = """
-import os, shutil, signal, sys
-from pathlib import Path
-import torch
-sys.path.insert(0, sys.argv[1])
-from test_checkpoints import line, loads, saved
-
-torch.set_num_threads(1)
-
-
-def save_and_die(checkpoints, step, last):
-    events = 0
-
-    def count(event, arguments):  # what asks something of the system: opening, renaming, removing, ...
-        nonlocal events
-        if event != "os.kill" and event.startswith(("open", "os.", "shutil.")):
-            events += 1
-            if events > last:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
-    checkpoints.save(step, line(9), {"step": 9, "moments": torch.full((4,), 9.0)})
-    os._exit(0)
-
-
-def outcomes(root, before, step, keep):
-    saved(root / "start", before, keep=keep)
-    for last in range(10_000):
-        checkpoints = saved(shutil.copytree(root / "start", root / str(last)), keep=keep)
-        child = os.fork()
-        if child == 0:
-            save_and_die(checkpoints, step, last)
-        status = os.waitpid(child, 0)[1]
-        yield loads(checkpoints)
-        if status == 0:
-            return
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        saved(checkpoints.folder, step + 1, keep=keep)  # goes on
-        assert checkpoints.newest() == step + 1
-        assert all(path.name.isdigit() for path in checkpoints.folder.iterdir()), list(checkpoints.folder.iterdir())
-
-
-for number, (before, step, keep) in enumerate([(1, 2, 1), (1, 2, 2), (2, 2, 1)]):
-    print(before, *outcomes(Path(sys.argv[2]) / str(number), before, step, keep))
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the processes that are killed are forked")
 def test_a_process_may_be_killed_at_any_moment(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.training.failing", str(tmp_path)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     lines = [text.split() for text in run.stdout.splitlines()]
     assert len(lines) == 3

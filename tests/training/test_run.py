@@ -3,7 +3,6 @@ import os
 import re
 import sys
 import tempfile
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -13,6 +12,8 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from disentangle.training import Run, RunError
+
+from .failing import files_up_to
 
 
 class Tied(nn.Module):
@@ -180,16 +181,24 @@ def test_where_the_system_refuses_files_are_as_they_were(size):
         assert [record["epoch"] for record in run.history] == [1, 2]
 
 
-@contextmanager
-def files_up_to(size):
-    """A real refusal of the system to write beyond a size; Python ignores the signal that comes with it."""
-    resource = pytest.importorskip("resource", reason="limits on files are those of POSIX")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def test_a_new_file_takes_the_place_of_the_old_one_whole(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    model = {"model": nn.Linear(2, 2)}
+    run.log({"epoch": 1})
+    for name, write in {
+        "result.json": lambda: run.write("result.json", {"mae": run.history}),
+        "best.safetensors": lambda: run.save("best", model),
+        "metrics.jsonl": lambda: run.truncate(0),
+    }.items():
+        write()
+        run.log({"epoch": 2})
+        opened = (run.folder / name).open("rb")  # goes on reading what it has opened
+        before = (run.folder / name).read_bytes()
+        nn.init.zeros_(model["model"].weight)
+        write()
+        assert (run.folder / name).read_bytes() != before
+        assert opened.read() == before
+        opened.close()
 
 
 def test_what_a_killed_process_left_goes_with_the_next_file_of_the_name(tmp_path):
