@@ -244,7 +244,11 @@ def _frames(path: Path, recordings: Sequence[Recording]) -> LazyFrames:
     """The frames of each recording."""
     with opened(path) as entries:
         located = _located(entries, recordings)
-        sizes = {entries.shape(name)[1] for name in {each[0] for each in located if each}}
+        used = sorted({each[0] for each in located if each})
+        sizes = {entries.shape(name)[1] for name in used}
+        wrong = [name for name in used if entries.is_text(name)]
+    if wrong:
+        raise DataError(f"{path}: wanted numbers in all entries, found text in {fields.listed(wrong)}")
     if len(sizes) > 1 or 0 in sizes:
         raise DataError(f"{path}: wanted frames of one size, got sizes {sorted(sizes)[:12]}")
     if not sizes:

@@ -29,7 +29,7 @@ DEFLATION = 1032  # no byte of deflated data makes more than this many
 LARGEST = 2**32  # bytes of an array
 
 
-class ComputationalSequence(Mapping[str, tuple[np.ndarray, np.ndarray]]):
+class ComputationalSequence(Mapping):
     """One `.csd` file, by id: its features `(T, D)`, of numbers or bytes, and its intervals `(T, 2)`, float64 in seconds.
 
     Both are read whenever they are asked for.

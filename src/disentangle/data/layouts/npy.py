@@ -32,8 +32,7 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
     """
     result = {}
     top = os.path.realpath(folder)
-    for modality in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        there = {name for name in os.listdir(modality) if name.endswith(".npy")}
+    for modality, there in _folders(folder).items():
         if not there or not names:
             continue
         if modality.name == "text":
@@ -90,6 +89,15 @@ def frames_shape(path: str) -> tuple[int, int]:
     """
     length, size = _mapped(path).shape
     return length, size
+
+
+def _folders(folder: Path) -> dict[Path, set[str]]:
+    """The folders in a folder, and the names of the arrays in each."""
+    try:
+        found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return {path: {name for name in os.listdir(path) if name.endswith(".npy")} for path in found}
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def _is_plain(name: str) -> bool:

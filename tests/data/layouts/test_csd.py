@@ -1,0 +1,366 @@
+import functools
+import json
+import operator
+import os
+import pickle
+import random
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from disentangle.data.layouts.csd import align, read, read_csd
+from disentangle.data.pickles import DataError
+from tests.data.layouts.text_writers import csd_bytes, example, mutated, write
+
+h5py = pytest.importorskip("h5py")
+
+relaxed = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+VALUES = st.sampled_from([0.0, -1.5, 2.25, 1e30, np.nan, np.inf, -np.inf])
+STORAGE = st.sampled_from([{}, {"compression": "gzip"}, {"compression": "lzf", "shuffle": True}, {"fletcher32": True}])
+
+
+def seconds(*times: float) -> np.ndarray:
+    """Intervals from each time to the next."""
+    return np.stack([times[:-1], times[1:]], 1).astype(np.float64)
+
+
+def frames(count: int, size: int = 2, start: float = 0.0) -> np.ndarray:
+    return start + np.arange(count * size, dtype=np.float32).reshape(count, size)
+
+
+def labels(*values: float) -> np.ndarray:
+    return np.array(values, np.float64)[:, None]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with labels: recordings of video `a` in [0, 2) and [2, 4), and of `b` in [0, 4)."""
+    rows = {"a": (labels(1, -1), seconds(0, 2, 4)), "b": (labels(2), seconds(0, 4))}
+    (tmp_path / "MY_Opinion_Labels.csd").write_bytes(csd_bytes("Opinion Segment Labels", rows))
+    return tmp_path
+
+
+def add(folder, name: str, entries: dict, root: str | None = None, **storage) -> None:
+    (folder / f"{name}.csd").write_bytes(csd_bytes(root or name, entries, **storage))
+
+
+# -- reading a set -----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def sets(draw):
+    """Videos with contiguous recordings, and frames at any times, in any order."""
+    videos = {}
+    for name in draw(st.lists(st.sampled_from(["a", "b$1", "é"]), min_size=1, unique=True)):
+        cuts = np.cumsum(draw(st.lists(st.integers(1, 3), min_size=2, max_size=4))).astype(float)
+        count = draw(st.integers(0, 8))
+        begin = draw(hnp.arrays(np.float64, count, elements=st.integers(0, 12).map(lambda n: n / 2)))
+        length = draw(hnp.arrays(np.float64, count, elements=st.integers(0, 4).map(lambda n: n / 2)))
+        dtype = draw(st.sampled_from(["<f4", ">f8", "<f8"]))
+        features = draw(hnp.arrays(np.float64, (count, 3), elements=VALUES)).astype(dtype)
+        videos[name] = (seconds(*cuts), features, np.stack([begin, begin + length], 1))
+    return videos
+
+
+@relaxed
+@given(videos=sets(), storage=STORAGE)
+def test_frames_and_words_whose_middle_is_within(tmp_path_factory, videos, storage):
+    folder = tmp_path_factory.mktemp("csd")
+    add(folder, "labels", {name: (labels(*range(len(cuts))), cuts) for name, (cuts, _, _) in videos.items()})
+    # h5py cannot compress arrays without elements.
+    filled = {name: (values, times) for name, (_, values, times) in videos.items() if len(values)}
+    if filled:
+        add(folder, "COVAREP", filled, **storage)
+        add(
+            folder,
+            "words",
+            {name: (np.array([[b"w%d" % i] for i in range(len(v))]), t) for name, (v, t) in filled.items()},
+        )
+    got = read(folder)["train"]
+    texts, sequences, ids = [], [], []
+    for name in sorted(videos, key=str.encode):
+        cuts, values, times = videos[name]
+        for k, (start, end) in enumerate(cuts):
+            middles = [(times[i].sum() / 2, i) for i in range(len(times))]
+            inside = [i for middle, i in sorted(middles) if start <= middle < end]
+            ids.append(f"{name}[{k}]")
+            texts.append(" ".join(f"w{i}" for i in inside))
+            sequences.append(np.array([values[i] for i in inside]).reshape(-1, 3))
+    assert (got.ids, got.text) == (ids, texts)
+    assert got.labels.tolist() == [k for name in videos for k in range(len(videos[name][0]))] or len(videos) > 1
+    if filled:
+        for index, wanted in enumerate(sequences):
+            array = got.sequences["audio"][index]
+            assert array.dtype == np.float32
+            np.testing.assert_array_equal(array, wanted.astype(np.float32))
+        assert got.sequences["audio"].lengths == [len(each) for each in sequences]
+        assert got.nonfinite["audio"] == sum(int((~np.isfinite(each.astype(np.float32))).sum()) for each in sequences)
+
+
+def test_frames_keep_zeros_and_missing_videos_are_missing(folder):
+    add(folder, "CMU_MOSI_Visual_Facet_42", {"a": (np.zeros((4, 5)), seconds(0, 1, 2, 3, 4))}, root="FACET_4.2")
+    got = read(folder)["train"]
+    assert got.sequences["vision"].lengths == [2, 2, 0]
+    assert got.missing == {"text": 3, "vision": 1}
+    assert got.sequences["vision"][2].shape == (0, 5)
+
+
+def test_transcripts_are_without_pauses(folder):
+    words = np.array([[b"sp"], [b"so"], [b"sp"], ["né".encode()[:2]]], "S32")
+    add(folder, "CMU_MOSI_TimestampedWords", {"b": (words, seconds(0, 1, 2, 3, 4))}, root="words")
+    add(folder, "phones", {"b": (words, seconds(0, 1, 2, 3, 4))})
+    got = read(folder)["train"]
+    assert got.text == ["", "", "so n\N{REPLACEMENT CHARACTER}"]
+    assert got.sequences == {}
+
+
+def test_files_are_told_by_their_names_or_their_roots(folder):
+    entries = {"a": (frames(4), seconds(0, 1, 2, 3, 4))}
+    add(folder, "x", entries, root="OpenSMILE")
+    add(folder, "CMU_MOSEI_COVAREP", entries, root="COVAREP")
+    add(folder, "y", entries, root="OpenFace_2")
+    add(folder, "CMU_MOSI_TimestampedWordVectors", entries, root="vectors")
+    add(folder, "z", entries, root="my own 1.0")
+    assert sorted(read(folder)["train"].sequences) == ["COVAREP", "OpenSMILE", "glove", "my_own_1_0", "vision"]
+
+
+def test_files_that_were_aligned_already(tmp_path):
+    add(tmp_path, "labels", {f"a[{k}]": (labels(k), seconds(k, k + 1)) for k in (0, 2)})
+    add(tmp_path, "COVAREP", {"a[2]": (frames(3), seconds(7, 8, 9, 10))})
+    got = read(tmp_path)["train"]
+    assert (got.ids, got.labels.tolist(), got.sequences["audio"].lengths) == (["a[0]", "a[2]"], [0, 2], [0, 3])
+    np.testing.assert_array_equal(got.sequences["audio"][1], frames(3))
+
+
+def test_further_labels(tmp_path):
+    add(tmp_path, "All Labels", {"a": (np.array([[2, 1, 0, 0, 0, 0, np.nan]]), seconds(0, 1))})
+    more = read(tmp_path)["train"].more_labels
+    assert {name: values.tolist() for name, values in more.items()} == {
+        "happy": [1], "sad": [0], "anger": [0], "surprise": [0], "disgust": [0]
+    }  # fmt: skip
+    add(tmp_path, "All Labels", {"a": (np.array([[2.0, 1.0]]), seconds(0, 1))})
+    assert read(tmp_path)["train"].more_labels == {"1": np.ones(1)}
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+def test_splits_by_recording_or_video(folder, kind):
+    splits = {"a": "dev", "a[1]": "test", "elsewhere": "train"}
+    text = (
+        json.dumps(splits)
+        if kind == "json"
+        else "\ufeffid,split\r\n" + "".join(f"{k},{v}\r\n" for k, v in splits.items())
+    )
+    (folder / f"splits.{kind}").write_text(text, newline="")
+    assert {name: split.ids for name, split in read(folder).items()} == {"valid": ["a[0]"], "test": ["a[1]"]}
+
+
+def test_frames_can_be_sent_to_another_process(folder):
+    add(folder, "COVAREP", {"a": (frames(4), seconds(0, 1, 2, 3, 4))})
+    sequence = read(folder)["train"].sequences["audio"]
+    np.testing.assert_array_equal(sequence[0], frames(2))
+    size = len(pickle.dumps(sequence))
+    sequence.read.last = ("a", np.zeros((10**5, 2)))
+    assert len(pickle.dumps(sequence)) == size
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(sequence))[1], frames(2, start=4))
+
+
+def test_one_file(tmp_path):
+    add(tmp_path, "COVAREP", {"a": (frames(2), seconds(0, 1, 2)), "b": (frames(1), seconds(0, 1))})
+    got = read_csd(tmp_path / "COVAREP.csd")
+    assert (list(got), len(got), got.root, "c" in got) == (["a", "b"], 2, "COVAREP", False)
+    np.testing.assert_array_equal(got["a"][0], frames(2))
+    np.testing.assert_array_equal(got["a"][1], [[0, 1], [1, 2]])
+    with pytest.raises(KeyError):
+        got["data"]
+
+
+def test_without_h5py(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match=r'expected h5py, which reads .csd files: pip install "disentangle\[hdf5\]"$'):
+        read(folder)
+
+
+# -- alignment ---------------------------------------------------------------------------------------------------------
+
+
+@relaxed
+@given(st.data())
+def test_align_against_sums_over_ticks(data):
+    times = st.integers(0, 8)
+
+    def intervals(name: str) -> np.ndarray:
+        ends = data.draw(st.lists(st.tuples(times, times).map(sorted), max_size=6), label=name)
+        return np.array(ends, np.float64).reshape(-1, 2)
+
+    given_, onto = intervals("given"), intervals("onto")
+    features = data.draw(hnp.arrays(np.float64, (len(given_), 2), elements=st.integers(-8, 8)))
+    for row, (start, end) in zip(align(features, given_, onto), onto, strict=True):
+        # A tick is a second; every frame that covers it is counted once for it.
+        covering = [
+            i for tick in np.arange(start, end) for i in range(len(given_)) if given_[i, 0] <= tick < given_[i, 1]
+        ]
+        wanted = features[covering].mean(0) if covering else np.full(2, np.nan)
+        np.testing.assert_allclose(row, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_align_identities():
+    values, times = frames(5).astype(np.float64), seconds(0, 0.5, 2, 2.25, 3, 7)
+    np.testing.assert_array_equal(align(values, times, times), values)
+    np.testing.assert_allclose(
+        align(values, times, times[[0, -1]].reshape(1, -1)[:, [0, 3]]), [np.diff(times).T[0] @ values / 7]
+    )
+    values[1] = np.nan, np.inf
+    np.testing.assert_array_equal(align(values, times, np.array([[0, 0.5], [0, 1]])), [[0, 1], [np.nan, np.inf]])
+    with pytest.raises(
+        ValueError, match=r"expected features \(T, D\), .* and onto \(N, 2\), got \(5, 2\), \(4, 2\), \(5, 2\)$"
+    ):
+        align(values, times[:4], times)
+
+
+# -- files that are no such data ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"a": (frames(2), seconds(0, 1))}, r"a/intervals: wanted numbers \(2, 2\), got float64 \(1, 2\)$"),
+        ({"a": (frames(1), np.array([[0, np.nan]]))}, "a/intervals: NaN or infinite$"),
+        ({"a": (frames(1), np.array([[b"0", b"1"]]))}, r"a/intervals: wanted numbers \(1, 2\), got \|S1 \(1, 2\)$"),
+        ({"a": (np.zeros(3), seconds(0, 1, 2, 3))}, r"a/features: wanted \(frames, features\), got \(3,\)$"),
+        ({"a": (np.ones((1, 2), complex), seconds(0, 1))}, "a/features: wanted numbers, or text .*, got complex128$"),
+        ({"a": (np.ones((1, 2), bool), seconds(0, 1))}, "wanted numbers, or text of fixed length, got bool"),
+        (
+            {"a": (frames(1), seconds(0, 1)), "b": (frames(1, 3), seconds(0, 1))},
+            r"COVAREP.csd: wanted frames of one size, got sizes \[2, 3\]$",
+        ),
+        (
+            {"a": (frames(1), seconds(0, 1)), "b": (np.array([[b"x", b"y"]]), seconds(0, 1))},
+            "COVAREP.csd: wanted numbers in all entries, found text in b$",
+        ),
+        ({"c": (frames(1), seconds(0, 1))}, "COVAREP.csd: has none of the recordings of the labels$"),
+        ({}, "COVAREP.csd: no 'data' in /COVAREP$|no data in /COVAREP$"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used(folder, entries, message):
+    add(folder, "COVAREP", entries)
+    with pytest.raises(DataError, match=message) as error:
+        read(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_folders_that_cannot_be_used(folder, tmp_path_factory):
+    with pytest.raises(DataError, match=r"wanted a .csd of labels, found nothing$"):
+        read(tmp_path_factory.mktemp("empty"))
+    (folder / "splits.json").write_text('{"c": "train"}')
+    with pytest.raises(DataError, match=r"the splits name none of the recordings$"):
+        read(folder)
+    (folder / "splits.csv").write_text("id,split\n")
+    with pytest.raises(DataError, match=r"both splits.json and splits.csv, wanted one of them$"):
+        read(folder)
+    (folder / "splits.json").unlink()
+    add(folder, "more_labels", {"a": (labels(1), seconds(0, 1))})
+    with pytest.raises(DataError, match=r"wanted one .csd of labels, found MY_Opinion_Labels.csd, more_labels.csd$"):
+        read(folder)
+    (folder / "more_labels.csd").unlink()
+    add(folder, "MY_Opinion_Labels", {"a": (labels(np.nan), seconds(0, 1))})
+    with pytest.raises(DataError, match=r"MY_Opinion_Labels.csd: a: 1 of 1 labels are NaN or infinite$"):
+        read(folder)
+    add(folder, "MY_Opinion_Labels", {"a": (labels(1), seconds(0, 1)), "b": (np.ones((1, 2)), seconds(0, 1))})
+    with pytest.raises(DataError, match=r"wanted labels of one size, got sizes \[1, 2\]$"):
+        read(folder)
+
+
+def test_no_hdf5(tmp_path):
+    path = tmp_path / "a.csd"
+    with pytest.raises(DataError, match=r"a.csd: no such file$"):
+        read_csd(path)
+    path.write_bytes(b"hello")
+    with pytest.raises(DataError, match=r"a.csd: not a computational sequence, or a damaged one: .*signature"):
+        read_csd(path)
+    with h5py.File(path, "w") as file:
+        file["a"], file["b"] = 1, 2
+    with pytest.raises(DataError, match=r"wanted one group, the root, found a, b$"):
+        read_csd(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=r"a.csd: not a regular file$"):
+        read_csd(path)
+
+
+def spoil(path, change) -> None:
+    """A valid file, `/X/data/a/{features, intervals}`, changed by a function of its entry."""
+    path.write_bytes(csd_bytes("X", {"a": (frames(2), seconds(0, 1, 2))}))
+    with h5py.File(path, "r+") as file:
+        change(file["X/data/a"])
+
+
+def replace(entry, value) -> None:
+    del entry["features"]
+    entry["features"] = value
+
+
+def declare(entry, shape, **storage) -> None:
+    del entry["features"]
+    entry.create_dataset("features", shape, "f4", **storage)
+
+
+def group(entry) -> None:
+    del entry["features"]
+    entry.create_group("features")
+
+
+def virtual(entry) -> None:
+    layout = h5py.VirtualLayout((2, 2), "f4")
+    layout[:] = h5py.VirtualSource("other.csd", "secret", (2, 2))
+    del entry["features"]
+    entry.create_virtual_dataset("features", layout)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (functools.partial(replace, value=h5py.ExternalLink("other.csd", "/secret")), "features is a link, wanted it in"),
+        (functools.partial(replace, value=h5py.SoftLink("/X/data/a/intervals")), "features is a link, wanted it in its place$"),
+        (virtual, "a/features: kept in another file, wanted it here$"),
+        (functools.partial(declare, shape=(2, 2), external=[("other.csd", 0, 16)]), "kept in another file, wanted it here$"),
+        (functools.partial(replace, value=["text"]), "wanted numbers, or text of fixed length, got object$"),
+        (functools.partial(replace, value=np.zeros(2, [("x", "f4")])), "wanted numbers, or text of fixed length, got \\[\\("),
+        (functools.partial(declare, shape=(2**20, 2**10)), "a/features: 4,294,967,296 bytes declared, where 0 are stored$"),
+        (functools.partial(declare, shape=(2**40, 2), chunks=(2**20, 2), compression="gzip"), "bytes declared, where 0 are"),
+        (functools.partial(declare, shape=(2, 2), maxshape=(None, 2), chunks=(2**27, 2)), "1,073,741,824 bytes declared"),
+        (lambda entry: operator.delitem(entry, "features"), "no features in /X/data/a$"),
+        (group, "a/features: wanted an array, got a group$"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_without_reading_it(tmp_path, change, message):
+    with h5py.File(tmp_path / "other.csd", "w") as file:
+        file["secret"] = frames(2)
+    spoil(tmp_path / "a.csd", change)
+    with pytest.raises(DataError, match=message) as error:
+        read_csd(tmp_path / "a.csd")["a"]
+    assert "\n" not in str(error.value)
+
+
+def test_zeros_that_compress_well_are_no_bomb(tmp_path):
+    add(tmp_path, "X", {"a": (np.zeros((50_000, 4)), np.zeros((50_000, 2)))}, compression="gzip", compression_opts=9)
+    assert (tmp_path / "X.csd").stat().st_size < 25_000
+    assert read_csd(tmp_path / "X.csd")["a"][0].shape == (50_000, 4)
+
+
+def test_damaged_files_are_refused_or_read(tmp_path):
+    files = example("csd")
+    outcomes = []
+    for number in range(60):
+        path = write(tmp_path, mutated(random.Random(f"csd {number}"), files))
+        try:
+            for split in read(path).values():
+                outcomes.append([array.shape for sequence in split.sequences.values() for array in sequence])
+        except DataError as error:
+            outcomes.append(str(error))
+    refused = [each for each in outcomes if isinstance(each, str)]
+    assert 0 < len(refused) < len(outcomes)
+    assert not any("\n" in each for each in refused)

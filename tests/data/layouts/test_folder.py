@@ -1,0 +1,304 @@
+import os
+import pickle
+import random
+import re
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from disentangle.data.layouts.folder import read, write_folder
+from disentangle.data.lazy import LazyFrames
+from disentangle.data.pickles import DataError
+from disentangle.data.recordings import Recordings
+from tests.data.layouts.text_writers import csv_bytes, example, mutated, npy_bytes, write
+
+relaxed = settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+FRAMES = np.arange(6, dtype=np.float32).reshape(3, 2)
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8).map(str.strip)
+
+
+def fill(folder, rows: list[list], **arrays: np.ndarray):
+    """A folder of a table and of `modality_name=array`."""
+    files = {f"{name.replace('_', '/', 1)}.npy": npy_bytes(array) for name, array in arrays.items()}
+    return write(folder, {"index.csv": csv_bytes(*rows), **files})
+
+
+def equal(a: Recordings, b: Recordings) -> bool:
+    assert (a.text, a.ids) == (b.text, b.ids)
+    assert sorted(a.sequences) == sorted(b.sequences)
+    for name in a.sequences:
+        for x, y in zip(a.sequences[name], b.sequences[name], strict=True):
+            np.testing.assert_array_equal(x, y)
+    np.testing.assert_equal(a.labels, b.labels)
+    np.testing.assert_equal(a.more_labels, b.more_labels)
+    return True
+
+
+# -- round trips -------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def recordings(draw, ids: st.SearchStrategy[str], labeled: bool):
+    n = draw(st.integers(1, 4))
+    elements = st.sampled_from([0.0, -1.5, np.nan, np.inf, 3e38])
+    sequences = {
+        name: [draw(hnp.arrays(np.float32, (draw(st.integers(0, 3)), 2), elements=elements)) for _ in range(n)]
+        for name in ("audio", "my vision")
+    }
+    for arrays in sequences.values():
+        arrays[0] = np.ones((2, 2), np.float32)  # a modality that all lack would be left out
+    # Not made here: the check of types looks at random items, and a strategy must not.
+    return {
+        "text": draw(st.lists(TEXTS, min_size=n, max_size=n)),
+        "sequences": sequences,
+        "labels": draw(hnp.arrays(np.float32, n, elements=FLOATS)) if labeled else None,
+        "ids": draw(st.lists(ids, min_size=n, max_size=n)),
+        "more_labels": {
+            "T": np.array([1, *draw(hnp.arrays(np.float32, n - 1, elements=FLOATS | st.just(np.nan)))], np.float32)
+        },
+    }
+
+
+@relaxed
+@given(data=st.data())
+def test_what_is_written_is_read(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("folder") / "new"
+    ids = data.draw(st.sampled_from([TEXTS, st.sampled_from(["a", "A", "../b", "video[3]"])]))
+    names = data.draw(st.lists(st.sampled_from(["train", "valid", "test", "unlabeled"]), min_size=1, unique=True))
+    splits = {name: Recordings(**data.draw(recordings(ids, data.draw(st.booleans())))) for name in names}
+    write_folder(folder, splits)
+    got = read(folder)
+    assert list(got) == [name for name in ("train", "valid", "test", "unlabeled") if name in splits]
+    assert all(equal(got[name], splits[name]) for name in splits)
+
+
+def test_files_are_called_by_plain_ids_and_numbered_otherwise(tmp_path):
+    def names(*ids: str) -> list[str]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        split = Recordings(text=[""] * len(ids), sequences={"audio": [FRAMES] * len(ids)}, ids=list(ids))
+        write_folder(folder, {"test": split})
+        assert read(folder)["test"].ids == list(ids)
+        return sorted(os.listdir(folder / "audio"))
+
+    assert names("video$_$1", "x[0]") == ["video$_$1.npy", "x[0].npy"]
+    for ids in (("a", "a"), ("a", "A"), ("a", "../a"), ("a", ""), ("a", ".b"), ("a", "é"), ("a", "b" * 200)):
+        assert names(*ids) == ["000000.npy", "000001.npy"]
+
+
+def test_writing_reads_one_recording_at_a_time(tmp_path):
+    alive = []
+
+    class Counted(np.ndarray):
+        def __del__(self):
+            alive.remove(id(self))
+
+    def make(key: int) -> np.ndarray:
+        array = FRAMES.view(Counted)
+        alive.append(id(array))
+        assert len(alive) <= 3  # one to write, one before it, one that a check of types looks at
+        return array
+
+    lazy = LazyFrames(make, range(50), [3] * 50, 2)
+    write_folder(tmp_path / "new", {"train": Recordings(text=[""] * 50, sequences={"audio": lazy})})
+    assert len(read(tmp_path / "new")["train"]) == 50
+
+
+def test_what_cannot_be_written(tmp_path):
+    split = Recordings(text=["a"], sequences={"audio": [FRAMES]})
+    with pytest.raises(ValueError, match=r"expected recordings of train, valid, test, unlabeled, got dev$"):
+        write_folder(tmp_path, {"dev": split})
+    with pytest.raises(ValueError, match=r"expected recordings of train, valid, test, unlabeled, got nothing$"):
+        write_folder(tmp_path, {})
+    for name in ("text", "../audio", ""):
+        with pytest.raises(
+            ValueError, match=r"expected modalities whose names are those of folders, and not text, got"
+        ):
+            write_folder(tmp_path, {"train": Recordings(text=["a"], sequences={name: [FRAMES]})})
+    with pytest.raises(ValueError, match=r"expected text that UTF-8 can write, got \\ud800$"):
+        write_folder(tmp_path, {"train": Recordings(text=["\ud800"], sequences={})})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "other").write_text("")
+    with pytest.raises(DataError, match=r": not empty, wanted a new folder$"):
+        write_folder(tmp_path, {"train": split})
+    with pytest.raises(DataError, match=r"other: cannot be written: File exists$"):
+        write_folder(tmp_path / "other", {"train": split})
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_alone(tmp_path):
+    write(tmp_path, {"my table.csv": b"\xef\xbb\xbfid, text ,other\na, so good ,1\nb,,2\n"})
+    got = read(tmp_path)
+    assert list(got) == ["unlabeled"]
+    assert (got["unlabeled"].ids, got["unlabeled"].text) == (["a", "b"], ["so good", ""])
+    assert (got["unlabeled"].sequences, got["unlabeled"].more_labels) == ({}, {})
+    assert read(tmp_path / "my table.csv").keys() == got.keys()
+
+
+def test_blank_splits_and_labels(tmp_path):
+    header = ["id", "label", "label_T", "split"]
+    rows = [["a", 1, 2, ""], ["b", "", "", ""], ["c", "", "", "test"], ["d", "-1e-3", "", "train"], ["e", 0, "", "dev"]]
+    got = read(fill(tmp_path, [header, *rows]))
+    assert {name: split.ids for name, split in got.items()} == {
+        "train": ["a", "d"], "valid": ["e"], "test": ["c"], "unlabeled": ["b"]
+    }  # fmt: skip
+    assert got["train"].labels.tolist() == [1, np.float32(-0.001)]
+    assert got["test"].labels is None
+    np.testing.assert_equal(got["train"].more_labels, {"T": np.array([2, np.nan], np.float32)})
+    assert got["valid"].more_labels == {}
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f2", "<f8", "<i2", "|u1"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_frames_of_any_numbers(tmp_path, dtype, order):
+    array = np.array([[0, 0], [1, 2], [0, 0]], dtype, order=order)
+    got = read(
+        fill(tmp_path, [["id"], ["a"], ["b"], ["c"]], audio_a=array, audio_c=np.zeros((0,), dtype), audio_z=array)
+    )
+    frames = got["unlabeled"].sequences["audio"]
+    assert frames.lengths == [3, 0, 0]
+    assert (frames[0].dtype, frames[0].tolist()) == (np.float32, [[0, 0], [1, 2], [0, 0]])
+    assert frames[0].flags.owndata
+    assert frames[1].shape == (0, 2)
+
+
+def test_frames_stay_in_their_files(tmp_path):
+    folder = fill(tmp_path, [["id"], ["a"]], audio_a=FRAMES)
+    frames = pickle.loads(pickle.dumps(read(folder)["unlabeled"].sequences["audio"]))
+    (folder / "audio" / "a.npy").write_bytes(npy_bytes(FRAMES + 1))
+    np.testing.assert_array_equal(frames[0], FRAMES + 1)
+    (folder / "audio" / "a.npy").write_bytes(npy_bytes(np.ones((3, 5))))
+    with pytest.raises(DataError, match=r"audio/a.npy: wanted frames of size 2, got 5$"):
+        frames[0]
+    (folder / "audio" / "a.npy").unlink()
+    with pytest.raises(DataError, match=r"audio/a.npy: no such file$"):
+        frames[0]
+
+
+def test_too_large_numbers_become_infinite(tmp_path):
+    got = read(fill(tmp_path, [["id"], ["a"]], audio_a=np.array([[1e300, np.nan]])))
+    np.testing.assert_array_equal(got["unlabeled"].sequences["audio"][0], [[np.inf, np.nan]])
+
+
+# -- folders that cannot be used ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"", "index.csv: wanted a column id, found nothing$"),
+        (b"id;text\na;b\n", "index.csv: wanted a column id, found id;text$"),
+        (b"id\n", "index.csv: no recordings$"),
+        (b"id,text,text\na,b,c\n", "two columns of one name, found id, text, text$"),
+        (b"id,text\na\n", "row 1: wanted 2 cells, got 1$"),
+        (b"id\na\nb\na\n", "index.csv: id a comes twice$"),
+        (b"id,text\n,b\n", "index.csv: a blank id$"),
+        (b"id,label\na,good\n", "row 1: label: wanted a number, got good$"),
+        (b"id,label\na,nan\n", "row 1: label: wanted a finite number, got nan$"),
+        (b"id,label\na,1e39\n", "row 1: label: wanted a finite number, got 1e39$"),
+        (b"id,split\na,trian\n", "row 1: split: wanted train, valid, test or unlabeled, got trian$"),
+        (b"id,label,split\na,1,train\nb,,train\n", "train: 1 of 2 recordings have no label, wanted all or none; "),
+        (b"id,text\na,\xff\n", "index.csv: wanted UTF-8, and it is not at byte 10$"),
+        (b'id,text\na,"b\n', "index.csv: not CSV: unexpected end of data$"),
+        (b"id,text\na," + b"b" * 200_000, "index.csv: not CSV: field larger than field limit"),
+    ],
+)
+def test_a_table_that_cannot_be_used(tmp_path, table, message):
+    with pytest.raises(DataError, match=message) as error:
+        read(write(tmp_path, {"index.csv": table}))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (npy_bytes(np.ones(3)), r"wanted numbers \(frames, features\), got float64 \(3,\)$"),
+        (npy_bytes(np.ones((1, 2, 3))), r"wanted numbers \(frames, features\), got float64 \(1, 2, 3\)$"),
+        (npy_bytes(np.array([["a"]])), r"wanted numbers \(frames, features\), got <U1 \(1, 1\)$"),
+        (npy_bytes(np.array([[None]])), "not an array of NumPy: .*object"),
+        (npy_bytes(np.ones((3, 0))), r"wanted frames of one size, got sizes \[0\]$"),
+        (npy_bytes(np.zeros((0, 3))), r"wanted frames of one size, got sizes \[\]$"),
+        (npy_bytes(FRAMES)[:-1], "not an array of NumPy: "),
+        (npy_bytes(FRAMES).replace(b"(3, 2)", b"(9**9,)"), "not an array of NumPy: "),
+        (npy_bytes(FRAMES).replace(b"(3, 2), ", b"(3, 10**12), "), "not an array of NumPy: "),
+        (
+            npy_bytes(FRAMES).replace(b"(3, 2), }     ", b"(3, 99999999),}"),
+            "not an array of NumPy: mmap length is greater",
+        ),
+        (pickle.dumps(FRAMES), "not an array of NumPy: the magic string is not correct"),
+        (b"", "not an array of NumPy: "),
+    ],
+)
+def test_an_array_that_cannot_be_used(tmp_path, data, message):
+    with pytest.raises(DataError, match=f"audio(/a.npy)?: {message}") as error:
+        read(write(tmp_path, {"index.csv": b"id\na\n", "audio/a.npy": data}))
+    assert "\n" not in str(error.value)
+
+
+def test_no_path_leaves_the_folder(tmp_path):
+    inside = tmp_path / "inside"
+    write(tmp_path, {"secret.npy": npy_bytes(FRAMES), "inside/audio/a.npy": npy_bytes(FRAMES)})
+    for name in ("../../secret", "/etc/passwd", "a/b", "..", r"..\secret"):
+        write(inside, {"index.csv": csv_bytes(["id"], ["a"], [name])})
+        with pytest.raises(DataError, match=r"inside: the name of a file audio/.*\.npy leads elsewhere$"):
+            read(inside)
+    write(inside, {"index.csv": csv_bytes(["id", "file"], ["a", "../a"])})
+    with pytest.raises(DataError, match=r"leads elsewhere$"):
+        read(inside)
+    write(inside, {"index.csv": csv_bytes(["id"], ["a"], ["b"])})
+    (inside / "audio" / "b.npy").symlink_to(tmp_path / "secret.npy")
+    with pytest.raises(DataError, match=rf"audio/b.npy: a link that leads out of {re.escape(str(inside))}$"):
+        read(inside)
+    (inside / "audio" / "b.npy").unlink()
+    (inside / "audio" / "b.npy").symlink_to("a.npy")
+    assert read(inside)["unlabeled"].sequences["audio"].lengths == [3, 3]
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    with pytest.raises(DataError, match=r"wanted index.csv, or one .csv, found nothing$"):
+        read(tmp_path)
+    with pytest.raises(DataError, match=r"absent: no such file$"):
+        read(tmp_path / "absent")
+    write(tmp_path, {"a.csv": b"id\na\n", "b.csv": b""})
+    with pytest.raises(DataError, match=r"wanted index.csv, or one .csv, found a.csv, b.csv$"):
+        read(tmp_path)
+    (tmp_path / "b.csv").unlink()
+    write(tmp_path, {"text/a.npy": npy_bytes(FRAMES)})
+    with pytest.raises(DataError, match=r"text: text is the transcripts; wanted the name of these features, glove for"):
+        read(tmp_path)
+    (tmp_path / "text").rename(tmp_path / "glove")
+    write(tmp_path, {"a.csv": b"id\nb\n"})
+    with pytest.raises(DataError, match=r"glove: none of its 1 files is that of a recording, b.npy for example$"):
+        read(tmp_path)
+    write(tmp_path, {"a.csv": b"id\na\nb\n", "glove/b.npy": npy_bytes(np.ones((2, 5)))})
+    with pytest.raises(DataError, match=r"glove: wanted frames of one size, got sizes \[2, 5\]$"):
+        read(tmp_path)
+    (tmp_path / "glove" / "b.npy").unlink()
+    os.mkfifo(tmp_path / "glove" / "b.npy")
+    with pytest.raises(DataError, match=r"glove/b.npy: not a regular file$"):
+        read(tmp_path)
+    (tmp_path / "a.csv").unlink()
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"a.csv: not a regular file$"):
+        read(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")  # of Python's parser, over the heads of damaged arrays
+def test_damaged_files_are_refused_or_read(tmp_path):
+    files = example("folder")
+    outcomes = []
+    for number in range(200):
+        path = write(tmp_path, mutated(random.Random(f"folder {number}"), files))
+        try:
+            for split in read(path).values():
+                outcomes.append([array.shape for sequence in split.sequences.values() for array in sequence])
+        except DataError as error:
+            outcomes.append(str(error))
+    refused = [each for each in outcomes if isinstance(each, str)]
+    assert 0 < len(refused) < len(outcomes)
+    assert not any("\n" in each for each in refused)
