@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -201,8 +202,8 @@ def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (torch.ones(2, device="meta"), "dense tensors, got 'x'"),
-        (torch.eye(2).to_sparse(), "dense tensors, got 'x'"),
+        (torch.ones(2, device="meta"), "state of dense tensors, got 'x'"),
+        (torch.eye(2).to_sparse(), "state of dense tensors, got 'x'"),
     ],
 )
 def test_a_state_that_no_file_can_hold_is_refused(tmp_path, state, message):
@@ -240,6 +241,7 @@ def test_tuples_are_lists_and_other_json_is_itself(tmp_path):
         ({"d": 3, "dtype": torch.float32}, "expected config['dtype'] to be JSON, got dtype: torch.float32"),
         ({"sizes": {"audio": [1, {2}]}}, "expected config['sizes']['audio'][1] to be JSON, got set: {2}"),
         ({"sizes": {1: 2}}, "expected config['sizes'] to be JSON, got dict: {1: 2}"),
+        ({"sizes": MappingProxyType({})}, "expected config['sizes'] to be JSON, got mappingproxy: mappingproxy({})"),
         ({"rate": float("nan")}, "expected config['rate'] to be JSON, got float: nan"),
         ({"rate": torch.tensor(1.0)}, "expected config['rate'] to be JSON, got Tensor: tensor(1.)"),
     ],
@@ -458,7 +460,7 @@ def test_a_model_that_ties_refuses_the_file_of_one_that_does_not(tmp_path):
     model.words = nn.Linear(4, 7, bias=False)
     save(tmp_path, model, {"size": 3})
     refused(
-        tmp_path, Toy, "this Toy: expected 'words.weight' to be the same tensor as 'table.weight', got one of its own$"
+        tmp_path, Toy, "this Toy: expected 'words.weight' to be 'table.weight', which it shares, got one of its own$"
     )
 
 

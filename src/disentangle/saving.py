@@ -70,7 +70,7 @@ def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, 
         ['config.json', 'model.safetensors']
     """
     folder = Path(folder)
-    _refuse_what_json_lacks(config, "config")
+    _refuse_what_json_lacks(dict(config), "config")
     text = json.dumps(dict(config), indent=2) + "\n"
     tensors, aliases = _distinct_tensors(_bare(model))
     metadata = {**aliases, "format": "pt", CHECKSUM: _checksum(tensors)}
@@ -151,7 +151,7 @@ def _refuse_what_json_lacks(value: Any, where: str) -> None:
     if isinstance(value, list | tuple):
         for i, item in enumerate(value):
             _refuse_what_json_lacks(item, f"{where}[{i}]")
-    elif isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+    elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
         for key, item in value.items():
             _refuse_what_json_lacks(item, f"{where}[{key!r}]")
     else:
@@ -163,17 +163,13 @@ def _distinct_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, st
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     places: dict[Any, str] = {}
-    for name, tensor in sorted(model.state_dict().items()):
-        if not isinstance(tensor, Tensor) or tensor.is_meta or tensor.layout is not torch.strided:
-            raise ValueError(
-                f"expected the model's state to be dense tensors, got {name!r}: {shorten(repr(tensor), 60)}"
-            )
-        place = (
-            (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()) if tensor.numel() else name
-        )
+    for name, t in sorted(model.state_dict().items()):
+        if not isinstance(t, Tensor) or t.is_meta or t.layout is not torch.strided:
+            raise ValueError(f"expected a state of dense tensors, got {name!r}: {shorten(repr(t), 60)}")
+        place = (t.device, t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else name
         first = places.setdefault(place, name)
         if first == name:
-            tensors[name] = tensor.contiguous()
+            tensors[name] = t.contiguous()
         else:
             aliases[name] = first
     return tensors, aliases
@@ -280,7 +276,7 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         if extra := sorted(shared.keys() & tensors.keys()):
             raise RuntimeError(
-                f"expected {extra[0]!r} to be the same tensor as {aliases[extra[0]]!r}, got one of its own"
+                f"expected {extra[0]!r} to be {aliases[extra[0]]!r}, which it shares, got one of its own"
             )
         model.load_state_dict({**tensors, **shared})
     except RuntimeError as error:
