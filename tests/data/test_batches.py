@@ -1,4 +1,4 @@
-import re
+import pickle
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import ConcatDataset, DataLoader
 
-from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
+from disentangle.data import LazyFrames, RecordingDataset, Recordings, collate, loader
+from disentangle.data.samplers import MixedBatchSampler
 from disentangle.nn.backbones import tiny_backbone
 
 TEXTS = ["a good film", "", "bad and long and loud", "good"]
@@ -83,53 +84,90 @@ def test_a_batch_moves_whole_but_for_presence(tokenizer):
     assert {t.device.type for t in (*moved.present.values(), moved.lengths)} == {"cpu"}
 
 
-@given(
-    labeled=st.integers(1, 70),
-    unlabeled=st.integers(1, 40),
-    batch_size=st.integers(1, 33),
-    rate=st.floats(0, 3),
-    seed=st.integers(0, 5),
-)
-@settings(max_examples=60, deadline=None)
-def test_an_epoch_is_one_pass_over_the_labelled_rows_with_its_share_of_others(
-    labeled, unlabeled, batch_size, rate, seed
-):
-    sampler = MixedBatchSampler(labeled, unlabeled, batch_size=batch_size, unlabeled_rate=rate, seed=seed)
-    batches = list(sampler)
-    assert len(batches) == len(sampler)
-    ours = [i for batch in batches for i in batch if i < labeled]
-    assert sorted(ours) == list(range(labeled))
-    others = [i - labeled for batch in batches for i in batch if i >= labeled]
-    assert all(0 <= i < unlabeled for i in others)
-    for batch in batches:
-        n = sum(i < labeled for i in batch)
-        assert len(batch) - n == round(rate * n)
-    whole = len(others) // unlabeled * unlabeled
-    for start in range(0, whole, unlabeled):  # drawn without replacement until all are used
-        assert sorted(others[start : start + unlabeled]) == list(range(unlabeled))
-    assert list(sampler) == batches
-    sampler.set_epoch(1)
-    again = MixedBatchSampler(labeled, unlabeled, batch_size=batch_size, unlabeled_rate=rate, seed=seed)
-    again.set_epoch(1)
-    assert list(again) == list(sampler)
+def test_a_batch_can_be_pinned(cuda, tokenizer):
+    data = DataLoader(RecordingDataset(recordings(), tokenizer), batch_size=4, collate_fn=collate, pin_memory=True)
+    (pinned,) = data
+    batch = pinned.to(cuda, non_blocking=True)
+    assert all(t.is_pinned() for t in (*pinned.tokens.values(), *pinned.words, pinned.labels, pinned.labeled))
+    assert all(t.is_pinned() for sequence in pinned.sequences.values() for t in sequence)
+    for name, sequence in batch.sequences.items():
+        assert torch.equal(sequence.values.cpu(), pinned.sequences[name].values)
 
 
-def test_epochs_and_seeds_have_orders_of_their_own():
-    orders = []
-    for seed, epoch in [(0, 0), (0, 1), (1, 0)]:
-        sampler = MixedBatchSampler(50, seed=seed)
-        sampler.set_epoch(epoch)
-        orders.append([i for batch in sampler for i in batch])
-    assert orders[0] != orders[1] != orders[2] != orders[0]
+MODALITIES = st.dictionaries(st.text("abcXYZ_", min_size=1, max_size=5), st.integers(1, 9), max_size=4)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"labeled": 0}, "labeled >= 1, unlabeled >= 0, batch_size >= 1 and unlabeled_rate >= 0, got 0, 0, 32 and 0.0"),
-        ({"labeled": 3, "unlabeled_rate": 1.0}, "expected unlabelled rows for a rate of 1.0, got none"),
-    ],
-)
-def test_sizes_out_of_range_are_named(arguments, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        MixedBatchSampler(**arguments)
+@given(MODALITIES, st.lists(st.integers(0, 5), min_size=1, max_size=6), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_any_number_of_modalities_of_any_size(tokenizer, sizes, lengths, seed):
+    draw = np.random.default_rng(seed)
+    frames = {
+        name: [draw.normal(size=(n, size)).astype(np.float32) for n in draw.permutation(lengths)]
+        for name, size in sizes.items()
+    }
+    source = Recordings(text=[TEXTS[i % 4] for i in range(len(lengths))], sequences=frames)
+    dataset = RecordingDataset(source, tokenizer)
+    batch = collate([dataset[i] for i in range(len(dataset))])
+    assert set(batch.sequences) == set(sizes)
+    assert set(batch.present) == {"text", *sizes}
+    for name, size in sizes.items():
+        values, mask = batch.sequences[name]
+        assert values.shape == (len(lengths), max(1, *lengths), size)
+        assert values.dtype == torch.float32
+        assert torch.equal(values[mask], torch.from_numpy(np.concatenate(frames[name])))  # the real ones, in order
+        assert not values[~mask].any()
+        assert mask.sum(1).tolist() == [len(each) for each in frames[name]]
+        assert batch.present[name].tolist() == [len(each) > 0 for each in frames[name]]
+
+
+def test_a_modality_that_a_whole_batch_lacks_is_one_masked_step(tokenizer):
+    source = Recordings(text=["", ""], sequences={"audio": [np.zeros((0, 7), np.float32)] * 2})
+    (batch,) = loader(RecordingDataset(source, tokenizer))
+    assert batch.sequences["audio"].values.shape == (2, 1, 7)
+    assert not batch.sequences["audio"].mask.any()
+    assert not batch.words.mask.any()
+    assert not batch.present["audio"].any()
+
+
+def test_lengths_are_those_of_the_tokens_and_nothing_reads_frames_for_them(tokenizer):
+    reads = []
+
+    def read(key):
+        reads.append(key)
+        return np.full((key + 1, 2), key, np.float32)
+
+    source = Recordings(text=TEXTS, sequences={"audio": LazyFrames(read, range(4), [1, 2, 3, 4], size=2)})
+    reads.clear()
+    dataset = RecordingDataset(source, tokenizer)
+    assert dataset.lengths.tolist() == [len(tokenizer(text)["input_ids"]) for text in TEXTS]
+    assert not reads
+    assert dataset[2].sequences["audio"].tolist() == [[2, 2]] * 3
+    assert reads == [2]
+
+
+def test_transcripts_are_tokenised_the_same_in_parts(tokenizer, monkeypatch):
+    source = Recordings(text=TEXTS * 3, sequences={})
+    whole = RecordingDataset(source, tokenizer)
+    monkeypatch.setattr("disentangle.data.batches.AT_ONCE", 5)
+    parts = RecordingDataset(source, tokenizer)
+    assert len(whole) == len(parts) == 12
+    for a, b in zip(whole, parts, strict=True):
+        assert a.ids.tolist() == b.ids.tolist()
+        assert a.is_word.tolist() == b.is_word.tolist()
+
+
+def test_a_row_is_found_from_both_ends(tokenizer):
+    dataset = RecordingDataset(recordings(), tokenizer)
+    last = dataset[-1]
+    assert last.label == 3.0
+    assert last.ids.tolist() == tokenizer(TEXTS[-1])["input_ids"]
+    with pytest.raises(IndexError):
+        dataset[4]
+
+
+def test_a_pickled_data_set_is_the_same(tokenizer):
+    dataset = RecordingDataset(recordings(), tokenizer)
+    again = pickle.loads(pickle.dumps(dataset))
+    for batch, copy in zip(loader(dataset), loader(again), strict=True):
+        assert torch.equal(batch.tokens["input_ids"], copy.tokens["input_ids"])
+        assert all(torch.equal(batch.sequences[name].values, copy.sequences[name].values) for name in batch.sequences)

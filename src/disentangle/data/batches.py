@@ -1,20 +1,23 @@
-"""From recordings to batches, on `torch.utils.data`: tokens, padding and masks, and the mixing of unlabelled rows."""
+"""From recordings to batches, on `torch.utils.data`: tokens, padding and masks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from disentangle.data.recordings import Recordings
+from disentangle.data.samplers import MixedBatchSampler as MixedBatchSampler
 from disentangle.variables import Masked
 
-__all__ = ["Batch", "MixedBatchSampler", "RecordingDataset", "collate", "loader"]
+__all__ = ["Batch", "RecordingDataset", "collate", "loader"]
+
+AT_ONCE = 1000  # transcripts that are tokenised together: what a tokenizer returns takes far more room than the tokens
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,21 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on `device`."""
+        return self._with(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory from which CUDA copies without waiting; a `DataLoader` with `pin_memory=True` asks for it."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with every tensor changed, but for those that stay on the CPU."""
         return Batch(
-            {name: ids.to(device, non_blocking=non_blocking) for name, ids in self.tokens.items()},
+            {name: change(ids) for name, ids in self.tokens.items()},
             self.lengths,
-            self.words.to(device, non_blocking),
-            {name: sequence.to(device, non_blocking) for name, sequence in self.sequences.items()},
-            self.labels.to(device, non_blocking=non_blocking),
-            self.labeled.to(device, non_blocking=non_blocking),
+            Masked(*map(change, self.words)),
+            {name: Masked(*map(change, sequence)) for name, sequence in self.sequences.items()},
+            change(self.labels),
+            change(self.labeled),
             self.present,
         )
 
@@ -62,21 +73,24 @@ class Batch:
 
 @dataclass(frozen=True)
 class Row:
-    """One recording, as a data set hands it to `collate`."""
+    """One recording, as a data set hands it to `collate`: token ids, which of them are words, `(T,)`, and frames."""
 
-    input_ids: Tensor
-    special_tokens_mask: Tensor
-    sequences: Mapping[str, Tensor]
+    ids: np.ndarray
+    is_word: np.ndarray
+    sequences: Mapping[str, np.ndarray]
     label: float | None
 
 
 class RecordingDataset(Dataset[Row]):
-    """Recordings with their transcripts tokenised, once.
+    """Recordings with their transcripts tokenised, once. Frames are looked at when a row is asked for, and no sooner.
 
     Arguments:
         recordings: The recordings.
         tokenizer: A Hugging Face tokenizer.
         max_words: How many word pieces of a transcript are kept, special tokens not counted.
+
+    Attributes:
+        lengths: How many tokens each row has, `(N,)`.
 
     Raises:
         ValueError: If `max_words` is below 1, or more than the tokenizer's model takes.
@@ -92,19 +106,24 @@ class RecordingDataset(Dataset[Row]):
                 f"{tokenizer.model_max_length} with special tokens, got {max_words}"
             )
         self.recordings = recordings
-        encoded = tokenizer(
-            recordings.text,
-            truncation=True,
-            max_length=max_words + special,
-            return_special_tokens_mask=True,
-        )
-        self.input_ids = [torch.tensor(ids) for ids in encoded["input_ids"]]
-        # The mask also marks [UNK] in some tokenizers, which is a word.
-        unknown = tokenizer.unk_token_id
-        self.special = [
-            torch.tensor(mask, dtype=torch.bool) & (ids != (-1 if unknown is None else unknown))
-            for mask, ids in zip(encoded["special_tokens_mask"], self.input_ids, strict=True)
-        ]
+        ids, is_word, lengths = [], [], []
+        for start in range(0, len(recordings), AT_ONCE):
+            encoded = tokenizer(
+                recordings.text[start : start + AT_ONCE],
+                truncation=True,
+                max_length=max_words + special,
+                return_special_tokens_mask=True,
+            )
+            lengths += map(len, encoded["input_ids"])
+            ids.append(np.concatenate(encoded["input_ids"]).astype(np.int32))
+            is_word.append(np.concatenate(encoded["special_tokens_mask"]) == 0)
+        self.lengths = np.array(lengths, dtype=np.int64)
+        # One array of all tokens, not one a row: a tensor alone takes more room than the tokens of a sentence.
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        self._ids = np.concatenate([np.zeros(0, np.int32), *ids])
+        self._is_word = np.concatenate([np.zeros(0, bool), *is_word])
+        if tokenizer.unk_token_id is not None:  # the mask also marks [UNK] in some tokenizers, which is a word
+            self._is_word |= self._ids == tokenizer.unk_token_id
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -117,11 +136,13 @@ class RecordingDataset(Dataset[Row]):
         return self.recordings.labels
 
     def __getitem__(self, index: int) -> Row:
+        index = range(len(self))[index]  # from the end as well, and an IndexError beyond
         labels = self.recordings.labels
+        tokens = slice(self._starts[index], self._starts[index + 1])
         return Row(
-            self.input_ids[index],
-            self.special[index],
-            {name: torch.from_numpy(frames[index]) for name, frames in self.recordings.sequences.items()},
+            self._ids[tokens],
+            self._is_word[tokens],
+            {name: frames[index] for name, frames in self.recordings.sequences.items()},
             None if labels is None else float(labels[index]),
         )
 
@@ -130,19 +151,20 @@ def collate(rows: Sequence[Row]) -> Batch:
     """Pads recordings to a batch, on the right.
 
     Example:
-        >>> row = Row(torch.tensor([2, 7, 3]), torch.tensor([True, False, True]), {"audio": torch.ones(4, 5)}, None)
+        >>> row = Row(np.array([2, 7, 3]), np.array([False, True, False]), {"audio": np.ones((4, 5), np.float32)}, None)
         >>> batch = collate([row, row])
         >>> batch.words.values.tolist(), batch.sequences["audio"].values.shape, batch.labeled.tolist()
         ([[7], [7]], torch.Size([2, 4, 5]), [0.0, 0.0])
     """
-    ids = _pad([row.input_ids for row in rows])
-    words = _pad([row.input_ids[~row.special_tokens_mask] for row in rows])
-    sequences = {name: _pad([row.sequences[name] for row in rows]) for name in rows[0].sequences}
+    ids = _padded([row.ids for row in rows], torch.int64)
+    is_word = _padded([row.is_word for row in rows], torch.bool)
+    words = _padded([row.ids[row.is_word] for row in rows], torch.int64)
+    sequences = {name: _padded([row.sequences[name] for row in rows], torch.float32) for name in rows[0].sequences}
     return Batch(
         tokens={
             "input_ids": ids.values,
             "attention_mask": ids.mask.long(),
-            "special_tokens_mask": _pad([row.special_tokens_mask for row in rows]).values | ~ids.mask,
+            "special_tokens_mask": ~is_word.values,
         },
         lengths=ids.lengths,
         words=words,
@@ -153,70 +175,13 @@ def collate(rows: Sequence[Row]) -> Batch:
     )
 
 
-def _pad(rows: Sequence[Tensor]) -> Masked:
+def _padded(rows: Sequence[np.ndarray], dtype: torch.dtype) -> Masked:
     """Rows of differing length `(T_i, ...)` as one batch `(N, max T_i or 1, ...)`, zeros behind each."""
-    lengths = torch.tensor([len(row) for row in rows])
-    values = rows[0].new_zeros(len(rows), max(1, int(lengths.max())), *rows[0].shape[1:])
-    for into, row in zip(values, rows, strict=True):
+    lengths = [len(row) for row in rows]
+    values = torch.zeros(len(rows), max(1, *lengths), *rows[0].shape[1:], dtype=dtype)
+    for into, row in zip(values.numpy(), rows, strict=True):  # NumPy is several times faster at this
         into[: len(row)] = row
-    return Masked(values, torch.arange(values.shape[1]) < lengths[:, None])
-
-
-class MixedBatchSampler(Sampler[list[int]]):
-    """Batches of labelled rows with a share of unlabelled ones; one epoch is one pass over the labelled rows.
-
-    The indices are those of the labelled data set followed by the unlabelled one (`torch.utils.data.ConcatDataset`). The
-    order is a function of the seed and the epoch and of nothing else. Unlabelled rows are drawn without replacement, and
-    afresh when they are used up.
-
-    Arguments:
-        labeled: How many labelled rows there are.
-        unlabeled: How many unlabelled rows there are.
-        batch_size: How many labelled rows a batch has; the last one of an epoch can have fewer.
-        unlabeled_rate: How many unlabelled rows come with each labelled one.
-        seed: The seed.
-
-    Raises:
-        ValueError: If a size or the rate is out of range, or a rate is asked for without unlabelled rows.
-
-    Example:
-        >>> sampler = MixedBatchSampler(labeled=5, unlabeled=10, batch_size=2, unlabeled_rate=1.0, seed=0)
-        >>> [len(batch) for batch in sampler]
-        [4, 4, 2]
-    """
-
-    def __init__(
-        self, labeled: int, unlabeled: int = 0, *, batch_size: int = 32, unlabeled_rate: float = 0.0, seed: int = 0
-    ):
-        if labeled < 1 or unlabeled < 0 or batch_size < 1 or unlabeled_rate < 0:
-            raise ValueError(
-                "expected labeled >= 1, unlabeled >= 0, batch_size >= 1 and unlabeled_rate >= 0, "
-                f"got {labeled}, {unlabeled}, {batch_size} and {unlabeled_rate}"
-            )
-        if unlabeled_rate > 0 and unlabeled == 0:
-            raise ValueError(f"expected unlabelled rows for a rate of {unlabeled_rate}, got none")
-        self.labeled, self.unlabeled = labeled, unlabeled
-        self.batch_size, self.unlabeled_rate, self.seed = batch_size, unlabeled_rate, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order the next pass has."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.labeled // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        draw = np.random.default_rng((self.seed, self.epoch))
-        order = draw.permutation(self.labeled).tolist()
-        pool: list[int] = []
-        for start in range(0, self.labeled, self.batch_size):
-            rows = order[start : start + self.batch_size]
-            wanted = round(self.unlabeled_rate * len(rows))
-            while len(pool) < wanted:
-                pool += (self.labeled + draw.permutation(self.unlabeled)).tolist()
-            yield rows + pool[:wanted]
-            del pool[:wanted]
+    return Masked(values, torch.arange(values.shape[1]) < torch.tensor(lengths)[:, None])
 
 
 def loader(dataset: RecordingDataset, batch_size: int = 32) -> DataLoader[Row]:

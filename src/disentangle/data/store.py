@@ -1,0 +1,286 @@
+"""A store: recordings in a folder from which their frames are read as they are used, for sets larger than memory.
+
+```
+my_set/
+  store.json                    the names of the splits, and of each the transcripts, ids, and the names of what follows
+  train/sequences/vision.npy    the frames of all recordings, one recording after another, (frames, D)
+  train/starts/vision.npy       where each recording's frames begin, and where the last one's end, (N + 1,)
+  train/labels.npy              (N,)
+  train/more_labels/T.npy       likewise factors/ and padding/
+```
+
+The arrays are plain `.npy` files, and anything reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from disentangle.data import fields
+from disentangle.data.lazy import LazyFrames
+from disentangle.data.pickles import DataError
+from disentangle.data.recordings import Recordings
+
+__all__ = ["open_store", "write_store"]
+
+VERSION = 1
+DIMENSIONS = {"more_labels": 1, "factors": 2, "padding": 2}  # of arrays with an item a recording
+PLAIN = re.compile(r"\w[\w+ -]*(\.[\w+-]+)*")  # names that are those of files, and lead nowhere else
+RESIDENT = 64 * 2**20  # bytes that are read of a file before its pages are let go
+
+
+def write_store(
+    folder: str | os.PathLike[str],
+    splits: Mapping[str, Recordings],
+    *,
+    dtype: Literal["float32", "float16"] = "float32",
+) -> None:
+    """Writes recordings as a store: one recording's frames at a time, so that they never have to be in memory together.
+
+    The folder gets its name when everything is on the disk; a process that is stopped before leaves none.
+
+    Arguments:
+        folder: The folder, a new one.
+        splits: The recordings by the names of their splits.
+        dtype: What frames are kept in; "float16" takes half the space, and keeps three digits.
+
+    Raises:
+        DataError: If the folder is there already, or cannot be written.
+        ValueError: If there are no recordings, a name cannot be that of a file, frames differ in size, or a value is too
+            large for float16.
+
+    Example:
+        >>> import tempfile
+        >>> frames = [np.ones((4, 5), np.float32), np.zeros((0, 5), np.float32)]
+        >>> recordings = Recordings(text=["so good", ""], sequences={"audio": frames})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_store(f"{folder}/my_set", {"train": recordings})
+        ...     train = open_store(f"{folder}/my_set")["train"]
+        ...     train.text, train.sequences["audio"][0].shape, train.missing
+        (['so good', ''], (4, 5), {'text': 1, 'audio': 1})
+    """
+    if not splits or not all(map(len, splits.values())):
+        counts = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
+        raise ValueError(f"expected recordings in every split, got {counts or 'no split'}")
+    folder = Path(folder).absolute()
+    index = {"version": VERSION, "splits": {name: _entry(name, split) for name, split in splits.items()}}
+    part = folder.with_name(f".part.{folder.name}")
+    try:
+        if folder.exists():
+            raise DataError(f"{folder}: is there already, wanted a new folder")
+        shutil.rmtree(part, ignore_errors=True)
+        for name, split in splits.items():
+            _write_split(part / name, split, np.dtype(dtype))
+        with _writing(part / "store.json") as file:
+            file.write(json.dumps(index).encode())
+        for path, _, _ in os.walk(part):
+            _sync(path)
+        part.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:
+    """Opens a store: everything but the frames is read, and these stay in their files, mapped into memory.
+
+    `sequences[name][i]` is a view that cannot be written to (of frames kept in float16, a copy in float32). The pages that
+    were read are let go now and then, so memory stays small however many recordings are used. What was opened can be pickled,
+    and used by the worker processes of a `DataLoader`: each maps the files for itself.
+
+    Arguments:
+        folder: The folder.
+
+    Returns:
+        The recordings by the names of their splits.
+
+    Raises:
+        DataError: If it is no store, or a damaged one.
+    """
+    folder = Path(folder).absolute()
+    path = folder / "store.json"
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{folder}: no store.json in it") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON: {error}") from None
+    content = fields.dictionary(path, content)
+    if content.get("version") != VERSION:
+        raise DataError(f"{path}: wanted version {VERSION}, got {ascii(content.get('version'))[:40]}")
+    splits = fields.dictionary(f"{path}: splits", content.get("splits"))
+    names = _names(f"{path}: splits", list(splits))
+    return {name: _open_split(folder / name, f"{path}: {name}", splits[name]) for name in names}
+
+
+def _entry(name: str, recordings: Recordings) -> dict[str, Any]:
+    """What `store.json` holds of a split."""
+    names = {field: list(getattr(recordings, field)) for field in ("sequences", *DIMENSIONS)}
+    wrong = [each for each in (name, *chain(*names.values())) if not PLAIN.fullmatch(each)]
+    if wrong:
+        raise ValueError(f"expected names that can be those of files, got {fields.listed(wrong)}")
+    return {"text": recordings.text, "ids": recordings.ids, "labels": recordings.labels is not None, **names}
+
+
+def _write_split(folder: Path, recordings: Recordings, dtype: np.dtype) -> None:
+    for name, frames in recordings.sequences.items():
+        with _writing(folder / "sequences" / f"{name}.npy") as file:
+            starts = _write_frames(file, name, frames, recordings.feature_sizes[name], dtype)
+        with _writing(folder / "starts" / f"{name}.npy") as file:
+            np.save(file, starts, allow_pickle=False)
+    arrays = {f"{field}/{name}": array for field in DIMENSIONS for name, array in getattr(recordings, field).items()}
+    if recordings.labels is not None:
+        arrays["labels"] = recordings.labels
+    for name, array in arrays.items():
+        with _writing(folder / f"{name}.npy") as file:
+            np.save(file, array, allow_pickle=False)
+
+
+def _write_frames(file: BinaryIO, name: str, frames: Sequence[np.ndarray], size: int, dtype: np.dtype) -> np.ndarray:
+    """Writes one recording after another behind the head of an array; returns where each begins."""
+
+    def head(length: int) -> None:
+        # NumPy leaves room in the head for any length, so that it can be written again.
+        shape = {"shape": (length, size), "fortran_order": False, "descr": np.lib.format.dtype_to_descr(dtype)}
+        np.lib.format.write_array_header_1_0(file, shape)
+
+    head(0)
+    starts = [0]
+    for i in range(len(frames)):
+        given = frames[i]
+        if given.ndim != 2 or given.shape[1] != size:
+            raise ValueError(f"expected frames (T, {size}) in {name}[{i}], got {given.shape}")
+        with np.errstate(over="ignore"):
+            kept = np.ascontiguousarray(given, dtype)
+        if np.isinf(kept).sum() > np.isinf(given).sum():
+            largest = np.abs(given[np.isfinite(given)]).max()
+            raise ValueError(f"expected values that {dtype} can hold in {name}[{i}], got {largest:g}")
+        file.write(kept.data)
+        starts.append(starts[-1] + len(kept))
+    file.seek(0)
+    head(starts[-1])
+    return np.array(starts, np.int64)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[BinaryIO]:
+    """A new file, on the disk when it is closed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: str | Path) -> None:
+    """Waits until a folder's list of names is on the disk."""
+    if os.name == "nt":  # has no such thing
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_split(folder: Path, where: str, entry: object) -> Recordings:
+    entry = fields.dictionary(where, entry)
+    text, ids = (_strings(f"{where}: {key}", entry.get(key)) for key in ("text", "ids"))
+    sequences = _names(f"{where}: sequences", entry.get("sequences"))
+    frames: dict[str, Sequence[np.ndarray]] = {name: _open_frames(folder, name) for name in sequences}
+    arrays = {
+        field: {
+            name: np.array(_mapped(folder / field / f"{name}.npy", dimensions))
+            for name in _names(f"{where}: {field}", entry.get(field))
+        }
+        for field, dimensions in DIMENSIONS.items()
+    }
+    labels = np.array(_mapped(folder / "labels.npy", 1)) if entry.get("labels") else None
+    try:
+        return Recordings(text, frames, labels, ids, **arrays)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _strings(where: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise DataError(f"{where}: wanted a list of text, got {fields.kind(value)}")
+    return value
+
+
+def _names(where: str, value: object) -> list[str]:
+    """Names of files, of which none leads out of its folder."""
+    names = _strings(where, value)
+    wrong = [name for name in names if not PLAIN.fullmatch(name)]
+    if wrong:
+        raise DataError(f"{where}: wanted names of files, got {fields.listed(wrong)}")
+    return names
+
+
+def _open_frames(folder: Path, name: str) -> LazyFrames:
+    path = folder / "sequences" / f"{name}.npy"
+    array, starts = _mapped(path, 2), np.array(_mapped(folder / "starts" / f"{name}.npy", 1))
+    if array.dtype not in (np.float32, np.float16):
+        raise DataError(f"{path}: wanted float32 or float16, got {array.dtype}")
+    lengths = np.diff(starts)
+    if starts.dtype != np.int64 or not len(lengths) or starts[0] != 0 or starts[-1] != len(array) or lengths.min() < 0:
+        raise DataError(f"{folder}: starts/{name}.npy is not of the {len(array)} frames of sequences/{name}.npy")
+    return LazyFrames(MappedFrames(path, starts), range(len(lengths)), lengths.tolist(), array.shape[1])
+
+
+def _mapped(path: Path, dimensions: int) -> np.ndarray:
+    """An array of numbers in its file. NumPy checks that the file is as long as it says."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # whatever a damaged head leads to
+        what = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(f"{path}: not an array of NumPy: {what}") from None
+    if array.ndim != dimensions or array.dtype.kind not in "fiub":
+        raise DataError(f"{path}: wanted an array of numbers with {dimensions} dimensions, got {fields.kind(array)}")
+    return array
+
+
+class MappedFrames:
+    """Reads the frames of a recording from the one array that a file holds.
+
+    A page of the file that was looked at stays in memory, by and by all of them; so the file is mapped anew now and then.
+
+    Arguments:
+        path: The file.
+        starts: Where each recording's frames begin, and where the last one's end.
+    """
+
+    def __init__(self, path: Path, starts: np.ndarray):
+        self.path, self.starts = path, starts
+        self._map: np.ndarray | None = None
+        self._seen = 0
+
+    def __call__(self, index: int) -> np.ndarray:
+        """The frames of a recording, `(T, D)` float32."""
+        array = self._map
+        if array is None or self._seen > RESIDENT:
+            array = self._map = _mapped(self.path, 2)
+            self._seen = 0
+        frames = array[self.starts[index] : self.starts[index + 1]]
+        self._seen += frames.nbytes
+        return np.asarray(frames, np.float32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the map: pickled, it would be all that the file holds."""
+        return {**self.__dict__, "_map": None}
