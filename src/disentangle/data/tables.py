@@ -138,15 +138,19 @@ def _cells(column: str, cells: Sequence[Any]) -> LazyFrames:
     """The frames of cells that hold arrays or paths."""
     shapes = []
     for i, cell in enumerate(cells):
-        shape = frames_shape(str(cell)) if isinstance(cell, str | os.PathLike) else _frames_of_cell(cell).shape
+        shape = (
+            frames_shape(str(cell))
+            if isinstance(cell, str | os.PathLike)
+            else _frames_of_cell(f"{column}[{i}]", cell).shape
+        )
         if len(shape) != 2 and shape != (0,):
             raise DataError(f"{column}[{i}]: wanted (frames, features) or a path, got {type(cell).__name__} {shape}")
         shapes.append(shape)
     size = _one_size(column, {shape[1] for shape in shapes if shape[0]})
-    return LazyFrames(_frames_of_cell, cells, [shape[0] for shape in shapes], size)
+    return LazyFrames(functools.partial(_frames_of_cell, column), cells, [shape[0] for shape in shapes], size)
 
 
-def _frames_of_cell(cell: Any) -> np.ndarray:
+def _frames_of_cell(where: str, cell: Any) -> np.ndarray:
     if isinstance(cell, str | os.PathLike):
         return read_frames(str(cell))
     if _is_absent(cell):
@@ -154,8 +158,8 @@ def _frames_of_cell(cell: Any) -> np.ndarray:
     try:
         array = np.asarray(cell)
     except ValueError:
-        raise DataError("a cell of frames: wanted frames of one size, got lists of several") from None
-    return fields.floats("a cell of frames", array)
+        raise DataError(f"{where}: wanted frames of one size, got lists of several") from None
+    return fields.floats(where, array)
 
 
 def _rows(dataset: datasets.Dataset, column: str) -> LazyFrames:
@@ -197,6 +201,8 @@ def _lists(column: str, table: Any) -> Any:
         if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
             raise DataError(f"{column}: wanted lists of frames, each a list of numbers, got {array.type}")
         kind = kind.value_type
+    if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
+        raise DataError(f"{column}: wanted lists of frames, each a list of numbers, got {array.type}")
     return array
 
 
