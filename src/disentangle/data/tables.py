@@ -56,11 +56,11 @@ def recordings_from_pandas(
         ([2.5, -1.0], {'text': 1, 'audio': 1})
     """
     _check_columns(list(frame.columns), text, label, id, *modalities.values())
-    columns = [None if name is None else frame[name].tolist() for name in (text, label, id)]
+    columns = [None if name is None else _objects(frame[name]) for name in (text, label, id)]
     return _recordings(
         len(frame),
         columns,
-        {name: _cells(column, frame[column].tolist()) for name, column in modalities.items()},
+        {name: _cells(column, _objects(frame[column])) for name, column in modalities.items()},
     )
 
 
@@ -129,20 +129,21 @@ def _recordings(count: int, columns: list[list[Any] | None], sequences: dict[str
     )
 
 
+def _objects(column: pandas.Series) -> list[Any]:
+    """The cells of a column; None for whatever pandas has where there is none."""
+    return column.astype(object).where(column.notna(), None).tolist()
+
+
 def _is_absent(cell: object) -> bool:
-    """None, NaN, and what pandas has in their place."""
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+    return cell is None or (isinstance(cell, float) and cell != cell)
 
 
 def _cells(column: str, cells: Sequence[Any]) -> LazyFrames:
     """The frames of cells that hold arrays or paths."""
     shapes = []
     for i, cell in enumerate(cells):
-        shape = (
-            frames_shape(str(cell))
-            if isinstance(cell, str | os.PathLike)
-            else _frames_of_cell(f"{column}[{i}]", cell).shape
-        )
+        is_path = isinstance(cell, str | os.PathLike)
+        shape = frames_shape(str(cell)) if is_path else _frames_of_cell(f"{column}[{i}]", cell).shape
         if len(shape) != 2 and shape != (0,):
             raise DataError(f"{column}[{i}]: wanted (frames, features) or a path, got {type(cell).__name__} {shape}")
         shapes.append(shape)
@@ -169,7 +170,7 @@ def _rows(dataset: datasets.Dataset, column: str) -> LazyFrames:
     rows = dataset.select_columns([column]).with_format("arrow")
     lengths: list[int] = []
     sizes: set[int] = set()
-    for batch in rows.iter(batch_size=1000):
+    for batch in rows.iter(batch_size=100):
         frames = _lists(column, batch)
         lengths += call_function("list_value_length", [frames]).fill_null(0).to_pylist()
         inner = frames.flatten()
