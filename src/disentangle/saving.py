@@ -93,9 +93,7 @@ def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, 
     try:
         _put_in_place(folder)
     except OSError as error:
-        raise SavedModelError(
-            f"{folder}: cannot be replaced: {_reason(error)}; the new model is in {STAGING}"
-        ) from error
+        raise SavedModelError(f"{folder}: not replaced: {_reason(error)}; the new model is in {STAGING}") from error
 
 
 def load(
@@ -204,8 +202,7 @@ def _write(staging: Path, config: str, tensors: dict[str, Tensor], metadata: dic
         staging.mkdir()
         (staging / CONFIG).write_text(config)
         save_file(tensors, staging / WEIGHTS, metadata)
-        # safetensors lets only the owner read it
-        (staging / WEIGHTS).chmod((staging / CONFIG).stat().st_mode)
+        (staging / WEIGHTS).chmod((staging / CONFIG).stat().st_mode)  # safetensors lets only the owner read it
         if tokenizer is not None:
             tokenizer.save_pretrained(staging / TOKENIZER)
         for path in [*staging.rglob("*"), staging]:
