@@ -1,4 +1,4 @@
-"""Pickles of every layout that is read, and accidents that befall them: for the tests and for `benchmarks/fuzz_pickles.py`."""
+"""Pickles of what may lie in one, and accidents that befall them: for the tests and for `benchmarks/fuzz_pickles.py`."""
 
 import collections
 import pickle
@@ -39,14 +39,19 @@ def layouts() -> dict[str, object]:
     return {
         "stacked": {name: {**split, "regression_labels": np.ones(2)} for name in ("train", "valid", "test")},
         "ragged": dict.fromkeys(("train", "valid", "test"), ragged),
-        "unlabelled": {"raw_text": ["", ""], "audio": frames, "video": np.asfortranarray(frames[0])},
+        "unlabelled": {"raw_text": ["", ""], "audio": frames, "video": np.asfortranarray(frames)},
         "others": others,
     }
 
 
+def pickles(value: object) -> list[bytes]:
+    """The pickles of a value, one for each protocol."""
+    return [pickle.dumps(value, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+
+
 def samples(layout: str) -> list[bytes]:
     """The pickles of a layout, one for each protocol."""
-    return [pickle.dumps(layouts()[layout], protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    return pickles(layouts()[layout])
 
 
 def mutate(draw: random.Random, data: bytes, other: bytes) -> bytes:
@@ -71,3 +76,41 @@ def mutate(draw: random.Random, data: bytes, other: bytes) -> bytes:
             case 5:
                 out[at:at] = out[at : at + length] * draw.choice([1, 50])
     return bytes(out)
+
+
+def odd_values() -> list[object]:
+    """What hardly belongs where it is put."""
+    numbers = [0, -1, 2**70, 10**400, True, 1.5, 1e300, float("nan"), float("inf"), 1j]
+    arrays = [np.zeros(0), np.zeros((0, 3)), np.zeros((2, 3, 0)), np.array(1.0), np.ones((2, 3)), np.arange(2) > 0]
+    others = [
+        np.full((2, 2), "a"),
+        objects([None, 1]),
+        objects([np.ones(2)] * 2),
+        np.array([b"\xff"] * 2),
+        np.float64(2),
+    ]
+    return [*numbers, *arrays, *others, None, "", "a", b"\xff", [], {}, (), [[]], {"train": 1}, {1, 2}]
+
+
+def alter(draw: random.Random, value: object) -> object:
+    """The value with one part of it, at any depth, left out, repeated or exchanged for something odd."""
+    if isinstance(value, dict | list | tuple) and value and draw.random() < 0.8:
+        pairs = list(value.items() if isinstance(value, dict) else enumerate(value))
+        at = draw.randrange(len(pairs))
+        match draw.randrange(12):
+            case 0:
+                del pairs[at]
+            case 1:
+                pairs[at] = (
+                    draw.choice(["train", "text", "labels", "id", "regression_labels_T", 0, b"a"]),
+                    pairs[at][1],
+                )
+            case 2:
+                pairs.insert(at, pairs[draw.randrange(len(pairs))])
+            case _:
+                pairs[at] = (pairs[at][0], alter(draw, pairs[at][1]))
+        return dict(pairs) if isinstance(value, dict) else type(value)(part for _, part in pairs)
+    if isinstance(value, np.ndarray) and draw.random() < 0.5:
+        changed = [value[:1], value[::-1], value[None], value.T, value.ravel(), value.astype(object), list(value)]
+        return draw.choice([*changed, np.full_like(value, np.inf) if value.dtype.kind == "f" else objects(list(value))])
+    return draw.choice(odd_values())

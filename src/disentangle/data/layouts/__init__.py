@@ -1,11 +1,14 @@
-"""Data sets as they lie in files: each layout is a module, and what a file holds tells which one it is.
+"""Data sets as they lie in files: each layout is a module, and what a file or folder holds tells which one it is.
 
-A pickle is a dictionary of three splits, "valid" called so or "dev", or a folder of one pickle a split, as `train.pkl`,
-`dev.pkl` and `test.pkl`. A split's layout is that of `mmsa` (the paper's is one of its kind), `mult` or `words`.
+- A pickle: a dictionary of three splits, "valid" called so or "dev"; or a folder of one pickle a split, `train.pkl`, `dev.pkl`
+  and `test.pkl`. A split's layout is that of `mmsa` (which has the paper's, too), `mult` or `words`.
+- A folder of `.csd` files: `csd`.
+- A folder with a `.csv` table and `.npy` files: `folder`.
+- A `.json` file: `dialogues`.
 
-Padding is cut in all of these: frames `(N, T, D)` are padded with zeros at the front, at the end, or both, by a different
-amount for each recording and modality. A recording's frames are those between its first and its last frame that is not all
-zero: zeros at either end are padding, zeros inside are data. A recording without frames lacks that modality.
+Padding is cut in pickles, and only there: frames `(N, T, D)` are padded with zeros at the front, at the end, or both, by a
+different amount for each recording and modality. A recording's frames are those between its first and its last frame that is
+not all zero: zeros at either end are padding, zeros inside are data. A recording without frames lacks that modality.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import os
 from pathlib import Path
 
 from disentangle.data import fields
-from disentangle.data.layouts import mmsa, mult, words
+from disentangle.data.layouts import csd, dialogues, folder, mmsa, mult, words
 from disentangle.data.pickles import DataError, load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
 
@@ -26,16 +29,19 @@ SPLITS = {"train": ("train",), "valid": ("valid", "dev"), "test": ("test",)}
 
 
 def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recordings]:
-    """Reads a labelled data set, `{"train", "valid", "test"}`, in any layout of the field; see `disentangle.data.layouts`.
+    """Reads a data set, `{"train", "valid", "test"}`, in any layout of the field; see `disentangle.data.layouts`.
 
-    Text is stripped; blank text is missing. Frames are trimmed and float32; values that are NaN or infinite, or become so,
+    A pickle has all three splits; other layouts may have some of them, and "unlabeled".
+
+    Text is stripped; blank text is missing. Frames are float32; values that are NaN or infinite, or become so,
     stay and are counted in `Recordings.nonfinite`: standardisation can replace them, and a reader should not hide them.
 
     Arguments:
-        path: The file, a pickle, of which nothing is run; or the folder.
+        path: The file or folder. Nothing in it is run.
 
     Raises:
         DataError: If it is no such data set.
+        ImportError: If it needs a package that is not installed.
 
     Example:
         >>> import pickle, tempfile
@@ -52,20 +58,22 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recordings]:
         >>> train.padding["audio"].tolist()
         [[2, 0], [0, 6]]
     """
-    splits = _read_pickles(Path(path))
+    splits = _read(Path(path))
+    first = next(iter(splits.values()))
     for name, split in splits.items():
-        check_same_features(splits["train"], split, f"{path}: {name}")
+        check_same_features(first, split, f"{path}: {name}")
     return splits
 
 
 def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
-    """Reads recordings without labels, in the flat layout `{raw_text, audio, video}`.
+    """Reads recordings without labels: the flat layout `{raw_text, audio, video}`, or the "unlabeled" split of another.
 
     Arguments:
-        path: The file, a pickle; nothing in it is run.
+        path: The file or folder. Nothing in it is run.
 
     Raises:
-        DataError: If the file has no such layout.
+        DataError: If it holds no such recordings.
+        ImportError: If it needs a package that is not installed.
 
     Example:
         >>> import pickle, tempfile
@@ -77,14 +85,45 @@ def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
         >>> len(recordings), recordings.labels, recordings.feature_sizes
         (1, None, {'audio': 5, 'vision': 4})
     """
+    if _is_pickle(Path(path)):
+        return _flat_pickle(Path(path))
+    splits = _read(Path(path))
+    if "unlabeled" not in splits:
+        raise DataError(f"{path}: wanted recordings of a split unlabeled, found {fields.listed(splits)}")
+    return splits["unlabeled"]
+
+
+def _read(path: Path) -> dict[str, Recordings]:
+    if _is_pickle(path):
+        return _pickled(path, load_pickle(path))
+    if path.is_dir():
+        pickles = {key: path / f"{key}.pkl" for keys in SPLITS.values() for key in keys}
+        if any(file.exists() for file in pickles.values()):
+            return _pickled(path, {key: load_pickle(file) for key, file in pickles.items() if file.exists()})
+        if any(path.glob("*.csd")):
+            return csd.read(path)
+        if any(path.glob("*.csv")):
+            return folder.read(path)
+        found = fields.listed(sorted(file.name for file in path.iterdir()))
+        raise DataError(f"{path}: wanted train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, found {found}")
+    if path.suffix == ".csd":
+        raise DataError(f"{path}: one part of a data set, wanted the folder of its .csd files")
+    return dialogues.read(path) if path.suffix == ".json" else folder.read(path)
+
+
+def _is_pickle(path: Path) -> bool:
+    return not path.is_dir() and path.suffix not in (".csd", ".csv", ".json")
+
+
+def _flat_pickle(path: Path) -> Recordings:
     content = fields.dictionary(path, load_pickle(path))
     if "raw_text" not in content and any(name in content for name in SPLITS):
         raise DataError(f"{path}: a data set with splits ({fields.listed(content)}), wanted an unlabelled file")
     return mmsa.read(str(path), content, labeled=False)
 
 
-def _read_pickles(path: Path) -> dict[str, Recordings]:
-    content = _folder_of_pickles(path) if path.is_dir() else load_pickle(path)
+def _pickled(path: Path, content: object) -> dict[str, Recordings]:
+    """The splits that a pickle holds, or a folder of pickles."""
     if isinstance(content, list | tuple):
         raise DataError(
             f"{path}: a list, perhaps one split; wanted train, valid (or dev), test, or a folder of the three"
@@ -101,9 +140,3 @@ def _read_pickles(path: Path) -> dict[str, Recordings]:
     train = splits["train"]
     found = fields.listed(train) if isinstance(train, dict) else fields.kind(train)
     raise DataError(f"{path}: train: wanted {' or '.join(layout.CONTENT for layout in PICKLES)}, found {found}")
-
-
-def _folder_of_pickles(path: Path) -> dict[str, object]:
-    """What a folder of one file a split holds, as if it were one file."""
-    found = {key: path / f"{key}.pkl" for keys in SPLITS.values() for key in keys}
-    return {key: load_pickle(file) for key, file in found.items() if file.exists()}

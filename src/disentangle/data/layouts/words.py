@@ -13,7 +13,7 @@ from disentangle.data import fields
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 
-__all__ = ["CONTENT", "matches", "read"]
+__all__ = ["CONTENT", "EMOTIONS", "matches", "read"]
 
 CONTENT = "a list of ((words, visual, acoustic), label, segment) (MAG-BERT, MISA)"
 EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")

@@ -1,0 +1,110 @@
+"""What a path holds tells its layout; what none of them is, is said in a line."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from disentangle.data import DataError, read_recordings, read_unlabeled
+from tests.data.layouts.test_mmsa import SPLITS, field_split, file, flat, without, write  # noqa: F401
+
+
+def pickles(folder, **splits):
+    for name, split in splits.items():
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps(split))
+    return folder
+
+
+def table(path, labels=("1.5", "")):
+    path.write_text("id,text,label\n" + "".join(f"{i},so good,{label}\n" for i, label in enumerate(labels)))
+    return path
+
+
+def test_by_suffix_and_by_what_a_folder_holds(tmp_path):
+    dialogues = tmp_path / "sarcasm.json"
+    dialogues.write_text('{"1": {"utterance": "so good", "sarcasm": true}}')
+    wanted = {"train": ["so good"]}
+    assert {name: split.text for name, split in read_recordings(dialogues).items()} == wanted
+    for path in table(tmp_path / "index.csv", ["2"]), tmp_path:
+        assert {name: split.text for name, split in read_recordings(path).items()} == wanted
+    # Pickles come before a table.
+    pickles(tmp_path, train=field_split(2), dev=field_split(3), test=field_split(4))
+    assert {name: len(split) for name, split in read_recordings(tmp_path).items()} == {
+        "train": 2,
+        "valid": 3,
+        "test": 4,
+    }
+
+
+def test_unlabelled_recordings_of_a_table(tmp_path):
+    assert len(read_unlabeled(table(tmp_path / "a.csv"))) == 1
+    with pytest.raises(DataError, match=r"b.csv: wanted recordings of a split unlabeled, found train$"):
+        read_unlabeled(table(tmp_path / "b.csv", ["1"]))
+
+
+def test_folders_that_hold_no_data_set(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(
+        DataError, match=r": wanted train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, found notes.txt$"
+    ):
+        read_recordings(tmp_path)
+    pickles(tmp_path, train=field_split())
+    with pytest.raises(DataError, match=r": wanted train, valid \(or dev\), test, found train$"):
+        read_recordings(tmp_path)
+    (tmp_path / "labels.csd").touch()
+    with pytest.raises(DataError, match=r"labels.csd: one part of a data set, wanted the folder of its .csd files$"):
+        read_recordings(tmp_path / "labels.csd")
+
+
+def test_no_layout(file):  # noqa: F811
+    wanted = (
+        r"data.pkl: train: wanted raw_text, audio, vision, regression_labels \(MMSA\) or text, audio, vision, labels "
+        r"\(MulT\) or a list of \(\(words, visual, acoustic\), label, segment\) \(MAG-BERT, MISA\), found "
+    )
+    for split, found in ({"frames": 1, 2: 3}, "frames, 2$"), (1.5, "float$"), (np.ones(3), r"float64 \(3,\)$"):
+        with pytest.raises(DataError, match=wanted + found):
+            read_recordings(write(file, dict.fromkeys(SPLITS, split)))
+
+
+def test_splits_of_different_layouts(file):  # noqa: F811
+    with pytest.raises(DataError, match=r"data.pkl: valid: wanted a dictionary, got list$"):
+        read_recordings(write(file, {"train": field_split(), "valid": [], "test": field_split()}))
+    words = [((["a"], np.ones((1, 2)), np.ones((1, 4))), 1.0, "a")]
+    with pytest.raises(DataError, match=r"data.pkl: test: wanted a list of .*, got dict$"):
+        read_recordings(write(file, {"train": words, "dev": words, "test": field_split()}))
+
+
+def test_splits_of_different_features(file):  # noqa: F811
+    content = {"train": field_split(), "valid": field_split(), "test": field_split(audio=np.ones((3, 2, 9)))}
+    with pytest.raises(DataError, match=r"data.pkl: test: 9 audio features, wanted 4 as in the training data$"):
+        read_recordings(write(file, content))
+
+
+def test_no_splits(file):  # noqa: F811
+    with pytest.raises(
+        DataError, match=r"data.pkl: a list, perhaps one split; wanted train, valid \(or dev\), test, or a folder"
+    ):
+        read_recordings(write(file, [1]))
+    with pytest.raises(DataError, match=r"data.pkl: wanted a dictionary, got int$"):
+        read_recordings(write(file, 1))
+    with pytest.raises(DataError, match=r"data.pkl: wanted train, valid \(or dev\), test, found train, dev$"):
+        read_recordings(write(file, {"train": field_split(), "dev": field_split()}))
+    with pytest.raises(DataError, match=r"wanted train, valid \(or dev\), test, found 0, 1, .*, 11, \.\.\.$"):
+        read_recordings(write(file, dict.fromkeys(range(1000))))
+
+
+def test_the_wrong_kind_of_file(file):  # noqa: F811
+    with pytest.raises(
+        DataError, match=r"data.pkl: an unlabelled file, wanted a data set with train, valid \(or dev\), test$"
+    ):
+        read_recordings(write(file, flat()))
+    with pytest.raises(
+        DataError, match=r"data.pkl: a data set with splits \(train, valid, test\), wanted an unlabelled"
+    ):
+        read_unlabeled(write(file, dict.fromkeys(SPLITS, field_split())))
+    for read in read_recordings, read_unlabeled:
+        for name in "absent/data.pkl", "absent.csv", "absent.json":
+            with pytest.raises(DataError, match=rf"{name}: no such file$"):
+                read(file.parent / name)
+    with pytest.raises(DataError, match=r"data.pkl: no vision or video, found raw_text, audio$"):
+        read_unlabeled(write(file, without(flat(), "video")))
