@@ -83,8 +83,8 @@ def test_labels(read, labels, wanted):
 @pytest.mark.parametrize(
     ("columns", "error", "message"),
     [
-        ({"a": ["x"]}, ValueError, r"expected a column text, label, id, got a; text, label and id can be None$"),
-        ({"id": ["x"], "text": ["x"]}, ValueError, r"expected a column label, got id, text; text, label and id can be None$"),
+        ({"a": ["x"]}, ValueError, r"expected one column text, label, id, got a; text, label and id can be None$"),
+        ({"id": ["x"], "text": ["x"]}, ValueError, r"expected one column label, got id, text; text, label and id can be None$"),
         ({"id": [], "text": [], "label": []}, DataError, r"the table: no recordings$"),
         ({"id": ["x"], "text": ["x"], "label": ["good"]}, DataError, r"the labels: wanted numbers, got str$"),
         ({"id": ["x"], "text": ["x"], "label": [np.inf]}, DataError, r"the labels: 1 of 1 labels are NaN or infinite$"),
@@ -100,7 +100,7 @@ def test_a_table_that_cannot_be_used(read, columns, error, message):
 
 @readers
 def test_an_absent_modality(read):
-    with pytest.raises(ValueError, match=r"expected a column sound, got label; text, label and id can be None$"):
+    with pytest.raises(ValueError, match=r"expected one column sound, got label; text, label and id can be None$"):
         read({"label": [1]}, text=None, id=None, modalities={"audio": "sound"})
 
 
@@ -138,6 +138,11 @@ def test_paths_in_a_frame(tmp_path):
     frame.loc[8, "sound"] = str(tmp_path / "absent.npy")
     with pytest.raises(DataError, match=r"absent.npy: no such file$"):
         recordings_from_pandas(frame, text=None, id=None, modalities={"audio": "sound"})
+
+
+def test_two_columns_of_one_name():
+    with pytest.raises(ValueError, match=r"expected one column label, got label, label; "):
+        recordings_from_pandas(pandas.DataFrame([[1, 2]], columns=["label", "label"]), text=None, id=None)
 
 
 def test_missing_values_of_pandas():

@@ -105,10 +105,10 @@ def recordings_from_datasets(
 
 
 def _check_columns(found: Sequence[str], *wanted: str | None) -> None:
-    absent = [name for name in wanted if name is not None and name not in found]
+    absent = [name for name in wanted if name is not None and found.count(name) != 1]
     if absent:
         raise ValueError(
-            f"expected a column {fields.listed(absent)}, got {fields.listed(found)}; text, label and id can be None"
+            f"expected one column {fields.listed(absent)}, got {fields.listed(found)}; text, label and id can be None"
         )
 
 
@@ -129,8 +129,8 @@ def _recordings(count: int, columns: list[list[Any] | None], sequences: dict[str
     )
 
 
-def _objects(column: pandas.Series) -> list[Any]:
-    """The cells of a column; None for whatever pandas has where there is none."""
+def _objects(column: Any) -> list[Any]:
+    """The cells of a column of pandas; None for whatever pandas has where there is none."""
     return column.astype(object).where(column.notna(), None).tolist()
 
 

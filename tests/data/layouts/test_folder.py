@@ -257,6 +257,11 @@ def test_no_path_leaves_the_folder(tmp_path):
     (inside / "audio" / "b.npy").unlink()
     (inside / "audio" / "b.npy").symlink_to("a.npy")
     assert read(inside)["unlabeled"].sequences["audio"].lengths == [3, 3]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "secret.npy").rename(tmp_path / "elsewhere" / "a.npy")
+    (inside / "vision").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=rf"vision: a link that leads out of {re.escape(str(inside))}$"):
+        read(inside)
 
 
 def test_folders_that_cannot_be_used(tmp_path):

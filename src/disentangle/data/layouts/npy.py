@@ -31,10 +31,10 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
         DataError: If a name or a link leads out of the folder, or the files are not of frames of one size.
     """
     result = {}
-    top = os.path.realpath(folder)
     for modality, there in _folders(folder).items():
         if not there or not names:
             continue
+        _check_inside(str(modality), folder)
         if modality.name == "text":
             raise DataError(
                 f"{modality}: text is the transcripts; wanted the name of these features, glove for example"
@@ -50,8 +50,8 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
                 f"{modality}: none of its {len(there)} files is that of a recording, {names[0]}.npy for example"
             )
         for path in paths:
-            if path is not None and not Path(os.path.realpath(path)).is_relative_to(top):
-                raise DataError(f"{path}: a link that leads out of {top}")
+            if path is not None and os.path.islink(path):
+                _check_inside(path, folder)
         heads = [(0, 0) if path is None else frames_shape(path) for path in paths]
         sizes = {size for length, size in heads if length}
         if len(sizes) != 1 or 0 in sizes:
@@ -98,6 +98,11 @@ def _folders(folder: Path) -> dict[Path, set[str]]:
         return {path: {name for name in os.listdir(path) if name.endswith(".npy")} for path in found}
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
+def _check_inside(path: str, folder: Path) -> None:
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise DataError(f"{path}: a link that leads out of {folder}")
 
 
 def _is_plain(name: str) -> bool:
