@@ -78,7 +78,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     for i, name in enumerate(ids):
         at = f"{index}: row {i + 1}"
         text, label, split = (table.get(key, blank)[i] for key in ("text", "label", "split"))
-        others = {key[len(MORE) :]: number(f"{at}: {key}", values[i]) for key, values in more.items()}
+        others = {key[len(MORE) :]: number(f"{at}: {fields.listed([key])}", values[i]) for key, values in more.items()}
         rows.append(Row(name, text, number(f"{at}: label", label), split_name(f"{at}: split", split), others))
     return gather(str(index), rows, modalities(index.parent, files))
 

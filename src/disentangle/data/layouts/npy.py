@@ -39,15 +39,13 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
             raise DataError(
                 f"{modality}: text is the transcripts; wanted the name of these features, glove for example"
             )
-        for name in names:
-            if not _is_plain(name):
-                raise DataError(
-                    f"{folder}: the name of a file {modality.name}/{fields.listed([name])}.npy leads elsewhere"
-                )
+        wrong = [name for name in names if not _is_plain(name)]
+        if wrong:
+            raise DataError(f"{modality}: wanted ids that are plain names of files, got {fields.listed(wrong)}")
         paths = [str(modality / f"{name}.npy") if f"{name}.npy" in there else None for name in names]
         if not any(paths):
             raise DataError(
-                f"{modality}: none of its {len(there)} files is that of a recording, {names[0]}.npy for example"
+                f"{modality}: none of its {len(there)} files is {fields.listed([names[0]])}.npy, or that of another recording"
             )
         for path in paths:
             if path is not None and os.path.islink(path):
@@ -107,7 +105,7 @@ def _check_inside(path: str, folder: Path) -> None:
 
 def _is_plain(name: str) -> bool:
     """Whether a name is that of a file in the folder itself, on any system."""
-    return name not in ("", ".", "..") and not any(each in name for each in "/\\\0")
+    return name not in ("", ".", "..") and name.isprintable() and not any(each in name for each in "/\\")
 
 
 def _mapped(path: str) -> np.ndarray:
