@@ -17,6 +17,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mird_options import one_seed, parse
@@ -74,7 +75,9 @@ D, BATCH_SIZE, INNER_STEPS = 64, 32, 5
 class MIRD(nn.Module):
     """Three private encoders, one shared encoder, three decoders and a regressor, eq. 1 to 19."""
 
-    def __init__(self, backbone, sizes: dict[str, int], *, d=64, inject_after: int | None = None, reconstruct=True):
+    def __init__(
+        self, backbone: Any, sizes: dict[str, int], *, d=64, inject_after: int | None = None, reconstruct=True
+    ):
         super().__init__()
         if isinstance(backbone, dict):  # the configuration of one, as a saved model keeps it
             backbone = backbone_from_config(backbone)

@@ -19,9 +19,10 @@ MAY_IMPORT = {
     "dependence": {"functional", "variables", "conditionals", "critics", "dependence"},
     "pairwise": {"variables", "functional", "conditionals", "dependence", "pairwise"},
     "information": {"functional", "conditionals", "critics", "dependence", "plots", "information"},
-    "saving": set(),
+    "files": set(),
+    "saving": {"files"},
     "inference": {"variables"},
-    "training": {"variables", "pairwise", "plots", "training"},
+    "training": {"variables", "pairwise", "plots", "files", "training"},
     "data": {"variables", "data"},
     "features": {"data", "features"},
 }

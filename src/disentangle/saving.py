@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from disentangle.training.files import sync
+from disentangle.files import shared_tensors, sync
 
 __all__ = ["Saved", "SavedModelError", "load", "save"]
 
@@ -158,19 +158,12 @@ def _refuse_what_json_lacks(value: Any, where: str) -> None:
 
 def _distinct_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The state of a model, each shared tensor under its first name, and `{other name: first name}`."""
-    tensors: dict[str, Tensor] = {}
-    aliases: dict[str, str] = {}
-    places: dict[Any, str] = {}
-    for name, t in sorted(model.state_dict().items()):
+    state = model.state_dict()
+    for name, t in state.items():
         if not isinstance(t, Tensor) or t.is_meta or t.layout is not torch.strided:
             raise ValueError(f"expected a state of dense tensors, got {name!r}: {shorten(repr(t), 60)}")
-        place = (t.device, t.data_ptr(), t.dtype, t.shape, t.stride()) if t.numel() else name
-        first = places.setdefault(place, name)
-        if first == name:
-            tensors[name] = t.contiguous()
-        else:
-            aliases[name] = first
-    return tensors, aliases
+    aliases = shared_tensors(state)
+    return {name: t.contiguous() for name, t in sorted(state.items()) if name not in aliases}, aliases
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:

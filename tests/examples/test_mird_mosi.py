@@ -48,9 +48,9 @@ def test_a_run_leaves_what_it_should(dump, data, unlabeled, tmp_path, capsys, op
         "metrics.jsonl",
         "result.json",
         "best.safetensors",
-        "last.safetensors",
+        "checkpoints",
         "curves.png",
-        "backbone",
+        "model",
     }
     assert {path.name for path in out.iterdir()} == names
     first, second = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(dump, data, t
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         options = ["--data", dump(data), "--backbone", "tiny", "--epochs", 1, "--lr", 1e-3, "--seed", seed]
         assert run(*options, "--out", tmp_path / name) == 0
-        weights.append((tmp_path / name / "last.safetensors").read_bytes())
+        weights.append((tmp_path / name / "best.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
 
 
@@ -251,7 +251,7 @@ class Exploit:
         (lambda data, path: os.remove(path), [], "no such file"),
         (lambda data, path: path.write_bytes(path.read_bytes()[:-200]), [], "{path}: "),
         (lambda data, path: path.write_bytes(pickle.dumps({"train": Exploit()})), [], "system"),
-        (lambda data, path: path.write_bytes(pickle.dumps({"training": 1})), [], "wanted train, valid, test"),
+        (lambda data, path: path.write_bytes(pickle.dumps({"training": 1})), [], "wanted train, valid (or dev), test"),
         (
             lambda data, path: path.write_bytes(
                 pickle.dumps({**data, "test": {**data["test"], "audio": data["test"]["audio"][..., :3]}})
@@ -330,10 +330,79 @@ def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data,
     finally:
         process.kill()
     assert process.returncode == 130
-    assert f"what there is can be read in {out}" in err
+    assert f"what there is can be read in {out}, and --resume {out} goes on" in err
     assert len(Run.open(out).history) >= 1
     assert (out / "curves.png").stat().st_size > 0
     assert run("evaluate", "--run", out) == 0
+
+
+def launch(processes, *arguments):
+    command = [sys.executable]
+    if processes > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command += [str(EXAMPLES / "mird_mosi.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path):
+    """The same global batches, an uneven last one, unlabelled rows; without dropout, whose noise would differ."""
+    backbone, tokenizer = tiny_backbone(data["train"]["raw_text"], hidden_size=16, layers=2, heads=2)
+    backbone.config.hidden_dropout_prob = backbone.config.attention_probs_dropout_prob = 0.0
+    backbone.save_pretrained(tmp_path / "backbone")
+    tokenizer.save_pretrained(tmp_path / "backbone")
+    files = ["--data", dump(data), "--unlabeled", dump(unlabeled, "more.pkl"), "--backbone", tmp_path / "backbone"]
+    histories = []
+    for processes in (1, 2):
+        out = tmp_path / f"run-{processes}"
+        result = launch(processes, *files, "--epochs", 3, "--lr", 1e-3, "--device", "cpu", "--out", out)
+        assert result.returncode == 0, result.stderr[-3000:]
+        assert result.stdout.count("everything is in") == 1
+        histories.append(Run.open(out).history)
+    alone, together = histories
+    assert len(alone) == len(together) == 3
+    for ours, theirs in zip(together, alone, strict=True):
+        assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-4, abs=1e-4)
+        for section in ("losses", "pairs", "rms", "valid"):
+            assert ours[section] == pytest.approx(theirs[section], rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["--kills", "3"], ["--kills", "2", "--processes", "2", "--precision", "bf16"]])
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(options):
+    script = EXAMPLES.parent / "benchmarks" / "kill_and_resume.py"
+    command = [sys.executable, str(script), *options]
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert result.returncode == 0, result.stdout + result.stderr[-3000:]
+    assert "equal bit for bit" in result.stdout
+
+
+@pytest.mark.slow
+def test_seeds_have_a_run_each_and_a_table(dump, data, tmp_path, capsys):
+    out = tmp_path / "seeds"
+    options = ["--data", dump(data), "--backbone", "tiny", "--epochs", 1, "--lr", 1e-3, "--inject-layer", 0]
+    assert run(*options, "--seeds", 0, 1, "--at-once", 2, "--out", out) == 0
+    table = capsys.readouterr().out
+    assert "2 seeds, mean ± sample standard deviation" in table
+    results = [json.loads((out / f"seed-{seed}" / "result.json").read_text())["test"]["mae"] for seed in (0, 1)]
+    assert results[0] != results[1]
+    summary = json.loads((out / "result.json").read_text())["test"]["mae"]
+    assert summary["mean"] == pytest.approx(np.mean(results))
+    assert summary["sd"] == pytest.approx(np.std(results, ddof=1))
+    configs = [Run.open(out / f"seed-{seed}").config for seed in (0, 1)]
+    assert [config["seed"] for config in configs] == [0, 1]
+    assert [config["inject_layer"] for config in configs] == [0, 0]
+    assert run("--resume", out) == 0  # nothing is left to do
+    assert "2 seeds" in capsys.readouterr().out
+
+
+def test_accumulation_and_other_training_options_are_used(dump, data, tmp_path):
+    out = tmp_path / "run"
+    options = ["--epochs", 3, "--lr", 0.0, "--patience", 1, "--accumulation", 2, "--clip-norm", 0.5]
+    assert run("--data", dump(data), "--backbone", "tiny", *options, "--precision", "bf16", "--out", out) == 0
+    history = Run.open(out).history
+    assert [record["step"] for record in history] == [2, 4]  # 40 rows; nothing gets better at a rate of 0
+    assert run("--data", dump(data), "--backbone", "tiny", "--accumulation", 3, "--out", tmp_path / "other") == 2
 
 
 def test_help_explains_itself(capsys):

@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from disentangle.training.files import (
+from disentangle.files import (
     RunError,
     load_weights,
     make_folder,

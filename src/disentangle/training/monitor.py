@@ -42,7 +42,8 @@ class Monitor:
             return False
         if self.metric not in metrics:
             raise ValueError(f"expected the metric {self.metric!r} among those evaluated, got {sorted(metrics)}")
-        score = metrics[self.metric]
+        value = metrics[self.metric]
+        score = None if value is None else float(value)
         better = score is not None and (
             self.best is None or (score < self.best if self.mode == "min" else score > self.best)
         )

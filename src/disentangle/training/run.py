@@ -23,8 +23,7 @@ from typing import Any
 
 from torch import nn
 
-from disentangle.training.checkpoints import Checkpoints
-from disentangle.training.files import (
+from disentangle.files import (
     RunError,
     append_line,
     load_weights,
@@ -33,6 +32,7 @@ from disentangle.training.files import (
     write_file,
     write_weights,
 )
+from disentangle.training.checkpoints import Checkpoints
 
 __all__ = ["Run", "RunError"]
 

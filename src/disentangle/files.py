@@ -20,6 +20,7 @@ __all__ = [
     "make_folder",
     "read_weights",
     "scratch",
+    "shared_tensors",
     "sync",
     "write_file",
     "write_weights",
@@ -158,7 +159,7 @@ def write_weights(path: Path, modules: Mapping[str, nn.Module]) -> None:
     from safetensors.torch import save_file
 
     tensors = nn.ModuleDict(dict(modules)).state_dict()
-    shared = _shared(tensors)
+    shared = shared_tensors(tensors)
     path.touch()
     mode = path.stat().st_mode  # as any other file's: safetensors makes one that only its owner can read
     once = {name: tensor.contiguous() for name, tensor in tensors.items() if name not in shared}
@@ -195,14 +196,14 @@ def load_weights(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]
 
 
 def _describe(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    shared = _shared(tensors)
+    shared = shared_tensors(tensors)
     return {
         name: f"the same as {shared[name]}" if name in shared else f"{str(t.dtype).split('.')[1]} {tuple(t.shape)}"
         for name, t in tensors.items()
     }
 
 
-def _shared(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+def shared_tensors(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """The names of tensors that are there under another name already, and which."""
     owners: dict[Any, str] = {}
     for name, tensor in sorted(tensors.items()):
