@@ -246,7 +246,9 @@ def test_no_path_leaves_the_folder(tmp_path):
     write(tmp_path, {"secret.npy": npy_bytes(FRAMES), "inside/audio/a.npy": npy_bytes(FRAMES)})
     for name in ("../../secret", "/etc/passwd", "a/b", "..", r"..\secret", "b\nc"):
         write(inside, {"index.csv": csv_bytes(["id"], ["a"], [name])})
-        with pytest.raises(DataError, match=r"inside/audio: wanted ids that are plain names of files, got [^a]"):
+        with pytest.raises(
+            DataError, match=rf"inside/audio: wanted ids that are plain .*, got {re.escape(ascii(name)[1:-1])}$"
+        ):
             read(inside)
     write(inside, {"index.csv": csv_bytes(["id", "file"], ["a", "../a"])})
     with pytest.raises(DataError, match=r"inside/audio: wanted ids that are plain names of files, got \.\./a$"):
