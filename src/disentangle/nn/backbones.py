@@ -1,4 +1,4 @@
-"""Text backbones and their tokenizers: pretrained ones, a small random one, and how a run's folder keeps either."""
+"""Text backbones and their tokenizers: pretrained ones, a small random one, and how a saved model keeps either."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ __all__ = [
     "backbone_config",
     "backbone_from_config",
     "load_backbone",
-    "restore_backbone",
-    "save_backbone",
     "tiny_backbone",
 ]
 
@@ -171,38 +169,6 @@ def backbone_from_config(config: Mapping[str, Any]) -> nn.Module:
         built = type(AutoConfig.for_model(name)).from_dict(dict(config))
         model = AutoModel.from_config(built, dtype=torch.float32, trust_remote_code=False)
     return _checked(model, name)
-
-
-def save_backbone(folder: str | Path, model: nn.Module, tokenizer: Any) -> None:
-    """Writes what `restore_backbone` needs, the configuration and the tokenizer, but no weights."""
-    model.config.save_pretrained(folder)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
-    tokenizer.save_pretrained(folder)
-
-
-def restore_backbone(folder: str | Path) -> tuple[nn.Module, Any]:
-    """The architecture that `save_backbone` wrote, its weights random, and its tokenizer; without network.
-
-    Raises:
-        BackboneError: If the folder does not hold them.
-
-    Example:
-        >>> import tempfile
-        >>> model, tokenizer = tiny_backbone(["so good"], hidden_size=16, layers=2, heads=2)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_backbone(folder, model, tokenizer)
-        ...     again, _ = restore_backbone(folder)
-        >>> again.load_state_dict(model.state_dict())
-        <All keys matched successfully>
-    """
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
-
-    if not Path(folder).is_dir():
-        raise BackboneError(f"no folder {str(folder)!r}: expected one that save_backbone wrote")
-    with _quiet(bars=False), _one_line(str(folder)):
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_config(config, dtype=torch.float32)
-    return _checked(model, str(folder)), tokenizer
 
 
 def _checked(model: nn.Module, name: str) -> nn.Module:
