@@ -244,7 +244,11 @@ def test_a_table_that_cannot_be_used(tmp_path, table, message):
             npy_bytes(FRAMES).replace(b"(3, 2), }     ", b"(3, 99999999),}"),
             "not an array of NumPy: mmap length is greater",
         ),
-        (pickle.dumps(FRAMES), "not an array of NumPy: the magic string is not correct"),
+        (b"PICKLE" + npy_bytes(FRAMES)[6:], "not an array of NumPy: the magic string is not correct"),
+        (
+            npy_bytes(FRAMES, (2, 0))[:8] + b"\xff\xff\xff\x7f",
+            "not an array of NumPy: a head of 2,147,483,647 bytes in a",
+        ),
         (b"", "not an array of NumPy: "),
     ],
 )

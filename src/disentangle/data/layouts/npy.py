@@ -113,6 +113,7 @@ def _mapped(path: str) -> np.ndarray:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise DataError(f"{path}: not a regular file")
+        _check_head(path)
         array = np.lib.format.open_memmap(path, mode="r")
     except DataError:
         raise
@@ -126,3 +127,12 @@ def _mapped(path: str) -> np.ndarray:
     if array.dtype.kind not in "fiu" or (array.shape != (0,) and array.ndim != 2):
         raise DataError(f"{path}: wanted numbers (frames, features), got {fields.kind(array)}")
     return array.reshape(0, 0) if array.ndim == 1 else array
+
+
+def _check_head(path: str) -> None:
+    """NumPy sets aside as many bytes for the head as the file says that it has, which can be 4 GiB."""
+    with open(path, "rb") as file:
+        start, length = file.read(12), os.fstat(file.fileno()).st_size
+    declared = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
+    if declared > length:
+        raise DataError(f"{path}: not an array of NumPy: a head of {declared:,} bytes in a file of {length:,}")
