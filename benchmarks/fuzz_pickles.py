@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from disentangle.data import DataError, read_recordings, read_unlabeled
+from disentangle.data.store import write_store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.data.layouts import text_writers, writers
@@ -33,8 +34,8 @@ from tests.data.mutations import alter, layouts, mutate, pickles, samples
 
 Files = dict[str, bytes]  # a data set, by paths in its folder
 
-FOLDER_OF_PICKLES = "folder of pickles"
-LAYOUTS = [*layouts(), *writers.LAYOUTS, FOLDER_OF_PICKLES, *text_writers.LAYOUTS]
+FOLDER_OF_PICKLES, STORE = "folder of pickles", "store"
+LAYOUTS = [*layouts(), *writers.LAYOUTS, FOLDER_OF_PICKLES, *text_writers.LAYOUTS, STORE]
 OUTCOMES = ["read", "refused", "other exception", "did something", "crashed", "hung"]
 PATIENCE = 60.0  # seconds for one data set, and for the start of a child
 # What Python reports of a program that does more than read; and a pickle that would.
@@ -80,7 +81,15 @@ def valid_files() -> dict[str, list[Files]]:
             found[FOLDER_OF_PICKLES] = [
                 {f"{key}.pkl": data for key in ("train", "dev", "test")} for data in pickles(split)
             ]
-    return found | {name: [text_writers.example(name)] for name in text_writers.LAYOUTS}
+    return found | {name: [text_writers.example(name)] for name in text_writers.LAYOUTS} | {STORE: [store_files()]}
+
+
+def store_files() -> Files:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder, "store")
+        write_store(store, {name: writers.example() for name in ("train", "valid")})
+        paths = sorted(path for path in store.rglob("*") if path.is_file())
+        return {str(path.relative_to(store)): path.read_bytes() for path in reversed(paths)}
 
 
 def damaged(draw: random.Random, files: Files, every: list[bytes]) -> Files:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from disentangle.data import DataError, read_recordings, read_unlabeled
+from disentangle.data.store import write_store
 from tests.data.layouts.test_mmsa import SPLITS, field_split, file, flat, without, write  # noqa: F401
 
 
@@ -34,6 +35,14 @@ def test_by_suffix_and_by_what_a_folder_holds(tmp_path):
         "valid": 3,
         "test": 4,
     }
+
+
+def test_a_store(tmp_path, file):  # noqa: F811
+    wanted = read_recordings(write(file, dict.fromkeys(SPLITS, field_split())))
+    write_store(tmp_path / "store", wanted)
+    got = read_recordings(tmp_path / "store")
+    assert {name: split.text for name, split in got.items()} == {name: split.text for name, split in wanted.items()}
+    np.testing.assert_array_equal(got["valid"].sequences["audio"][2], wanted["valid"].sequences["audio"][2])
 
 
 def test_unlabelled_recordings_of_a_table(tmp_path):

@@ -4,6 +4,7 @@
   and `test.pkl`. A split's layout is that of `mmsa` (which has the paper's, too), `mult` or `words`.
 - A folder of `.csd` files: `csd`.
 - A folder with a `.csv` table and `.npy` files: `folder`.
+- A store: `disentangle.data.store`.
 - A `.json` file: `dialogues`.
 
 Padding is cut in pickles, and only there: frames `(N, T, D)` are padded with zeros at the front, at the end, or both, by a
@@ -20,6 +21,7 @@ from disentangle.data import fields
 from disentangle.data.layouts import csd, dialogues, folder, mmsa, mult, words
 from disentangle.data.pickles import DataError, load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
+from disentangle.data.store import open_store
 
 __all__ = ["read_recordings", "read_unlabeled"]
 
@@ -100,6 +102,8 @@ def _read(path: Path) -> dict[str, Recordings]:
         pickles = {key: path / f"{key}.pkl" for keys in SPLITS.values() for key in keys}
         if any(file.exists() for file in pickles.values()):
             return _pickled(path, {key: load_pickle(file) for key, file in pickles.items() if file.exists()})
+        if (path / "store.json").exists():
+            return open_store(path)
         if any(path.glob("*.csd")):
             return csd.read(path)
         if any(path.glob("*.csv")):
