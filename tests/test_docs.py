@@ -12,14 +12,16 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "mutual_information.md").read_text()
 
 
-def test_every_snippet_of_the_page_runs_and_what_it_asserts_holds():
+@pytest.mark.parametrize(("name", "count"), [("mutual_information.md", 11), ("own_loop.md", 6)])
+def test_every_snippet_of_a_page_runs_and_what_it_asserts_holds(name, count):
     """In order, in one namespace. Blank lines in front keep the line numbers of a traceback those of the page."""
-    blocks = list(re.finditer(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
-    assert len(blocks) > 10
-    namespace = {}
+    page = (DOCS / name).read_text()
+    blocks = list(re.finditer(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    assert len(blocks) >= count
+    namespace = {"__name__": "page"}
     for block in blocks:
-        first = PAGE[: block.start(1)].count("\n")
-        exec(compile("\n" * first + block[1], "docs/mutual_information.md", "exec"), namespace)
+        first = page[: block.start(1)].count("\n")
+        exec(compile("\n" * first + block[1], f"docs/{name}", "exec"), namespace)
 
 
 def test_the_table_of_bounds_is_that_of_the_code():

@@ -28,8 +28,8 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     Only what is there is drawn: a section that no epoch has gets no panel, a missing or `null` value leaves a gap.
 
     Arguments:
-        history: A record an epoch, such as the lines of `metrics.jsonl`: `epoch`, and under `losses`, `pairs`, `rms`
-            and `valid` values by name; `best` is true in an epoch that was the best so far.
+        history: A record an epoch, or several with the `step` of each, such as the lines of `metrics.jsonl`: `epoch`, and
+            under `losses`, `pairs`, `rms` and `valid` values by name; `best` is true where it was the best so far.
         path: The file to write; its ending says the format.
 
     Raises:
@@ -45,7 +45,9 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     """
     if not history:
         raise ValueError("wanted a history of at least 1 epoch, given 0")
-    epochs = np.array([record["epoch"] for record in history], dtype=float)
+    numbers = [record["epoch"] for record in history]
+    unit_of_time = "epoch" if len(set(numbers)) == len(numbers) else "step"  # several reports an epoch
+    epochs = np.array([record[unit_of_time] for record in history], dtype=float)
     sections = {name: _series(history, name) for name in ("losses", "pairs", "rms", "valid")}
     valid = {name: sections["valid"][name] for name in ("mae", "corr") if name in sections["valid"]}
     panels = [
@@ -64,7 +66,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for ax, (title, unit, series) in zip(axes, panels, strict=False):
         ax.set_title(title, loc="left", fontweight="bold")
-        _epoch_axis(ax, epochs)
+        _time_axis(ax, epochs, unit_of_time)
         if title == "Validation":
             _draw_validation(ax, epochs, series, _best(history))
             continue
@@ -180,10 +182,10 @@ def _best(history: Sequence[Mapping[str, Any]]) -> float | None:
     return None if errors is None else float(history[int(np.nanargmin(errors))]["epoch"])
 
 
-def _epoch_axis(ax: Axes, epochs: np.ndarray) -> None:
+def _time_axis(ax: Axes, epochs: np.ndarray, unit: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    ax.set_xlabel("epoch")
+    ax.set_xlabel(unit)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     span = max(np.ptp(epochs), 1.0)
     ax.set_xlim(epochs.min() - 0.03 * span, epochs.max() + 0.03 * span)
