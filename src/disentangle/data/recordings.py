@@ -26,8 +26,8 @@ class Recordings:
         ids: Their names, N; by default "0", "1", ...
         factors: What the recordings were made from, where they are synthetic, each `(N, k)`.
         more_labels: Other labels by name, each `(N,)` float32; NaN where a recording has none.
-        padding: How many frames of zeros were cut from each modality in front and behind, `(N, 2)`; frame t of a recording
-            was frame `t + padding[0]` in the file, where modalities may have been aligned. Without those where nothing was.
+        padding: How many frames of zeros were cut in front and behind, `(N, 2)` for each modality of which it is known:
+            frame t of recording i was frame `t + padding[i, 0]` in the file, where modalities may have been aligned.
 
     Raises:
         ValueError: If the parts differ in how many recordings they have, or the frames of a modality in their size.

@@ -43,6 +43,16 @@ def test_a_store(tmp_path, file):  # noqa: F811
     got = read_recordings(tmp_path / "store")
     assert {name: split.text for name, split in got.items()} == {name: split.text for name, split in wanted.items()}
     np.testing.assert_array_equal(got["valid"].sequences["audio"][2], wanted["valid"].sequences["audio"][2])
+    (tmp_path / "store" / "store.json").write_text('{"version": 1, "splits": {}}')
+    with pytest.raises(DataError, match=r"/store: no splits$"):
+        read_recordings(tmp_path / "store")
+
+
+def test_of_two_splits_for_validation_the_one_of_our_name_counts(file):  # noqa: F811
+    for order in ("train", "test", "valid", "dev"), ("dev", "valid", "test", "train"):
+        content = {name: field_split(5 if name == "valid" else 3) for name in order}
+        splits = read_recordings(write(file, content))
+        assert {name: len(split) for name, split in splits.items()} == {"train": 3, "valid": 5, "test": 3}
 
 
 def test_unlabelled_recordings_of_a_table(tmp_path):

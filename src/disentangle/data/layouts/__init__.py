@@ -26,17 +26,16 @@ from disentangle.data.store import open_store
 __all__ = ["read_recordings", "read_unlabeled"]
 
 PICKLES = (mmsa, mult, words)
-# The names under which a file, or a folder, can have each split.
-SPLITS = {"train": ("train",), "valid": ("valid", "dev"), "test": ("test",)}
+# The names under which a file, or a folder, can have each split; of two, the second counts.
+SPLITS = {"train": ("train",), "valid": ("dev", "valid"), "test": ("test",)}
 
 
 def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     """Reads a data set, `{"train", "valid", "test"}`, in any layout of the field; see `disentangle.data.layouts`.
 
-    A pickle has all three splits; other layouts may have some of them, and "unlabeled".
-
-    Text is stripped; blank text is missing. Frames are float32; values that are NaN or infinite, or become so,
-    stay and are counted in `Recordings.nonfinite`: standardisation can replace them, and a reader should not hide them.
+    A pickle has all three splits; other layouts may have some of them, and "unlabeled". Text is stripped; blank text is
+    missing. Frames are float32; values that are NaN or infinite, or become so, stay and are counted in
+    `Recordings.nonfinite`: standardisation can replace them, and a reader should not hide them.
 
     Arguments:
         path: The file or folder. Nothing in it is run.
@@ -61,6 +60,8 @@ def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recordings]:
         [[2, 0], [0, 6]]
     """
     splits = _read(Path(path))
+    if not splits:
+        raise DataError(f"{path}: no splits")
     first = next(iter(splits.values()))
     for name, split in splits.items():
         check_same_features(first, split, f"{path}: {name}")
@@ -108,7 +109,7 @@ def _read(path: Path) -> dict[str, Recordings]:
             return csd.read(path)
         if any(path.glob("*.csv")):
             return folder.read(path)
-        found = fields.listed(sorted(file.name for file in path.iterdir()))
+        found = fields.listed(sorted(file.name for file in path.glob("*")))
         raise DataError(f"{path}: wanted train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, found {found}")
     if path.suffix == ".csd":
         raise DataError(f"{path}: one part of a data set, wanted the folder of its .csd files")
