@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -158,6 +159,7 @@ def read_all(connection: Connection, folder: str, seed: int, numbers: range) -> 
     valid = valid_files()
     every = [HOSTILE, *(data for each in valid.values() for files in each for data in files.values())]
     read_valid(Path(folder))
+    warnings.simplefilter("ignore")  # showing one opens the source that it comes from
     watch = Watch(folder)
     for number in numbers:
         draw = random.Random(f"{seed} {number}")
