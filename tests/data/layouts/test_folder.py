@@ -213,6 +213,7 @@ def test_too_large_numbers_become_infinite(tmp_path):
         (b"id,text\n,b\n", "index.csv: a blank id$"),
         (b"id,label\na,good\n", "row 1: label: wanted a number, got good$"),
         (b'id,"label_a\nb"\na,x\n', r"row 1: label_a\\nb: wanted a number, got x$"),
+        (b"id,label\na,1_0\n", "row 1: label: wanted a number, got 1_0$"),
         (b"id,label\na,nan\n", "row 1: label: wanted a finite number, got nan$"),
         (b"id,label\na,1e39\n", "row 1: label: wanted a finite number, got 1e39$"),
         (b"id,split\na,trian\n", "row 1: split: wanted train, valid, test or unlabeled, got trian$"),

@@ -90,7 +90,7 @@ def number(where: str, value: object) -> float | None:
     if value is None or value == "":
         return None
     try:
-        if not isinstance(value, str | int | float):
+        if not isinstance(value, str | int | float) or "_" in str(value):  # "1_0" is 10 in Python
             raise TypeError
         with np.errstate(over="ignore"):
             result = float(np.float32(float(value)))
