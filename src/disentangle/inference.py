@@ -27,7 +27,7 @@ def encode(model: nn.Module, batches: Iterable[Any], *, progress: bool = False) 
         progress: Whether to show a progress bar.
 
     Returns:
-        The variables by name, `{name: (all rows, ...)}`.
+        The variables by name, each `(all rows, ...)`.
 
     Raises:
         ValueError: If there is no batch, if batches differ in their variables, or if a variable has no rows.

@@ -183,7 +183,7 @@ def seeds_summary(results: Mapping[int, Mapping[str, Metrics]]) -> dict[str, dic
         results: The metrics of each split by seed, as `seed_results` reads them.
 
     Returns:
-        `{split: {metric: {"mean", "sd", "n"}}}`. `n` counts the seeds with a value, and the others are left out. `sd` is the
+        A `Spread` by split and metric. `n` counts the seeds with a value, and the others are left out. `sd` is the
         sample standard deviation, with n - 1 below the sum; `None` for fewer than two values, as `mean` is for none.
 
     Example:

@@ -25,7 +25,7 @@ def accelerator_for(
     Arguments:
         device: `"auto"` takes the accelerator if there is one.
         precision: `"no"`, `"bf16"` or `"fp16"`.
-        trackers: Names of trackers, such as `"tensorboard"`, or `accelerate.tracking.GeneralTracker`s.
+        trackers: Names of trackers, such as `"tensorboard"`, or objects of `accelerate.tracking.GeneralTracker`.
         folder: Where trackers write.
 
     Raises:

@@ -1,11 +1,8 @@
 """Checkpoints: all that a run needs to go on, written so that there is always a whole one.
 
-    checkpoints/
-        00000400/
-            weights.safetensors   the weights
-            state.pt              everything else: optimisers, schedulers, counters
-            manifest.json         the sizes and checksums of both, and its own
-        00000500/
+    checkpoints/00000400/weights.safetensors   the weights
+    checkpoints/00000400/state.pt              everything else: optimisers, schedulers, counters
+    checkpoints/00000400/manifest.json         the sizes and checksums of both, and its own
 
 A checkpoint is written in a folder of another name, which is renamed once everything is on the disk; older ones are deleted
 after that. So a process may be killed, or the disk be full, at any moment. What happens to the files later, a disk that

@@ -114,7 +114,7 @@ def seed_results(folder: str | os.PathLike[str]) -> dict[int, dict[str, dict[str
         folder: What was given to `run_seeds`.
 
     Returns:
-        `{seed: {split: {metric: value}}}`, by rising seed; those that have not finished are absent.
+        The metrics by seed, in rising order, then by split and by name; seeds that have not finished are absent.
 
     Raises:
         SeedsError: If a `result.json` cannot be read.
