@@ -1,0 +1,58 @@
+"""What only a device can show: steps that never wait for it, and bfloat16 beside float32."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise
+
+from .test_trainer import Regression, objective
+
+pytestmark = pytest.mark.cuda
+
+
+def parts(device):
+    torch.manual_seed(0)
+    model, penalty = Regression().to(device), Pairwise({("a", "b"): CLUBEstimator(2, 3)}).to(device)
+    optimizers = {
+        "optimizer": torch.optim.Adam(model.parameters(), 1e-2, fused=True),
+        "penalty_optimizer": torch.optim.Adam(penalty.parameters(), 1e-3, fused=True),
+    }
+    return model, penalty, optimizers
+
+
+def test_a_step_does_not_wait_for_the_device(cuda):
+    model, penalty, optimizers = parts(cuda)
+    clip = lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 1.0)  # noqa: E731
+    step = AlternatingStep(model, penalty, objective=objective, clip=clip, seed=0, **optimizers)
+    batch = torch.randn(32, 4, device=cuda), torch.randn(32, device=cuda)
+    step(batch)  # what is made once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            step(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_gradient_that_is_not_finite_stops_an_iteration_later(cuda):
+    model, penalty, optimizers = parts(cuda)
+    step = AlternatingStep(model, penalty, objective=objective, **optimizers)
+    batch = torch.randn(32, 4, device=cuda), torch.randn(32, device=cuda)
+    step.objective = lambda losses, penalties: objective(losses, penalties) + (losses["Y"].mean() * 0).sqrt()
+    step(batch)
+    with pytest.raises(FloatingPointError, match="gradients"):
+        step(batch)
+
+
+def test_bfloat16_learns_what_float32_learns(cuda):
+    x = torch.randn(256, 4)
+    last = {}
+    for precision in ("no", "bf16"):
+        model, penalty, optimizers = parts(cuda)
+        trainer = AlternatingTrainer(
+            model, penalty, objective=objective, precision=precision, device="cuda", progress=False, **optimizers
+        )
+        batches = DataLoader(TensorDataset(x, x.sum(1)), batch_size=32, shuffle=True)
+        last[precision] = trainer.fit(batches, 10)[-1]["losses"]["Y"]
+    assert last["bf16"] == pytest.approx(last["no"], rel=0.1, abs=1e-2)
