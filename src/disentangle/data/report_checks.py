@@ -1,0 +1,148 @@
+"""What is wrong with a data set: recordings that two splits share, and what else is to be looked at before training."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from disentangle.data import fields
+from disentangle.data.report_parts import Leak, Modality, Split
+
+__all__ = ["find_leaks", "normalized", "warnings"]
+
+EXAMPLES = 3
+# A label is out of range where it is beyond those of training by more than this part of their range.
+BEYOND = 0.25
+# A group of labels is told to be far from the others only where there are that many others.
+FEW = 10
+
+
+def normalized(text: str) -> str:
+    """The words of a transcript, without case and punctuation.
+
+    Example:
+        >>> normalized("So  GOOD!"), normalized("( ... )")
+        ('so good', '')
+    """
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+
+
+def find_leaks(ids: Mapping[str, Sequence[str]], keys: Mapping[str, Mapping[str, Sequence[str]]]) -> tuple[Leak, ...]:
+    """For each two splits that share recordings, which.
+
+    Arguments:
+        ids: The ids of each split's recordings.
+        keys: For each split and kind of thing, what recordings are compared by, one a recording; "" is equal to nothing.
+    """
+    leaks = []
+    for other, split in combinations(ids, 2):
+        by: dict[str, int] = {}
+        pairs: dict[int, int] = {}  # each recording that is shared, and the first that it equals
+        for kind in [kind for kind in keys[split] if kind in keys[other]]:
+            first: dict[str, int] = {}
+            for i, key in enumerate(keys[other][kind]):
+                first.setdefault(key, i)
+            shared = {i: first[key] for i, key in enumerate(keys[split][kind]) if key and key in first}
+            if shared:
+                by[kind] = len(shared)
+                pairs = shared | pairs
+        if pairs:
+            examples = tuple((ids[split][i], ids[other][j]) for i, j in sorted(pairs.items())[:EXAMPLES])
+            leaks.append(Leak(split, other, len(pairs), by, examples))
+    return tuple(leaks)
+
+
+def warnings(splits: Mapping[str, Split], leaks: Sequence[Leak], labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """What is wrong, the worst first, each a line.
+
+    Arguments:
+        splits: The splits.
+        leaks: What they share.
+        labels: The labels of each split, as many as it has.
+    """
+    lines = [_leak(leak, splits[leak.split].recordings) for leak in leaks]
+    for name, split in splits.items():
+        if split.duplicate_ids:
+            which = fields.listed(split.duplicate_ids[:EXAMPLES])
+            lines.append(
+                f"{name}: {_count(len(split.duplicate_ids), 'id comes', 'ids come')} more than once; for example {which}"
+            )
+    modalities = dict.fromkeys(modality for split in splits.values() for modality in split.modalities)
+    have = {m: {name: each.modalities[m] for name, each in splits.items() if m in each.modalities} for m in modalities}
+    missing = {"text": {name: split.missing_text for name, split in splits.items()}}
+    for modality, of in have.items():
+        lines += _nonfinite(modality, of)
+        missing[modality] = {name: each.missing for name, each in of.items()}
+    for modality, counts in missing.items():
+        shares = {name: count / max(splits[name].recordings, 1) for name, count in counts.items()}
+        much = [f"{name} {share:.0%}" for name, share in shares.items() if share > 0.5]
+        if much:
+            lines.append(f"{modality}: missing in more than half: {', '.join(much)}")
+    lines += _out_of_range(labels)
+    for modality, of in have.items():
+        lines += _zero_ends(modality, of)
+    return tuple(lines)
+
+
+def _leak(leak: Leak, recordings: int) -> str:
+    by = ", ".join(f"same {kind} {count}" for kind, count in leak.by.items())
+    examples = ", ".join(f"{fields.listed([own])} = {fields.listed([other])}" for own, other in leak.examples)
+    return (
+        f"{leak.split}: {leak.recordings} of {_count(recordings, 'recording')} "
+        f"{'is' if leak.recordings == 1 else 'are'} also in {leak.other}: {by}; for example {examples}"
+    )
+
+
+def _nonfinite(modality: str, of: Mapping[str, Modality]) -> list[str]:
+    values = sum(each.nan + each.infinite for each in of.values())
+    found = {name: each.nonfinite_recordings for name, each in of.items()}
+    what = _count(values, "value is", "values are")
+    return [f"{modality}: {what} NaN or infinite, in {_recordings(found)}"] if values else []
+
+
+def _zero_ends(modality: str, of: Mapping[str, Modality]) -> list[str]:
+    found = {name: each.zero_ends for name, each in of.items()}
+    what = f"{modality}: frames of zeros, which count as data, begin or end {_recordings(found)}"
+    return [what] if any(found.values()) else []
+
+
+def _out_of_range(labels: Mapping[str, np.ndarray]) -> list[str]:
+    """The labels of other splits that are beyond those of training, and those of any split that are far from all others."""
+    lines = []
+    train = labels.get("train", np.zeros(0))
+    for name, values in labels.items():
+        if name == "train" or not len(train) or not len(values):
+            continue
+        low, high = train.min(), train.max()
+        beyond = values[(values < low - BEYOND * (high - low)) | (values > high + BEYOND * (high - low))]
+        if len(beyond):
+            wanted = f"{low:g} to {high:g}, those of train"
+            lines.append(f"{name}: {_labels(beyond)} out of the range of the others, {wanted}")
+    everything = np.sort(np.concatenate([np.zeros(0), *labels.values()]))
+    if len(everything) > FEW and not lines:
+        at = int(np.diff(everything).argmax()) + 1
+        few, most = sorted((everything[:at], everything[at:]), key=len)
+        gap, span = everything[at] - everything[at - 1], np.ptp(most)
+        if len(most) >= FEW and gap > span > 0:
+            where = ", ".join(name for name, values in labels.items() if np.isin(values, few).any())
+            lines.append(f"{where}: {_labels(few)} out of the range of the others, {most[0]:g} to {most[-1]:g}")
+    return lines
+
+
+def _labels(values: np.ndarray) -> str:
+    shown = f"{values.min():g}" if values.min() == values.max() else f"{values.min():g} to {values.max():g}"
+    return f"{_count(len(values), 'label')} ({shown})"
+
+
+def _recordings(found: Mapping[str, int]) -> str:
+    """How many recordings, and of which splits."""
+    of = ", ".join(f"{name} {count}" for name, count in found.items() if count)
+    return f"{_count(sum(found.values()), 'recording')} ({of})"
+
+
+def _count(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
