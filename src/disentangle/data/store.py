@@ -36,7 +36,8 @@ __all__ = ["open_store", "write_store"]
 VERSION = 1
 DIMENSIONS = {"more_labels": 1, "factors": 2, "padding": 2}  # of arrays with an item a recording
 PLAIN = re.compile(r"\w[\w+ -]*(\.[\w+-]+)*")  # names that are those of files, and lead nowhere else
-RESIDENT = 64 * 2**20  # bytes that are read of a file before its pages are let go
+RESIDENT = 2**25  # bytes of a file that are brought into memory before they are let go
+AROUND = 2**16  # bytes that the system brings along with those that are read
 
 
 def write_store(
@@ -278,7 +279,7 @@ class MappedFrames:
             array = self._map = _mapped(self.path, 2)
             self._seen = 0
         frames = array[self.starts[index] : self.starts[index + 1]]
-        self._seen += frames.nbytes
+        self._seen += frames.nbytes + AROUND
         return np.asarray(frames, np.float32)
 
     def __getstate__(self) -> dict[str, Any]:
