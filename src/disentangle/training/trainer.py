@@ -404,8 +404,6 @@ class AlternatingTrainer:
         self.processes.from_first(None)  # has written
         if self._monitor.best is not None:
             self.run.load("best", self._modules())
-        if self.accelerator.trackers:
-            self.accelerator.end_training()
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model} if self.penalty is None else {"model": self.model, "penalty": self.penalty}
