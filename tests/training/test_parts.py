@@ -99,8 +99,18 @@ def test_a_loader_that_makes_its_own_batches_is_read_as_it_comes_and_cannot_be_s
 
     loader = DataLoader(Stream(), batch_size=None)
     assert [int(x) for x in Epochs(loader, 0).start(0, skip=3)] == [3, 4]
+    batched = Epochs(DataLoader(Stream(), batch_size=2), 0)
+    assert [x.tolist() for x in batched.start(0, skip=1)] == [[2, 3], [4]]
+    assert len(batched) == 3
     with pytest.raises(ValueError, match="whose batches 2 processes can share, got one over Stream"):
         Epochs(loader, 0, 0, 2)
+
+    class Endless(IterableDataset):
+        def __iter__(self):
+            return iter(range(10**9))
+
+    with pytest.raises(ValueError, match="expected a loader that knows its length, got one over Endless"):
+        Epochs(DataLoader(Endless(), batch_size=2), 0)
 
 
 def test_the_rows_of_a_batch_are_known():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from disentangle.training.noise import seed_at, seed_noise
 
@@ -21,11 +21,12 @@ class Epochs:
     before. Of several processes each reads its share of every batch: consecutive rows, as evenly as can be.
 
     Loading a batch is seeded by its place too: what a data set draws from torch's generator, without worker processes, is the
-    same in a run that goes on. A loader without a batch sampler is read as it comes, and batches before the start are read
-    and dropped.
+    same in a run that goes on. A loader that streams, or has no batch sampler, is read as it comes, and batches before the
+    start are read and dropped.
 
     Raises:
-        ValueError: If there are several processes and the loader has no batch sampler: its batches cannot be shared out.
+        ValueError: If the loader has no length, or if there are several processes and it has no batch sampler, or streams: its
+            batches cannot be shared out.
 
     Example:
         >>> import torch
@@ -39,7 +40,14 @@ class Epochs:
         self.loader, self.seed, self.rank, self.size = loader, seed, rank, size
         self.order: list[list[int]] = []
         self.first = 0
-        if loader.batch_sampler is None:
+        self.streams = loader.batch_sampler is None or isinstance(loader.dataset, IterableDataset)
+        try:
+            self.length = len(loader)
+        except TypeError:
+            raise ValueError(
+                f"expected a loader that knows its length, got one over {type(loader.dataset).__name__}, which has no __len__"
+            ) from None
+        if self.streams:
             if size > 1:
                 raise ValueError(
                     f"expected a loader with a batch sampler, whose batches {size} processes can share, got one over "
@@ -50,7 +58,7 @@ class Epochs:
             self.own = _with_order(loader, self.order)
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return self.length
 
     def start(self, epoch: int, skip: int = 0) -> Iterator[Any]:
         """The batches of an epoch, counted from 0, without the first `skip`; `None` where this process has no row of one."""
@@ -61,9 +69,10 @@ class Epochs:
         seed_noise(self.seed, "order", epoch)
         if self.loader.generator is not None:
             self.loader.generator.manual_seed(seed_at(self.seed, "order", epoch))
-        if self.loader.batch_sampler is None:
+        if self.streams:
             yield from islice(self.loader, skip, None)
             return
+        assert self.loader.batch_sampler is not None
         self.first = skip
         self.order[:] = [self._share(list(rows)) for rows in self.loader.batch_sampler][skip:]
         seed_noise(self.seed, "workers", epoch)
