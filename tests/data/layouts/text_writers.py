@@ -51,7 +51,7 @@ def example(layout: str) -> dict[str, bytes]:
             "labels.csd": csd_bytes("Opinion Segment Labels", {"a": labels, "b": labels}, compression="gzip"),
             "words.csd": csd_bytes("words", {"a": (words, seconds), "b": (words[::-1], seconds)}),
             "COVAREP.csd": csd_bytes("COVAREP", {"a": (frames, seconds)}, compression="gzip", shuffle=True),
-            "FACET.csd": csd_bytes("FACET 4.2", {"b": (frames.astype(">f8"), seconds)}, chunks=(2, 1), fletcher32=True),
+            "FACET.csd": csd_bytes("FACET 4.2", {"b": (frames.astype(">f8"), seconds)}, chunks=(2, 1)),
             "splits.json": json.dumps({"a": "train", "b[0]": "valid", "b[1]": "test"}).encode(),
         }
     arrays = {

@@ -1,7 +1,7 @@
 """The HDF5 of computational sequences, `<root>/data/<id>/{features, intervals}`, read with care.
 
 What an HDF5 file can refer to outside of itself is not followed: links other than to its own objects, virtual data sets, and
-external storage are refused; filters, which could be loaded from anywhere, are those of the format. An array is refused before
+external storage are refused, and filters other than gzip, which could be loaded from anywhere. An array is refused before
 it is read if it declares more bytes than what is stored can hold. Text of variable length, the metadata for example, is not
 read: libhdf5 can loop for ever over damaged text.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ComputationalSequence", "Entries", "opened"]
 
-FILTERS = {1, 2, 3, 4, 32000}  # deflate, shuffle, fletcher32, szip, lzf
+FILTERS = {1, 2}  # deflate, shuffle: what the SDK writes; libhdf5 can crash over damaged checksums
 DEFLATION = 1032  # no byte of deflated data makes more than this many
 LARGEST = 2**32  # bytes of an array
 
@@ -118,7 +118,7 @@ class Entries:
         properties = array.id.get_create_plist()
         filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
         if not filters <= FILTERS:
-            raise DataError(f"{where}: compressed by filter {min(filters - FILTERS)}, wanted gzip, lzf or szip")
+            raise DataError(f"{where}: compressed by filter {min(filters - FILTERS)}, wanted gzip")
         stored = min(array.id.get_storage_size(), self.size)
         chunk = int(np.prod(array.chunks or (0,), dtype=object)) * array.dtype.itemsize
         declared = max(int(np.prod(array.shape or (0,), dtype=object)) * array.dtype.itemsize, chunk)
