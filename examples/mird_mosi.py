@@ -5,22 +5,27 @@
     python examples/mird_mosi.py --resume RUN                     goes on where a run stopped, for whatever reason
     python examples/mird_mosi.py --seeds 0 1 2 3 4 --at-once 2    a run a seed, and their mean ± standard deviation
     python examples/mird_mosi.py evaluate --run RUN               the metrics of a run
+    python examples/mird_mosi.py predict --run RUN --text "…"     what it says of one's own recordings, and why
     torchrun --nproc-per-node 2 examples/mird_mosi.py             the same training by two processes, which share each batch
 
 The paper is Qian et al., "Mutual Information-based Representations Disentanglement for Unaligned Multimodal Language
 Sequences"; the numbers of equations below are its own. L, A, V and S are its language, audio, visual and shared latents.
+A data set may as well have no audio, no vision, or others beside them: each modality has a latent of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import torch
+from mird_data import labeled_splits, read, with_modalities
 from mird_options import one_seed, parse
+from mird_predict import prepare_prediction
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader
 
@@ -42,15 +47,11 @@ from disentangle import (
     sentiment_metrics,
 )
 from disentangle.data import (
+    DataError,
     MixedBatchSampler,
     RecordingDataset,
-    Recordings,
-    check_same_features,
     collate,
     loader,
-    read_recordings,
-    read_unlabeled,
-    synthetic_recordings,
 )
 from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn import masked_cross_entropy, masked_mse
@@ -64,16 +65,48 @@ from disentangle.nn.backbones import (
 from disentangle.saving import SavedModelError
 from disentangle.training import Run, RunError, SeedsError, accelerator_for, run_seeds, seed_results
 
-NONVERBAL = {"A": "audio", "V": "vision"}
-LATENT_PAIRS = [("V", "L"), ("V", "A"), ("L", "A"), ("V", "S"), ("L", "S"), ("A", "S")]  # (x, y): q(y|x)
-INPUT_PAIRS = [("X_V", "S"), ("X_L", "S"), ("X_A", "S")]
+LATENTS = {"text": "L", "audio": "A", "vision": "V"}  # those of other modalities have the modality's name
+
+
+def in_order(latents: Iterable[str]) -> list[str]:
+    """The paper's order: V, L, A; and others behind them."""
+    latents = list(latents)
+    return [m for m in ("V", "L", "A") if m in latents] + [m for m in latents if m not in ("V", "L", "A")]
+
+
+def pairs_of(order: list[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Which latents must not tell about one another, and which inputs about S; (x, y): q(y|x)."""
+    return [*combinations(order, 2), *((m, "S") for m in order)], [(f"X_{m}", "S") for m in order]
+
+
+LATENT_PAIRS, INPUT_PAIRS = pairs_of(["V", "L", "A"])  # (V,L) (V,A) (L,A) (V,S) (L,S) (A,S); (X_V,S) (X_L,S) (X_A,S)
 EPS = 1e-6  # keeps the logarithm of a loss that reaches 0 finite
 
 D, BATCH_SIZE, INNER_STEPS = 64, 32, 5
 
 
+def latent_of(modality: str) -> str:
+    """The name of a modality's latent."""
+    taken = modality in ("text", "L", "A", "V", "S", "Y") or modality.startswith("X_")
+    if not modality or taken or set(modality) & set(".;()") or modality in dir(nn.ModuleDict()):
+        raise ValueError(
+            "expected a modality's name without any of '. ; ( )', other than text, L, A, V, S, Y, X_... and what torch uses "
+            f"itself (type, values, ...), got {modality!r}"
+        )
+    return LATENTS.get(modality, modality)
+
+
+def nothing(batch) -> dict[str, Masked]:
+    """What is injected where text is the only modality: one that no row has."""
+    frames = batch.labels.new_zeros(len(batch), 1, 1)
+    return {"nothing": Masked(frames, torch.zeros_like(frames[..., 0], dtype=torch.bool))}
+
+
 class MIRD(nn.Module):
-    """Three private encoders, one shared encoder, three decoders and a regressor, eq. 1 to 19."""
+    """A private encoder and a decoder a modality, one shared encoder, and a regressor, eq. 1 to 19.
+
+    `sizes` are those of the frames of each modality beside text, by name. What a row lacks is masked everywhere.
+    """
 
     def __init__(
         self, backbone: Any, sizes: dict[str, int], *, d=64, inject_after: int | None = None, reconstruct=True
@@ -82,31 +115,35 @@ class MIRD(nn.Module):
         if isinstance(backbone, dict):  # the configuration of one, as a saved model keeps it
             backbone = backbone_from_config(backbone)
         words, vocabulary = backbone.config.hidden_size, backbone.config.vocab_size
-        features = {"L": words, **{m: sizes[name] for m, name in NONVERBAL.items()}}
-        self.standardize = nn.ModuleDict({m: Standardize(features[m]) for m in NONVERBAL})
+        self.others = {latent_of(name): name for name in sizes}
+        self.modalities = {"L": "text", **self.others}
+        features = {"L": words, **{m: sizes[name] for m, name in self.others.items()}}
+        frames = {m: features[m] for m in self.others}
+        self.standardize = nn.ModuleDict({m: Standardize(frames[m]) for m in frames})
         self.private = nn.ModuleDict({m: SequenceEncoder(features[m], d) for m in features})
-        self.shared = MAGTextEncoder(backbone, {m: features[m] for m in NONVERBAL}, d, inject_after=inject_after)
-        self.regressor = nn.Sequential(nn.Linear(4 * d, d), nn.ReLU(), nn.Linear(d, 1))
+        self.shared = MAGTextEncoder(backbone, frames or {"nothing": 1}, d, inject_after=inject_after)
+        self.regressor = nn.Sequential(nn.Linear((len(features) + 1) * d, d), nn.ReLU(), nn.Linear(d, 1))
         outputs = {**features, "L": vocabulary} if reconstruct else {}
         self.decoders = nn.ModuleDict({m: SequenceDecoder(2 * d, outputs[m]) for m in outputs})
-        self.sizes = {**dict.fromkeys("LAVS", d), **{f"X_{m}": size for m, size in features.items()}}
+        self.sizes = {**dict.fromkeys((*features, "S"), d), **{f"X_{m}": size for m, size in features.items()}}
+        self.order = in_order(features)
 
     def frames(self, batch) -> dict[str, Masked]:
-        return {m: self.standardize[m](batch.sequences[name]) for m, name in NONVERBAL.items()}
+        return {m: self.standardize[m](batch.sequences[name]) for m, name in self.others.items()}
 
     def forward(self, batch) -> dict[str, Tensor]:
         frames = self.frames(batch)
         inputs = {"L": Masked(self.shared.word_embeddings(batch.words.values), batch.words.mask), **frames}
         latents = {m: self.private[m](*x) for m, x in inputs.items()}  # eq. 1
-        latents["S"] = self.shared(**batch.tokens, others=frames, lengths=batch.lengths)  # eq. 2 to 7
+        latents["S"] = self.shared(**batch.tokens, others=frames or nothing(batch), lengths=batch.lengths)  # eq. 2 to 7
         return {**latents, **{f"X_{m}": x.detach().mean() for m, x in inputs.items()}}
 
     def present(self, batch) -> dict[str, Tensor]:
-        has = {"L": batch.present["text"], **{m: batch.present[name] for m, name in NONVERBAL.items()}}
-        return {**has, **{f"X_{m}": rows for m, rows in has.items()}, "S": has["L"] | has["A"] | has["V"]}
+        has = {m: batch.present[name] for m, name in self.modalities.items()}
+        return {**has, **{f"X_{m}": rows for m, rows in has.items()}, "S": torch.stack([*has.values()]).any(0)}
 
     def predict(self, latents) -> Tensor:
-        return self.regressor(torch.cat([latents[m] for m in "VLAS"], 1)).squeeze(1)  # eq. 16 and 17
+        return self.regressor(torch.cat([latents[m] for m in (*self.order, "S")], 1)).squeeze(1)  # eq. 16 and 17
 
     def losses(self, latents, batch) -> dict[str, Rows]:
         error = (self.predict(latents) - batch.labels).square()
@@ -114,7 +151,7 @@ class MIRD(nn.Module):
         frames = self.frames(batch)
         for m, decoder in self.decoders.items():  # eq. 8 and 19, on all rows that have the modality
             assert isinstance(decoder, SequenceDecoder)
-            rows = batch.rows("text" if m == "L" else NONVERBAL[m])
+            rows = batch.rows(self.modalities[m])
             if not len(rows):
                 continue
             z = torch.cat([latents[m], latents["S"]], 1)[rows]
@@ -129,12 +166,13 @@ class MIRD(nn.Module):
 
 
 def penalty_for(model: MIRD, kind: str, input_pairs: bool) -> Pairwise | None:
-    """What must not tell about what: nine pairs for CLUB, the six of equal size for orthogonality."""
+    """What must not tell about what: the paper's nine pairs for CLUB, the six of equal size for orthogonality."""
     if kind == "none":
         return None
+    latents, inputs = pairs_of(model.order)
     if kind == "orthogonal":
-        return Pairwise({pair: OrthogonalLoss() for pair in LATENT_PAIRS})
-    pairs = LATENT_PAIRS + INPUT_PAIRS if input_pairs else LATENT_PAIRS
+        return Pairwise({pair: OrthogonalLoss() for pair in latents})
+    pairs = latents + inputs if input_pairs else latents
     return Pairwise({(x, y): CLUBEstimator(model.sizes[x], model.sizes[y], log_variance="tanh") for x, y in pairs})
 
 
@@ -154,7 +192,7 @@ def metrics_of(model: MIRD, dataset: RecordingDataset) -> dict[str, float | None
 
 def latents_of(model: MIRD, dataset: RecordingDataset) -> dict[str, Tensor]:
     """The latents of a whole split, `{name: (N, d)}`."""
-    return {m: z for m, z in encode(model, loader(dataset)).items() if m in "LAVS"}
+    return {m: z for m, z in encode(model, loader(dataset)).items() if m in (*model.order, "S")}
 
 
 def mean_baseline(datasets: dict[str, RecordingDataset]) -> dict[str, dict[str, float | None]]:
@@ -169,18 +207,6 @@ def warmup_then_decay(optimizer: torch.optim.Optimizer, steps: int):
     from transformers import get_linear_schedule_with_warmup
 
     return get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
-
-
-def read(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Recordings]:
-    """The recordings of each split, and `"unlabeled"` ones."""
-    sources = read_recordings(options.data) if options.data else synthetic_recordings()
-    if options.unlabeled:
-        sources["unlabeled"] = read_unlabeled(options.unlabeled)
-        check_same_features(sources["train"], sources["unlabeled"], options.unlabeled)
-    for name, recordings in sources.items():
-        missing, nonfinite = recordings.missing, recordings.nonfinite
-        say(f"{name:9} {len(recordings)} recordings; missing {missing}; values not finite {nonfinite}")
-    return sources
 
 
 def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:
@@ -204,9 +230,9 @@ def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Cal
         "reconstruct": not options.no_reconstruction,
     }
     model = MIRD(**{**config, "backbone": backbone})
-    for layer, name in zip(model.standardize.values(), NONVERBAL.values(), strict=True):
+    for m, layer in model.standardize.items():
         assert isinstance(layer, Standardize)
-        layer.fit(sources["train"].sequences[name])
+        layer.fit(sources["train"].sequences[model.modalities[m]])
     penalty = penalty_for(model, options.penalty, not options.no_input_mi)
     optimizer = torch.optim.AdamW(model.parameters(), options.lr)
     learns = penalty is not None and penalty.learns
@@ -260,7 +286,7 @@ def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespac
     sampler = MixedBatchSampler(
         *map(len, rows),
         batch_size=BATCH_SIZE // options.accumulation,
-        unlabeled_rate=options.unlabeled_rate if options.unlabeled else 0.0,
+        unlabeled_rate=options.unlabeled_rate if "unlabeled" in datasets else 0.0,
         seed=options.seed,
     )
     return DataLoader(ConcatDataset(rows), batch_sampler=sampler, collate_fn=collate)
@@ -304,10 +330,14 @@ def prepare_seeds(options: argparse.Namespace, run: Run | None = None) -> Callab
 def prepare_evaluation(options: argparse.Namespace) -> Callable[[], None]:
     run = Run.open(options.run)
     data = options.data or run.config["data"]
-    splits = read_recordings(data) if data else synthetic_recordings()
-    model, _, tokenizer = load(run.folder / "model", MIRD, device=accelerator_for(options.device).device)
-    words = run.config["max_words"]
-    datasets = {name: RecordingDataset(splits[name], tokenizer, max_words=words) for name in ("train", "valid", "test")}
+    splits = labeled_splits(data)
+    model, config, tokenizer = load(run.folder / "model", MIRD, device=accelerator_for(options.device).device)
+    datasets = {
+        name: RecordingDataset(
+            with_modalities(splits[name], config["sizes"], data), tokenizer, max_words=run.config["max_words"]
+        )
+        for name in ("train", "valid", "test")
+    }
 
     def evaluate() -> None:
         result = {name: metrics_of(model, datasets[name]) for name in ("valid", "test")}
@@ -319,6 +349,8 @@ def prepare_evaluation(options: argparse.Namespace) -> Callable[[], None]:
 def prepare(options: argparse.Namespace) -> Callable[[], None]:
     if options.command == "evaluate":
         return prepare_evaluation(options)
+    if options.command == "predict":
+        return prepare_prediction(options, MIRD)
     if options.resume:
         return prepare_resuming(options)
     return prepare_seeds(options) if options.seeds else prepare_training(options)
@@ -328,17 +360,26 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments, __doc__)
     try:
         work = prepare(options)
-    except (ValueError, BackboneError, RunError, SavedModelError) as error:  # ValueError: a file, an option
+    except (
+        ValueError,
+        BackboneError,
+        RunError,
+        SavedModelError,
+        ImportError,
+    ) as error:  # ValueError: a file, an option
         more = "; or --backbone tiny, which is small and random" if isinstance(error, BackboneError) else ""
         print(f"error: {error}{more}", file=sys.stderr)
         return 2
     try:
         work()
-    except (RunError, SeedsError, FloatingPointError) as error:  # a full disk, a loss that is not finite
+    except (RunError, SeedsError, DataError, ImportError, FloatingPointError) as error:  # a full disk, a file, NaN
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         folder = options.resume or options.out
+        if options.command:
+            print("\nstopped", file=sys.stderr)
+            return 130
         print(f"\nstopped; what there is can be read in {folder}, and --resume {folder} goes on", file=sys.stderr)
         return 130
     return 0

@@ -10,6 +10,17 @@ PAPER = {"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased"}
 EMBEDDED = {"lr": 1e-3, "epochs": 20, "backbone": "tiny"}  # from scratch, on the synthetic set
 
 
+PREDICT = """\
+What a run's model, at its best epoch, says of your own recordings, and what each modality contributes: the prediction
+from everything given, less the one from everything but this modality, which is then masked in all of the model, as it
+is in recordings that lack it. Any of the run's modalities can be left out.
+
+One recording is printed. --csv takes a table of them, with columns id, text or transcript, audio, vision (or whichever
+modalities the run has), blank where there is none; paths are relative to the table's folder. --data takes a data set,
+in any layout that can be trained on. Both write a table to --out; rows that cannot be read are at its end, with the
+reason in the column error."""
+
+
 def parse(arguments: list[str] | None, description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data(parser)
@@ -19,9 +30,17 @@ def parse(arguments: list[str] | None, description: str | None) -> argparse.Name
     again = commands.add_parser(
         "evaluate", help="the metrics of a run", description="The metrics of a run, at its best epoch so far."
     )
-    again.add_argument("--run", required=True, metavar="FOLDER", help="the run's folder")
     again.add_argument("--data", metavar="FILE", help="evaluate on this file, not on the run's own")
-    again.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
+    own = commands.add_parser(
+        "predict",
+        help="predictions for your own recordings",
+        description=PREDICT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_prediction(own)
+    for command in (again, own):
+        command.add_argument("--run", required=True, metavar="FOLDER", help="the run's folder")
+        command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.command is None:
         for name, value in (PAPER if options.data else EMBEDDED).items():
@@ -46,10 +65,45 @@ def one_seed(options: argparse.Namespace, seed: int, folder: Path) -> list[str]:
     return arguments
 
 
+def add_prediction(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("one recording").add_argument
+    add("--text", help="what is said")
+    add("--transcript", metavar="FILE", help="what is said: .txt, .srt, .vtt, .json or .csv")
+    add("--audio", metavar="FILE", help="sound or video, or features (frames, features) as .npy")
+    add("--vision", metavar="FILE", help="the .csv that OpenFace wrote of a video, or features as .npy")
+    add("--features", action="append", default=[], metavar="NAME=FILE.npy", help="another modality; may be repeated")
+    add("--json", action="store_true", help="print JSON")
+    add = parser.add_argument_group("many recordings").add_argument
+    add("--csv", metavar="FILE", help="a table of recordings")
+    add("--data", metavar="FILE", help="a data set, a file or a folder")
+    add("--out", metavar="FILE.csv", help="where to write the predictions, a new file")
+
+
+def recording_of(options: argparse.Namespace) -> dict[str, str]:
+    """The one recording of `predict`: its text, or files by name; empty where there is a table or a data set instead."""
+    given = {name: value for name in ("text", "transcript", "audio", "vision") if (value := getattr(options, name))}
+    for item in options.features:
+        name, equals, path = item.partition("=")
+        if not equals or name in given:
+            raise ValueError(f"expected --features NAME=FILE.npy, and each modality once, got {item}")
+        given[name] = path
+    if [bool(given), bool(options.csv), bool(options.data)].count(True) != 1:
+        raise ValueError("expected a recording (--text, --transcript, --audio, --vision, --features), --csv or --data")
+    if bool(options.out) == bool(given):
+        raise ValueError("expected --out FILE.csv with --csv or --data, and not with a single recording")
+    if options.json and not given:
+        raise ValueError("expected --json with a single recording; --csv and --data write a table to --out")
+    return given
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("data").add_argument
-    add("--data", metavar="FILE", help="pickle of {train,valid,test} recordings; without it, the synthetic set")
-    add("--unlabeled", metavar="FILE", help="pickle of recordings without labels, for reconstruction and MI")
+    add("--data", metavar="FILE", help="file or folder of train, valid, test recordings; without it, the synthetic set")
+    add(
+        "--unlabeled",
+        metavar="FILE",
+        help="file or folder of recordings without labels, for reconstruction and MI (default: those in --data)",
+    )
     add("--unlabeled-rate", type=float, default=1.0, help="unlabelled rows a labelled one (default: %(default)s)")
     add("--max-words", type=int, default=256, help="word pieces kept of a transcript (default: %(default)s)")
 
@@ -58,12 +112,12 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("method").add_argument
     add("--backbone", help="name, local folder, or 'tiny' (small, random; its vocabulary is learnt from the data)")
     add(
-        "--inject-layer", type=int, help="inject audio and vision after this layer; 0: embeddings (default: the middle)"
+        "--inject-layer", type=int, help="inject other modalities after this layer; 0: embeddings (default: the middle)"
     )
     add("--penalty", choices=("club", "orthogonal", "none"), default="club", help="(default: %(default)s)")
     add("--alpha", type=float, default=0.1, help="weight of the penalty (default: %(default)s)")
     add("--no-reconstruction", action="store_true", help="leave out the decoders")
-    add("--no-input-mi", action="store_true", help="leave out the three (X^m, S) terms of the penalty")
+    add("--no-input-mi", action="store_true", help="leave out the (X^m, S) terms of the penalty")
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:
