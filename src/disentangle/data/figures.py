@@ -77,9 +77,12 @@ def plot_data(report: DataReport, path: str | os.PathLike[str]) -> None:
 
 
 def _draw_lengths(ax: Axes, modality: str, lengths: Mapping[str, Lengths | None], colours: Mapping[str, str]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     ax.set_title(f"Lengths: {_plain(modality)}", loc="left", fontweight="bold")
     _histograms(ax, {name: each.histogram for name, each in lengths.items() if each}, colours)
     ax.set_xlabel("words" if modality == "text" else "frames")
+    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
 
 
 def _draw_labels(ax: Axes, splits: Mapping[str, Split], colours: Mapping[str, str]) -> None:
@@ -90,13 +93,12 @@ def _draw_labels(ax: Axes, splits: Mapping[str, Split], colours: Mapping[str, st
 
 def _histograms(ax: Axes, histograms: Mapping[str, Histogram], colours: Mapping[str, str]) -> None:
     """An outline a split, over the same bins; what has a value counts as the whole."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FuncFormatter
 
     for name, each in histograms.items():
         shares = np.array(each.counts) / sum(each.counts)
         ax.stairs(shares, each.edges, color=colours[name], fill=True, alpha=0.12)
         ax.stairs(shares, each.edges, color=colours[name], linewidth=1.6)
-    ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     ax.set_ylabel("share of recordings")
     ax.set_ylim(bottom=0)

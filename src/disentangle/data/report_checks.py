@@ -17,7 +17,7 @@ __all__ = ["find_leaks", "normalized", "warnings"]
 EXAMPLES = 3
 # A label is out of range where it is beyond those of training by more than this part of their range.
 BEYOND = 0.25
-# A group of labels is told to be far from the others only where there are that many others.
+# Fewer labels than these have no range that others could be out of.
 FEW = 10
 
 
@@ -115,7 +115,7 @@ def _out_of_range(labels: Mapping[str, np.ndarray]) -> list[str]:
     lines = []
     train = labels.get("train", np.zeros(0))
     for name, values in labels.items():
-        if name == "train" or not len(train) or not len(values):
+        if name == "train" or len(train) < FEW:
             continue
         low, high = train.min(), train.max()
         beyond = values[(values < low - BEYOND * (high - low)) | (values > high + BEYOND * (high - low))]

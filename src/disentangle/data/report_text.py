@@ -26,20 +26,18 @@ def render(source: Source | None, warnings: Sequence[str], splits: Mapping[str, 
     blocks = [_source(source), _warnings(warnings), _table(_splits(splits)), _table(_modalities(splits)) + NOTE]
     if any(split.labels or split.more_labels for split in splits.values()):
         blocks.append(_table(_labels(splits)))
-    text = "\n\n".join(block for block in blocks if block)
-    # Names come from files, and a terminal obeys control characters.
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _source(source: Source | None) -> str:
     if source is None:
         return ""
     files = f"{source.files:,} files, " if source.files > 1 else ""
-    return f"{source.path}\n{source.layout}; {files}{_bytes(source.bytes)}; sha256 {source.sha256}"
+    return f"{_printable(source.path)}\n{source.layout}; {files}{_bytes(source.bytes)}; sha256 {source.sha256}"
 
 
 def _warnings(warnings: Sequence[str]) -> str:
-    return "\n".join(f"! {line}" for line in warnings) or "No warnings."
+    return "\n".join(f"! {_printable(line)}" for line in warnings) or "No warnings."
 
 
 def _splits(splits: Mapping[str, Split]) -> Iterator[Sequence[str]]:
@@ -118,7 +116,7 @@ def _bars(histogram: Histogram) -> str:
 
 def _table(lines: Iterator[Sequence[str]]) -> str:
     """Columns, the names at the left aligned to the left, as is the last one where it is text; numbers to the right."""
-    table = list(lines)
+    table = [[_printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     left = {"split", "modality", "label", "padding", "histogram", "sha256 of content"}
     rows = [
@@ -130,6 +128,11 @@ def _table(lines: Iterator[Sequence[str]]) -> str:
     ]
     rows.insert(1, "─" * max(map(len, rows)))
     return "\n".join(rows)
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would obey: names come from files."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _bytes(count: int) -> str:
