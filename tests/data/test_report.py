@@ -225,6 +225,11 @@ def test_what_is_wrong_with_frames_and_modalities():
     )
 
 
+def test_half_is_not_more_than_half():
+    half = Recordings(["so good", ""], {"audio": [np.ones((0, 2)), np.ones((1, 2))]})
+    assert describe({"train": half}).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("labels", "wanted"),
     [
