@@ -9,12 +9,14 @@ import disentangle.dependence
 from disentangle import Bound, Dependence, Standardized
 
 DOCS = Path(__file__).parents[1] / "docs"
+SNIPPETS = [("mutual_information.md", 11), ("own_loop.md", 6), ("formats/folder.md", 1), ("formats/tables.md", 2)]
 PAGE = (DOCS / "mutual_information.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "count"), [("mutual_information.md", 11), ("own_loop.md", 6)])
-def test_every_snippet_of_a_page_runs_and_what_it_asserts_holds(name, count):
+@pytest.mark.parametrize(("name", "count"), SNIPPETS)
+def test_every_snippet_of_a_page_runs_and_what_it_asserts_holds(tmp_path, monkeypatch, name, count):
     """In order, in one namespace. Blank lines in front keep the line numbers of a traceback those of the page."""
+    monkeypatch.chdir(tmp_path)
     page = (DOCS / name).read_text()
     blocks = list(re.finditer(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     assert len(blocks) >= count
@@ -37,7 +39,7 @@ def test_every_dependence_says_what_it_is():
         assert dependence.bound != Dependence.bound, f"{dependence.__name__} claims nothing"
 
 
-@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
 def test_links_between_pages_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#\s]+?)(?:#[^)]*)?\)", path.read_text()):
         assert target.startswith("http") or (path.parent / target).exists(), target

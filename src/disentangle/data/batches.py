@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from disentangle.data.recordings import Recordings
-from disentangle.data.samplers import MixedBatchSampler as MixedBatchSampler
 from disentangle.variables import Masked
 
 __all__ = ["Batch", "RecordingDataset", "collate", "loader"]

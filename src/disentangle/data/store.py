@@ -1,13 +1,11 @@
-"""A store: recordings in a folder from which their frames are read as they are used, for sets larger than memory.
+"""A store: recordings in a folder from which their frames are read as they are used, for sets larger than memory::
 
-```
-my_set/
-  store.json                    the names of the splits, and of each the transcripts, ids, and the names of what follows
-  train/sequences/vision.npy    the frames of all recordings, one recording after another, (frames, D)
-  train/starts/vision.npy       where each recording's frames begin, and where the last one's end, (N + 1,)
-  train/labels.npy              (N,)
-  train/more_labels/T.npy       likewise factors/ and padding/
-```
+    my_set/
+      store.json                    the names of the splits, and of each the transcripts, ids, and the names of what follows
+      train/sequences/vision.npy    the frames of all recordings, one recording after another, (frames, D)
+      train/starts/vision.npy       where each recording's frames begin, and where the last one's end, (N + 1,)
+      train/labels.npy              (N,)
+      train/more_labels/T.npy       likewise factors/ and padding/
 
 The arrays are plain `.npy` files, and anything reads them.
 """

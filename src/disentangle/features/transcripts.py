@@ -1,12 +1,10 @@
 """What is said and when: transcripts as plain text, as subtitles, and as words with their times.
 
-| ending | layout | a segment is |
-|---|---|---|
-| `.txt` | text | all of it, without times |
-| `.srt` | SubRip subtitles | a subtitle |
-| `.vtt` | WebVTT subtitles | a cue; notes, styles and regions are passed over |
-| `.json` | a list of `{"word", "start", "end"}`, or Whisper's `segments`, perhaps with `words` | a word, else a segment |
-| `.csv` | a header with `word`, `start` and `end` | a word |
+- `.txt`: text; one segment, without times;
+- `.srt`: SubRip subtitles; a segment each;
+- `.vtt`: WebVTT subtitles; a segment a cue, notes, styles and regions are passed over;
+- `.json`: a list of `{"word", "start", "end"}`, or Whisper's `segments`, perhaps with `words`: a segment a word, or else as they are;
+- `.csv`: a header with `word`, `start` and `end`; a segment a word.
 
 Files are UTF-8. Times are seconds. Mark-up is taken away, and white space is one space.
 """

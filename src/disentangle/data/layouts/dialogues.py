@@ -1,9 +1,7 @@
-"""Utterances of dialogues with whether they are sarcastic, as in MUStARD's `sarcasm_data.json`.
+"""Utterances of dialogues with whether they are sarcastic, as in MUStARD's `sarcasm_data.json`::
 
-```
-{"160": {"utterance": "It's just a privilege ...", "speaker": "SHELDON", "context": [...], "context_speakers": [...],
-         "show": "BBT", "sarcasm": true}, ...}
-```
+    {"160": {"utterance": "It's just a privilege ...", "speaker": "SHELDON", "context": [...], "context_speakers": [...],
+             "show": "BBT", "sarcasm": true}, ...}
 
 An utterance is a recording: its text, and label 1.0 or 0.0. What was said before it, by whom, and the show are not read.
 Without `sarcasm` an utterance is unlabelled. Features can stand beside the file, `<modality>/<id>.npy`, as in a plain folder.

@@ -1,11 +1,9 @@
-"""A plain folder: a table of the recordings, and a folder of `.npy` files for each modality.
+"""A plain folder: a table of the recordings, and a folder of `.npy` files for each modality::
 
-```
-my_set/
-  index.csv              id,text,label,split
-  audio/<id>.npy         (T, D) numbers, in float32 or another type
-  vision/<id>.npy
-```
+    my_set/
+      index.csv              id,text,label,split
+      audio/<id>.npy         (T, D) numbers, in float32 or another type
+      vision/<id>.npy
 
 The table is `index.csv`, or the only `.csv` there. Of its columns only `id` is needed:
 
