@@ -3,7 +3,8 @@
 - `.txt`: text; one segment, without times;
 - `.srt`: SubRip subtitles; a segment each;
 - `.vtt`: WebVTT subtitles; a segment a cue, notes, styles and regions are passed over;
-- `.json`: a list of `{"word", "start", "end"}`, or Whisper's `segments`, perhaps with `words`: a segment a word, or else as they are;
+- `.json`: a list of `{"word", "start", "end"}`, or Whisper's `segments`, perhaps with `words`: a segment a word, or else as
+  they are;
 - `.csv`: a header with `word`, `start` and `end`; a segment a word.
 
 Files are UTF-8. Times are seconds. Mark-up is taken away, and white space is one space.
