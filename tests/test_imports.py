@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "saving": {"files"},
     "inference": {"variables"},
     "training": {"variables", "pairwise", "plots", "files", "training"},
-    "data": {"variables", "data"},
+    "data": {"variables", "plots", "data"},
     "features": {"data", "features"},
 }
 

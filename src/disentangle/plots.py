@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_curves", "plot_matrix"]
+__all__ = ["blank_figure", "plot_curves", "plot_matrix"]
 
 # Okabe and Ito's palette, told apart by readers with any colour vision; yellow left out, too light for lines on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -62,7 +62,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     ]
     columns = min(2, max(1, len(panels)))
     rows = max(1, -(-len(panels) // columns))
-    figure = _figure(6.4 * columns, 3.5 * rows)
+    figure = blank_figure(6.4 * columns, 3.5 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for ax, (title, unit, series) in zip(axes, panels, strict=False):
         ax.set_title(title, loc="left", fontweight="bold")
@@ -131,7 +131,7 @@ def plot_matrix(
     finite = table[np.isfinite(table)]
     top = maximum or float(finite.max(initial=0.0)) or 1.0
     names = max(map(len, rows))
-    figure = _figure(3.0 + 0.9 * len(columns) + 0.09 * names, 1.6 + 0.55 * len(rows))
+    figure = blank_figure(3.0 + 0.9 * len(columns) + 0.09 * names, 1.6 + 0.55 * len(rows))
     ax = figure.subplots()
     image = ax.imshow(np.clip(table, 0, top), cmap="Blues", vmin=0, vmax=top, aspect="auto")
     ax.set_title(title, loc="left", fontweight="bold")
@@ -151,7 +151,8 @@ def plot_matrix(
     figure.savefig(path, dpi=150)
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches; raises `ImportError` where matplotlib is missing."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine

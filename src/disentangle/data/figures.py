@@ -14,7 +14,7 @@ import numpy as np
 
 from disentangle.data.report import DataReport
 from disentangle.data.report_parts import Histogram, Lengths, Split
-from disentangle.plots import COLOURS, _figure
+from disentangle.plots import COLOURS, blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def plot_data(report: DataReport, path: str | os.PathLike[str]) -> None:
         draws.append(partial(_draw_padding, bars=bars))
     columns = 2 if len(draws) == 4 else min(len(draws), COLUMNS)
     rows = -(-len(draws) // columns)
-    figure = _figure(4.2 * columns, 3.5 * rows)
+    figure = blank_figure(4.2 * columns, 3.5 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for ax, draw in zip(axes, draws, strict=False):
         draw(ax)
