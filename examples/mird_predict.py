@@ -120,15 +120,15 @@ def show(predictor: Predictor, recording: Recordings, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"prediction": prediction, "modalities": parts, "nothing": from_nothing}, indent=2))
         return
-    print(f"sentiment {prediction:+.2f}, on the scale of the labels that the run was trained on\n")
+    print(f"sentiment {prediction:+z.2f}, on the scale of the labels that the run was trained on\n")
     width = max(map(len, contributions))
     print(f"{'':{width}}  contribution   alone")
     for m in contributions:
         if m in parts:
-            print(f"{m:{width}}  {parts[m]['contribution']:+12.2f}  {parts[m]['alone']:+6.2f}")
+            print(f"{m:{width}}  {parts[m]['contribution']:+z12.2f}  {parts[m]['alone']:+z6.2f}")
         else:
             print(f"{m:{width}}       missing")
-    print(f"\n{EXPLANATION}\nFrom nothing at all, this model predicts {from_nothing:+.2f}.")
+    print(f"\n{EXPLANATION}\nFrom nothing at all, this model predicts {from_nothing:+z.2f}.")
 
 
 def read_table(path: Path, sizes: Mapping[str, int]) -> tuple[list[str], list[list[str]]]:
@@ -204,7 +204,7 @@ def write(
                 predictions, contributions = predictor.explain(item.recordings)
                 for i, cells in enumerate(item.cells):
                     values = [predictions[i], *(contributions[m][i] for m in modalities)]
-                    table.writerow([*cells, *("" if value is None else f"{value:.4f}" for value in values), ""])
+                    table.writerow([*cells, *("" if value is None else f"{value:z.4f}" for value in values), ""])
                 file.flush()
                 count += len(item.cells)
             for name, reason in failed:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shlex
 import shutil
 import subprocess
 from itertools import combinations
@@ -10,11 +12,13 @@ import mird_mosi
 import numpy as np
 import pytest
 import torch
+from mird_options import recording_of
 
 from disentangle import load, predict
 from disentangle.data import RecordingDataset, Recordings, loader, read_recordings
 from disentangle.features import OPENFACE_FEATURES, openface_features
 
+from .conftest import EXAMPLES
 from .test_mird_mosi import run
 from .test_modalities import FAST, recordings, written
 
@@ -88,6 +92,7 @@ def test_predictions_and_contributions_are_those_of_recordings_that_lack_the_res
     assert result["nothing"] == pytest.approx(by_hand(place), **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("espeak-ng"), reason="espeak-ng is not installed")
 def test_from_text_to_speech_to_features_to_a_prediction(place, capsys, tmp_path):
     pytest.importorskip("librosa", reason="librosa is not installed")
@@ -109,13 +114,16 @@ def test_what_is_printed(place, capsys):
     result = said(capsys, place, "--text", "so good", "--audio", place / "sound.npy")
     assert run("predict", "--run", place / "run", "--text", "so good", "--audio", place / "sound.npy") == 0
     first, _, header, text, audio, vision, *_, last = capsys.readouterr().out.splitlines()
-    assert first == f"sentiment {result['prediction']:+.2f}, on the scale of the labels that the run was trained on"
+    assert first == f"sentiment {result['prediction']:+z.2f}, on the scale of the labels that the run was trained on"
     assert header.split() == ["contribution", "alone"]
     for line, name in ((text, "text"), (audio, "audio")):
-        assert line.split() == [name, *(f"{result['modalities'][name][key]:+.2f}" for key in ("contribution", "alone"))]
+        assert line.split() == [
+            name,
+            *(f"{result['modalities'][name][key]:+z.2f}" for key in ("contribution", "alone")),
+        ]
     assert len({len(line) for line in (header, text, audio)}) == 1
     assert vision.split() == ["vision", "missing"]
-    assert last == f"From nothing at all, this model predicts {result['nothing']:+.2f}."
+    assert last == f"From nothing at all, this model predicts {result['nothing']:+z.2f}."
 
 
 def table(path):
@@ -213,6 +221,7 @@ def test_a_run_says_the_same_wherever_it_is(place, capsys, tmp_path):
     assert said(capsys, tmp_path / "elsewhere", *options) == before
 
 
+@pytest.mark.slow
 def test_other_modalities_are_given_by_name(tmp_path, capsys):
     folder = trained(tmp_path, {"pose": 3}, train=6, valid=3, test=3)
     frames = np.ones((4, 3), np.float32)
@@ -297,3 +306,29 @@ def test_what_goes_wrong_while_writing_is_one_clear_line(place, capsys, tmp_path
 
 def test_a_folder_that_is_no_run_is_said(tmp_path, capsys):
     assert "expected the folder of a run" in refused(capsys, tmp_path, "--text", "so good")
+
+
+PAGE = (EXAMPLES.parent / "docs" / "own_videos.md").read_text()
+
+
+def test_the_pages_table_of_a_folder_is_one_that_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("my_set/audio", "transcripts"):
+        (tmp_path / folder).mkdir(parents=True)
+    np.save("my_set/audio/clip00.npy", np.ones((4, 33), np.float32))
+    (tmp_path / "transcripts" / "clip01.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nso good\n")
+    (tmp_path / "labels.csv").write_text("id,label,split\nclip00,1.5,train\nclip01,,\n")
+    (snippet,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    exec(compile(snippet, "docs/own_videos.md", "exec"), {})
+    splits = read_recordings("my_set")
+    assert splits["train"].missing == {"text": 1, "audio": 0}
+    assert (splits["unlabeled"].text, splits["unlabeled"].labels) == (["so good"], None)
+
+
+def test_the_pages_commands_are_understood():
+    commands = re.findall(r"^python examples/mird_mosi\.py (.*)$", PAGE, re.MULTILINE)
+    assert len(commands) == 4
+    for command in commands:
+        options = mird_mosi.parse(shlex.split(command), None)
+        if options.command == "predict":
+            recording_of(options)
