@@ -221,7 +221,7 @@ def test_unlabelled_rows_of_the_data_set_are_used_unless_a_file_gives_others(tmp
         for split, n in {"train": 10, "valid": 3, "test": 4, "unlabeled": 5}.items()
     }
     written(tmp_path / "set", splits)
-    others = recordings(all_there(7), {"pose": 3}, labels=False)
+    others = recordings(all_there(7), {"pose": 3})  # whose labels are left out as well
     write_folder(tmp_path / "others", {"unlabeled": others})
     for more, n, lacking in ((None, 5, 0), (str(tmp_path / "others"), 7, 7)):
         options = mird_mosi.parse(["--data", str(tmp_path / "set"), *(["--unlabeled", more] if more else [])], None)
