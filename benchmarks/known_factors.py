@@ -57,14 +57,14 @@ def train(out: Path, setting: str, seed: int, more: list[str]) -> None:
 def measure(run_folder: Path) -> dict:
     """The matrix of R², the MI of the pairs and the metrics of a finished run, on the test split."""
     sys.path.insert(0, str(EXAMPLES))
-    from mird_mosi import LATENT_PAIRS, latents_of, restore
+    from mird_mosi import LATENT_PAIRS, MIRD, latents_of
 
-    from disentangle import gaussian_mutual_information, linear_decodability
+    from disentangle import gaussian_mutual_information, linear_decodability, load
     from disentangle.data import RecordingDataset, synthetic_recordings
     from disentangle.training import Run
 
     run = Run.open(run_folder)
-    model, tokenizer = restore(run)
+    model, _, tokenizer = load(run.folder / "model", MIRD)
     test = synthetic_recordings()["test"]
     z = latents_of(model, RecordingDataset(test, tokenizer, max_words=run.config["max_words"]))
     return {

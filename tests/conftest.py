@@ -1,5 +1,6 @@
 import os
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network, and one that asks it waits
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out among the workers: torch's threads would spin
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -2,7 +2,6 @@ import re
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -11,6 +10,7 @@ from disentangle import Masked
 from disentangle.data import RecordingDataset, loader, synthetic_recordings
 from disentangle.inference import encode, predict
 from disentangle.nn.backbones import tiny_backbone
+from disentangle.training import accelerator_for
 
 
 class Toy(nn.Module):
@@ -145,7 +145,7 @@ def test_wrapped_models_run_as_the_bare_one(tmp_path):
 def test_precision_stays_that_of_the_accelerator():
     model, rows = Toy(), torch.randn(9, 6)
     exact = predict(model, batches(rows, 4))
-    prepared = Accelerator(cpu=True, mixed_precision="bf16").prepare(Toy())
+    prepared = accelerator_for("cpu", "bf16").prepare(Toy())
     prepared.load_state_dict(model.state_dict())
     rounded = predict(prepared, batches(rows, 4))
     assert rounded.dtype == torch.float32

@@ -17,6 +17,7 @@ class Means:
 
     Example:
         >>> import torch
+        >>> from disentangle import Rows
         >>> means, one = Means(), torch.ones(1)
         >>> for value in (1.0, 2.0):
         ...     means.add(StepRecord(torch.tensor(value), {"Y": Rows(value * one, one)}, {}, {}, None))
