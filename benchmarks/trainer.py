@@ -2,8 +2,8 @@
 
     python benchmarks/trainer.py [--backbone FOLDER_OR_NAME] [--device cpu|cuda]
 
-The bare loop is Algorithm 1 written out: no seeds, no checks of what is finite, no means, no clipping. Both train the same model
-on the same batches, in turn; a round is `--steps` iterations.
+The bare loop is Algorithm 1 written out: no seeds, no checks of what is finite, no means, no clipping. Both train the same
+model on the same batches, in turn; a round is `--steps` iterations.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import torch
 from timing import interleaved, machine, spread
@@ -28,6 +29,7 @@ from disentangle import AlternatingTrainer
 from disentangle.data import MixedBatchSampler, RecordingDataset, collate, synthetic_recordings
 from disentangle.nn.backbones import load_backbone, tiny_backbone
 from disentangle.training import Run, frozen
+from disentangle.training.checkpoints import Checkpoints
 
 
 def main() -> None:
@@ -117,21 +119,18 @@ def checkpoints(model: MIRD, batches: DataLoader, options: argparse.Namespace) -
             run = Run.create(Path(folder) / "run", {})
             run.draw = lambda: None
             trainer = trainer_for(copy.deepcopy(model), options.device, run)
-            save = type(run.checkpoints).save
+            save = Checkpoints.save
 
-            def timed(self, *arguments):
+            def timed(*arguments):
                 started = time.perf_counter()
-                result = save(self, *arguments)
+                result = save(*arguments)
                 writes.append(time.perf_counter() - started)
                 return result
 
-            type(run.checkpoints).save = timed
-            try:
+            with mock.patch.object(Checkpoints, "save", timed):
                 started = time.perf_counter()
                 trainer.fit(batches, 2, checkpoint_every=every)
                 return time.perf_counter() - started
-            finally:
-                type(run.checkpoints).save = save
 
     train(5)
     differences: list[float] = []
