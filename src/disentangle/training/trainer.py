@@ -141,20 +141,22 @@ class AlternatingTrainer:
         self.processes = Group() if dist.is_initialized() and dist.get_world_size() > 1 else Alone()
         self.run, self.seed, self.accumulation = run, seed, accumulation
         self.progress = progress and self.accelerator.is_main_process
+        # Only scaled gradients need Accelerate's own optimisers and backward, which look for packages at every call.
+        scaled = self.accelerator.scaler is not None
+        prepare = self.accelerator.prepare if scaled else lambda part: part
+        clip_to = self.accelerator.clip_grad_norm_ if scaled else nn.utils.clip_grad_norm_
         self.step = AlternatingStep(
             self.model,
             self.penalty,
             objective=objective,
-            optimizer=self.accelerator.prepare(optimizer),
-            penalty_optimizer=None if penalty_optimizer is None else self.accelerator.prepare(penalty_optimizer),
+            optimizer=prepare(optimizer),
+            penalty_optimizer=None if penalty_optimizer is None else prepare(penalty_optimizer),
             schedulers=schedulers,
             inner_steps=inner_steps,
-            clip=None
-            if clip_norm is None
-            else lambda parameters: self.accelerator.clip_grad_norm_(parameters, clip_norm),
+            clip=None if clip_norm is None else lambda parameters: clip_to(parameters, clip_norm),
             nonfinite=nonfinite,
             seed=seed,
-            backward=self.accelerator.backward,
+            backward=self.accelerator.backward if scaled else Tensor.backward,
             processes=self.processes,
         )
         if trackers:
