@@ -22,6 +22,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mird_data import labeled_splits, read, with_modalities
 from mird_options import one_seed, parse
@@ -287,6 +288,7 @@ def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespac
         *map(len, rows),
         batch_size=BATCH_SIZE // options.accumulation,
         unlabeled_rate=options.unlabeled_rate if "unlabeled" in datasets else 0.0,
+        lengths=np.concatenate([each.lengths for each in rows]) if options.group_by_length else None,
         seed=options.seed,
     )
     return DataLoader(ConcatDataset(rows), batch_sampler=sampler, collate_fn=collate)

@@ -105,6 +105,11 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         help="file or folder of recordings without labels, for reconstruction and MI (default: those in --data)",
     )
     add("--unlabeled-rate", type=float, default=1.0, help="unlabelled rows a labelled one (default: %(default)s)")
+    add(
+        "--group-by-length",
+        action="store_true",
+        help="batches of transcripts of like length: less padding, less chance",
+    )
     add("--max-words", type=int, default=256, help="word pieces kept of a transcript (default: %(default)s)")
 
 

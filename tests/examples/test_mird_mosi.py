@@ -398,7 +398,19 @@ def test_seeds_have_a_run_each_and_a_table(dump, data, tmp_path, capsys):
 
 def test_accumulation_and_other_training_options_are_used(dump, data, tmp_path):
     out = tmp_path / "run"
-    options = ["--epochs", 3, "--lr", 0.0, "--patience", 1, "--accumulation", 2, "--clip-norm", 0.5]
+    options = [
+        "--epochs",
+        3,
+        "--lr",
+        0.0,
+        "--patience",
+        1,
+        "--accumulation",
+        2,
+        "--clip-norm",
+        0.5,
+        "--group-by-length",
+    ]
     assert run("--data", dump(data), "--backbone", "tiny", *options, "--precision", "bf16", "--out", out) == 0
     history = Run.open(out).history
     assert [record["step"] for record in history] == [2, 4]  # 40 rows; nothing gets better at a rate of 0

@@ -172,14 +172,12 @@ def test_a_run_that_goes_on_is_the_run_that_was_not_stopped(tmp_path, monkeypatc
         run = Run.open(folder) if folder.exists() else Run.create(folder, {})
         trainer, batches, evaluate = setting(run=run, precision=precision, noisy=True, scheduled=True, **more)
         if stop_at is not None:
-            step = trainer.step.optimizer.step
 
-            def stopped():
+            def stopped(parameters):  # in the middle of a step, between the two sides' own
                 if trainer.step.iteration == stop_at:
                     raise RuntimeError("killed")
-                step()
 
-            trainer.step.optimizer.step = stopped
+            trainer.processes.add_gradients = stopped
         shuffled = DataLoader(batches.dataset, batch_size=8, shuffle=True)
         torch.rand(3)
         history = trainer.fit(shuffled, 4, evaluate=evaluate, monitor="mae", resume=folder.exists(), **options)
