@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from disentangle.data.figures import plot_data
-from disentangle.data.layouts import PICKLES, _is_pickle, _pickled, folder, mmsa, mult, read_recordings, words
+from disentangle.data.layouts import PICKLES, folder, is_pickle, mmsa, mult, read_pickled, read_recordings, words
 from disentangle.data.pickles import load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
 from disentangle.data.report import describe
@@ -78,12 +78,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _read(path: Path) -> tuple[dict[str, Recordings], str]:
     """The splits, those of an unlabelled pickle as "unlabeled", and what the layout is called."""
-    if not _is_pickle(path):
+    if not is_pickle(path):
         return read_recordings(path), _unpickled(path)
     content: Any = load_pickle(path)
     if isinstance(content, dict) and "raw_text" in content:
         return {"unlabeled": mmsa.read(str(path), content, labeled=False)}, UNLABELED
-    splits = _pickled(path, content)
+    splits = read_pickled(path, content)
     for name, split in splits.items():
         check_same_features(splits["train"], split, f"{path}: {name}")
     layout = next(layout for layout in PICKLES if layout.matches(content["train"]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from typing import Any, Literal
 
@@ -29,23 +29,13 @@ from disentangle.training.interrupts import Interrupts
 from disentangle.training.means import Means
 from disentangle.training.monitor import Monitor
 from disentangle.training.processes import Alone, Group
+from disentangle.training.records import Position, moved, plain, short
 from disentangle.training.run import Run, RunError
 from disentangle.training.step import AlternatingStep, Objective
 
 __all__ = ["AlternatingTrainer"]
 
 Record = dict[str, Any]
-
-
-@dataclass
-class Position:
-    """Where in the training one is: steps taken, the epoch, counted from 0, its batches that are done, reports written."""
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    reports: int = 0
-    stopped: bool = False
 
 
 class AlternatingTrainer:
@@ -161,7 +151,7 @@ class AlternatingTrainer:
         )
         if trackers:
             name = "disentangle" if run is None else run.folder.name
-            self.accelerator.init_trackers(name, config=None if run is None else _plain(run.config))
+            self.accelerator.init_trackers(name, config=None if run is None else plain(run.config))
 
     def fit(
         self,
@@ -304,16 +294,16 @@ class AlternatingTrainer:
     def _summary(self, report: Record) -> str:
         parts = [f"epoch {report['epoch']}"]
         if (metric := self._monitor.metric) is not None:
-            parts += [f"valid {metric} {_short(report['valid'][metric])}", f"best {_short(self._monitor.best)}"]
+            parts += [f"valid {metric} {short(report['valid'][metric])}", f"best {short(self._monitor.best)}"]
         elif (objective := report.get("objective")) is not None:
-            parts.append(f"objective {_short(objective)}")
+            parts.append(f"objective {short(objective)}")
         if skipped := report.get("skipped"):
             parts.append(f"{skipped} steps skipped")
         return ", ".join(parts)
 
     def _log(self, report: Record) -> None:
         if self.accelerator.trackers:
-            self.accelerator.log(_plain(report), step=report["step"])
+            self.accelerator.log(plain(report), step=report["step"])
         if self._writes and self.run is not None:
             self.run.log(report)
             if report.get("best"):
@@ -355,7 +345,7 @@ class AlternatingTrainer:
         for part, saved in zip(self._parts(), state["parts"], strict=True):
             part.load_state_dict(saved)
         self._saved = self._position.step
-        self._means.load_state_dict(_to(self.accelerator.device, state["means"]))
+        self._means.load_state_dict(moved(self.accelerator.device, state["means"]))
         if self._writes:
             self.run.truncate(self._position.reports)
         return self.run.history[: self._position.reports]
@@ -409,28 +399,3 @@ class AlternatingTrainer:
 
     def _modules(self) -> dict[str, nn.Module]:
         return {"model": self.model} if self.penalty is None else {"model": self.model, "penalty": self.penalty}
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record without nesting, `{"valid/mae": 0.5}`, as trackers take it."""
-    flat: dict[str, Any] = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}/{name}": inner for name, inner in _plain(value).items()}
-        elif isinstance(value, bool | int | float | str):
-            flat[key] = value
-    return flat
-
-
-def _to(device: torch.device, value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: _to(device, item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to(device, item) for item in value]
-    return value

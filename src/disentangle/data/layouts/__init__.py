@@ -23,7 +23,7 @@ from disentangle.data.pickles import DataError, load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
 from disentangle.data.store import open_store
 
-__all__ = ["read_recordings", "read_unlabeled"]
+__all__ = ["is_pickle", "read_pickled", "read_recordings", "read_unlabeled"]
 
 PICKLES = (mmsa, mult, words)
 # The names under which a file, or a folder, can have each split; of two, the second counts.
@@ -88,7 +88,7 @@ def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
         >>> len(recordings), recordings.labels, recordings.feature_sizes
         (1, None, {'audio': 5, 'vision': 4})
     """
-    if _is_pickle(Path(path)):
+    if is_pickle(Path(path)):
         return _flat_pickle(Path(path))
     splits = _read(Path(path))
     if "unlabeled" not in splits:
@@ -97,12 +97,12 @@ def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
 
 
 def _read(path: Path) -> dict[str, Recordings]:
-    if _is_pickle(path):
-        return _pickled(path, load_pickle(path))
+    if is_pickle(path):
+        return read_pickled(path, load_pickle(path))
     if path.is_dir():
         pickles = {key: path / f"{key}.pkl" for keys in SPLITS.values() for key in keys}
         if any(file.exists() for file in pickles.values()):
-            return _pickled(path, {key: load_pickle(file) for key, file in pickles.items() if file.exists()})
+            return read_pickled(path, {key: load_pickle(file) for key, file in pickles.items() if file.exists()})
         if (path / "store.json").exists():
             return open_store(path)
         if any(path.glob("*.csd")):
@@ -116,7 +116,8 @@ def _read(path: Path) -> dict[str, Recordings]:
     return dialogues.read(path) if path.suffix == ".json" else folder.read(path)
 
 
-def _is_pickle(path: Path) -> bool:
+def is_pickle(path: Path) -> bool:
+    """Whether a path is read as a pickle: whatever is no folder and has no ending of another layout."""
     return not path.is_dir() and path.suffix not in (".csd", ".csv", ".json")
 
 
@@ -127,7 +128,7 @@ def _flat_pickle(path: Path) -> Recordings:
     return mmsa.read(str(path), content, labeled=False)
 
 
-def _pickled(path: Path, content: object) -> dict[str, Recordings]:
+def read_pickled(path: Path, content: object) -> dict[str, Recordings]:
     """The splits that a pickle holds, or a folder of pickles."""
     if isinstance(content, list | tuple):
         raise DataError(
