@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "files": set(),
     "saving": {"files"},
     "inference": {"variables"},
-    "training": {"variables", "pairwise", "plots", "files", "training"},
+    "training": {"variables", "pairwise", "plots", "files", "inference", "training"},
     "data": {"variables", "plots", "data"},
     "features": {"data", "features"},
 }

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from disentangle.variables import Masked
 
-__all__ = ["encode", "predict"]
+__all__ = ["encode", "evaluating", "predict"]
 
 
 def encode(model: nn.Module, batches: Iterable[Any], *, progress: bool = False) -> dict[str, Tensor]:
@@ -87,7 +87,7 @@ def _run(
     module: Any = extract_model_from_parallel(model)  # a distributed one would wait for the other processes
     device = next(chain(module.parameters(), module.buffers()), torch.empty(0)).device
     parts: list[dict[str, Tensor]] = []
-    with _evaluating(module):
+    with evaluating(module):
         for batch in tqdm(batches, disable=not progress, unit="batch"):
             values = read(module(send_to_device(batch, device)))
             if parts and values.keys() != parts[0].keys():
@@ -107,7 +107,7 @@ def _on_host(name: str, value: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Within the block, `model` is in evaluation mode; afterwards each of its modules is in the mode that it was in."""
     modes = [(module, module.training) for module in model.modules()]
     try:

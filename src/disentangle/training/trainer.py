@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
+from disentangle.inference import evaluating
 from disentangle.pairwise import Pairwise
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.bar import Bar
@@ -278,14 +279,8 @@ class AlternatingTrainer:
         return record
 
     def _evaluate(self, evaluate: Callable[[Any], Mapping[str, float | None]]) -> dict[str, float | None]:
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            with torch.no_grad(), self.accelerator.autocast():
-                return dict(evaluate(self.model))
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        with evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
+            return dict(evaluate(self.model))
 
     def _called(self, callbacks: Sequence[Callable[[AlternatingTrainer, Record], object]], report: Record) -> bool:
         answers = [callback(self, report) for callback in callbacks]
