@@ -21,11 +21,38 @@ import stat
 from disentangle.data._pickle_machine import Machine, Refused
 from disentangle.data._pickle_opcodes import run
 
-__all__ = ["DataError", "load_pickle"]
+__all__ = ["DataError", "check_file", "load_pickle"]
 
 
 class DataError(ValueError):
     """A data file cannot be used. The message is one line: the file, and what is wrong with it."""
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Checks that there is a regular file that one can read.
+
+    Arguments:
+        path: The file.
+
+    Raises:
+        DataError: If there is none. A pipe or a device is none: reading it could block, or never end.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError(f"{path}: a directory, wanted a file")
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{path}: not a regular file")
+        with open(path, "rb"):
+            pass
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except DataError:
+        raise
+    except ValueError as error:  # a null byte in the path
+        raise DataError(f"{path}: cannot be read: {error}") from error
 
 
 def load_pickle(path: str | os.PathLike[str]) -> object:
@@ -52,25 +79,14 @@ def load_pickle(path: str | os.PathLike[str]) -> object:
         ...     load_pickle(file.name)
         {'audio': array([0., 1., 2.]), 'raw_text': ['so good', '']}
     """
+    check_file(path)
     try:
-        # A pipe or a device would block or never end.
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise DataError(f"{path}: a directory, wanted a file")
-        if not stat.S_ISREG(mode):
-            raise DataError(f"{path}: not a regular file")
         with open(path, "rb") as file:
             data = file.read()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except MemoryError as error:
         raise DataError(f"{path}: does not fit into memory") from error
-    except DataError:
-        raise
-    except ValueError as error:  # a null byte in the path
-        raise DataError(f"{path}: cannot be read: {error}") from error
     if not data:
         raise DataError(f"{path}: empty, wanted a pickle")
     if data.startswith(b"PK"):  # in a pickle, a reference to an object outside of the file: refused as well

@@ -3,38 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 
-from disentangle.data import DataError
+from disentangle.data.pickles import DataError, check_file
 
 __all__ = ["check_file", "read_text"]
-
-
-def check_file(path: str | os.PathLike[str]) -> None:
-    """Checks that there is a regular file that one can read.
-
-    Arguments:
-        path: The file.
-
-    Raises:
-        DataError: If there is none. A pipe or a device is none: reading it could block, or never end.
-    """
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise DataError(f"{path}: a directory, wanted a file")
-        if not stat.S_ISREG(mode):
-            raise DataError(f"{path}: not a regular file")
-        with open(path, "rb"):
-            pass
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except DataError:
-        raise
-    except ValueError as error:  # a null byte in the path
-        raise DataError(f"{path}: cannot be read: {error}") from error
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
