@@ -34,7 +34,7 @@ def labeled_splits(path: str | None) -> dict[str, Recordings]:
                 f"{split} {len(r)}{' without labels' * (r.labels is None)}" for split, r in splits.items()
             )
             raise DataError(
-                f"{path}: wanted labelled recordings of train, valid and test, found {found}; which is which is told by a "
+                f"{path}: expected labelled recordings of train, valid and test, got {found}; which is which is told by a "
                 "column split in a plain folder's table, a file splits.csv with columns id and split beside .csd files or "
                 "dialogues, and the names of the parts in a pickle or a store"
             )
@@ -75,7 +75,7 @@ def with_modalities(recordings: Recordings, sizes: Mapping[str, int], path: str 
 def wrong_size(path: str | os.PathLike[str], name: str, given: int, wanted: int) -> DataError:
     """The error of frames that are not those that a model was built for."""
     return DataError(
-        f"{path}: {given} {name} features, wanted {wanted} as in the training data: compute the same ones for it, or train "
+        f"{path}: {given} {name} features, expected {wanted} as in the training data: compute the same ones for it, or train "
         "on features like these"
     )
 
@@ -83,7 +83,7 @@ def wrong_size(path: str | os.PathLike[str], name: str, given: int, wanted: int)
 def read_clip(given: Mapping[str, str], sizes: Mapping[str, int]) -> Clip:
     """The transcript of a recording, and the frames of its modalities, from files by name; raises `DataError`."""
     if given.get("text") and given.get("transcript"):
-        raise DataError("both text and transcript, wanted one of them")
+        raise DataError("both text and transcript, expected one of them")
     text = given.get("text", "").strip()
     if path := given.get("transcript"):
         text = text_between(read_transcript(path))
@@ -104,7 +104,7 @@ def read_modality(name: str, path: str, size: int) -> np.ndarray:
             raise wrong_size(path, name, frames.shape[1], size)
         return frames
     if name not in FEATURES:
-        raise DataError(f"{path}: wanted the features of {name} as .npy, (frames, {size})")
+        raise DataError(f"{path}: expected the features of {name} as .npy, (frames, {size})")
     compute, number = FEATURES[name]
     if number != size:  # said before they are computed, which takes long
         raise wrong_size(path, name, number, size)

@@ -141,7 +141,7 @@ def read_table(path: Path, sizes: Mapping[str, int]) -> tuple[list[str], list[li
     known = ["text", "transcript", *sizes]
     if "id" not in names or not set(known) & set(names) or len(set(names)) < len(names):
         found = ", ".join(names) or "nothing"
-        raise DataError(f"{path}: wanted columns id and some of {', '.join(known)}, once each, found {found}")
+        raise DataError(f"{path}: expected columns id and some of {', '.join(known)}, once each, got {found}")
     check_modalities(set(FEATURES) & set(names), sizes)
     return names, rows
 
@@ -157,7 +157,7 @@ def read_clips(
         name = given.pop("id", "")
         try:
             if len(row) != len(names):
-                raise DataError(f"wanted {len(names)} cells as in the header, got {len(row)}")
+                raise DataError(f"expected {len(names)} cells as in the header, got {len(row)}")
             clips.append(
                 read_clip({m: cell if m == "text" else str(folder / cell) for m, cell in given.items()}, sizes)
             )

@@ -206,11 +206,11 @@ def test_takes_tensors_on_a_device():
 @pytest.mark.parametrize(
     ("prediction", "label", "message"),
     [
-        ([1.0, 2.0], [1.0], r"wanted prediction and label of the same shape \(N,\), given \(2,\) and \(1,\)"),
-        (np.ones((1, 1)), np.ones((1, 1)), r"wanted .* shape \(N,\), given \(1, 1\) and \(1, 1\)"),
-        ([], [], "wanted at least 1 sample, given 0"),
-        ([1.0, math.nan, math.inf], [1.0, 1.0, 1.0], "wanted prediction finite, given 2 of 3 values that are not"),
-        ([1.0], [math.nan], "wanted label finite, given 1 of 1 values that are not"),
+        ([1.0, 2.0], [1.0], r"expected prediction and label of the same shape \(N,\), got \(2,\) and \(1,\)"),
+        (np.ones((1, 1)), np.ones((1, 1)), r"expected .* shape \(N,\), got \(1, 1\) and \(1, 1\)"),
+        ([], [], "expected at least 1 sample, got 0"),
+        ([1.0, math.nan, math.inf], [1.0, 1.0, 1.0], "expected prediction finite, got 2 of 3 values that are not"),
+        ([1.0], [math.nan], "expected label finite, got 1 of 1 values that are not"),
     ],
 )
 def test_refuses(prediction, label, message):

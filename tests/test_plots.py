@@ -107,7 +107,7 @@ def test_many_names_stay_distinct(tmp_path):
 
 
 def test_refuses_an_empty_history(tmp_path):
-    with pytest.raises(ValueError, match="wanted a history of at least 1 epoch, given 0"):
+    with pytest.raises(ValueError, match="expected a history of at least 1 epoch, got 0"):
         plot_curves([], tmp_path / "curves.png")
 
 
@@ -150,7 +150,7 @@ def test_matrix_of_nothing_much_can_be_drawn(tmp_path, values, recwarn):
 
 
 def test_matrix_refuses_names_that_do_not_fit(tmp_path):
-    with pytest.raises(ValueError, match=r"wanted values of shape \(1, 2\), .* given \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"expected values of shape \(1, 2\), .* got \(2, 2\)"):
         plot_matrix(np.eye(2), ["a"], ["c", "d"], tmp_path / "matrix.png", "")
 
 

@@ -255,13 +255,13 @@ def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
 def _vectors(prediction: Array, label: Array) -> tuple[np.ndarray, np.ndarray]:
     p, y = (_float64(values) for values in (prediction, label))
     if p.ndim != 1 or p.shape != y.shape:
-        raise ValueError(f"wanted prediction and label of the same shape (N,), given {p.shape} and {y.shape}")
+        raise ValueError(f"expected prediction and label of the same shape (N,), got {p.shape} and {y.shape}")
     if p.size == 0:
-        raise ValueError("wanted at least 1 sample, given 0")
+        raise ValueError("expected at least 1 sample, got 0")
     for name, values in (("prediction", p), ("label", y)):
         bad = int((~np.isfinite(values)).sum())
         if bad:
-            raise ValueError(f"wanted {name} finite, given {bad} of {values.size} values that are not")
+            raise ValueError(f"expected {name} finite, got {bad} of {values.size} values that are not")
     return p, y
 
 

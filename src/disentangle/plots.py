@@ -44,7 +44,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
         True
     """
     if not history:
-        raise ValueError("wanted a history of at least 1 epoch, given 0")
+        raise ValueError("expected a history of at least 1 epoch, got 0")
     numbers = [record["epoch"] for record in history]
     unit_of_time = "epoch" if len(set(numbers)) == len(numbers) else "step"  # several reports an epoch
     epochs = np.array([record[unit_of_time] for record in history], dtype=float)
@@ -125,8 +125,8 @@ def plot_matrix(
     table = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
     if table.shape != (len(rows), len(columns)) or table.size == 0:
         raise ValueError(
-            f"wanted values of shape ({len(rows)}, {len(columns)}), a value for each row and column and at least one, "
-            f"given {table.shape}"
+            f"expected values of shape ({len(rows)}, {len(columns)}), a value for each row and column and at least one, "
+            f"got {table.shape}"
         )
     finite = table[np.isfinite(table)]
     top = maximum or float(finite.max(initial=0.0)) or 1.0

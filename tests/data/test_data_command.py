@@ -140,7 +140,7 @@ def test_conversion_keeps_the_content(data, tmp_path, capsys):
     )  # fmt: skip
     assert listing.stdout.split()[0] == after["source"]["sha256"]
     assert main([str(data), "--to", str(tmp_path / "plain")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'plain'}: not empty, wanted a new folder\n"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'plain'}: not empty, expected a new folder\n"
 
 
 def test_unlabelled_files_and_folders_of_pickles(tmp_path, capsys):
@@ -174,7 +174,7 @@ def test_splits_that_differ_in_their_features_are_refused(tmp_path, capsys):
     splits["test"] = [((words, visual[:, :1], acoustic), *rest) for (words, visual, acoustic), *rest in splits["test"]]
     (tmp_path / "mag.pkl").write_bytes(pickle.dumps(splits))
     assert main([str(tmp_path / "mag.pkl")]) == 2
-    wanted = f"error: {tmp_path / 'mag.pkl'}: test: 1 vision features, wanted 2 as in the training data\n"
+    wanted = f"error: {tmp_path / 'mag.pkl'}: test: 1 vision features, expected 2 as in the training data\n"
     assert capsys.readouterr().err == wanted
 
 
@@ -182,9 +182,9 @@ def test_splits_that_differ_in_their_features_are_refused(tmp_path, capsys):
     ("name", "content", "wanted"),
     [
         ("absent.pkl", None, "error: {path}: no such file"),
-        ("empty.pkl", b"", "error: {path}: empty, wanted a pickle"),
-        ("number.pkl", pickle.dumps(1), "error: {path}: wanted a dictionary, got int"),
-        ("words.json", b"[]", "error: {path}: wanted a dictionary, got list"),
+        ("empty.pkl", b"", "error: {path}: empty, expected a pickle"),
+        ("number.pkl", pickle.dumps(1), "error: {path}: expected a dictionary, got int"),
+        ("words.json", b"[]", "error: {path}: expected a dictionary, got list"),
         ("flat.pkl", pickle.dumps({"raw_text": ["a"]}), "error: {path}: no audio, found raw_text"),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@ import collections
 import os
 import pickle
 import random
+import re
 import struct
 import tracemalloc
 from pathlib import Path
@@ -54,6 +55,7 @@ def same(a, b) -> bool:
 
 # -- what data are made of ---------------------------------------------------------------------------------------------
 
+SURROGATE = re.compile("[\ud800-\udfff]")  # no text; refused
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 KEYS = st.one_of(TEXT, st.binary(), st.integers(), st.floats(allow_nan=False), st.booleans(), st.none())
 ARRAYS = hnp.arrays(
@@ -67,7 +69,7 @@ ARRAYS = hnp.arrays(
         hnp.byte_string_dtypes(),
     ),
     hnp.array_shapes(min_dims=0, min_side=0, max_dims=4, max_side=4),
-)
+).filter(lambda array: array.dtype.kind != "U" or not any(map(SURROGATE.search, array.flat)))
 LAID_OUT = st.builds(
     lambda array, how: {
         "C": array,
@@ -259,43 +261,43 @@ def array(shape: bytes, data: bytes, dtype: bytes = F4) -> bytes:
         (b"N" + b"\x85" * 1_000_000 + b".", "nested deeper than 100 levels"),
         (b"(" * 1_000_000, "nested deeper than 100 levels"),
         # A damaged stack.
-        (b".", "STOP at byte 0: wanted one value on the stack"),
-        (b"NN.", "STOP at byte 2: wanted one value on the stack"),
-        (b"(N.", "STOP at byte 2: wanted one value on the stack"),
+        (b".", "STOP at byte 0: expected one value on the stack"),
+        (b"NN.", "STOP at byte 2: expected one value on the stack"),
+        (b"(N.", "STOP at byte 2: expected one value on the stack"),
         (b"NR.", "REDUCE at byte 1"),
-        (b"NNR.", "REDUCE at byte 2: wanted a function, got NoneType"),
+        (b"NNR.", "REDUCE at byte 2: expected a function, got NoneType"),
         (b"t.", "TUPLE at byte 0"),
         (b"N\x87.", "TUPLE3 at byte 1"),
         (b"(\x85.", "TUPLE1 at byte 1"),
         (b"a.", "APPEND at byte 0"),
-        (b"NNa.", "APPEND at byte 2: wanted list, got NoneType"),
-        (b")Na.", "APPEND at byte 2: wanted list, got tuple"),
-        (b"}(Ne.", "APPENDS at byte 3: wanted list, got dict"),
-        (b"](NNu.", "SETITEMS at byte 4: wanted dict, got list"),
+        (b"NNa.", "APPEND at byte 2: expected list, got NoneType"),
+        (b")Na.", "APPEND at byte 2: expected list, got tuple"),
+        (b"}(Ne.", "APPENDS at byte 3: expected list, got dict"),
+        (b"](NNu.", "SETITEMS at byte 4: expected dict, got list"),
         (b"}(Nu.", "SETITEMS at byte 3: a key without a value"),
-        (b"}(N\x90.", "ADDITEMS at byte 3: wanted set, got dict"),
+        (b"}(N\x90.", "ADDITEMS at byte 3: expected set, got dict"),
         (b"(\x91(N\x90.", "ADDITEMS"),
-        (b"NN\x93.", "STACK_GLOBAL at byte 2: wanted two names, got NoneType and NoneType"),
+        (b"NN\x93.", "STACK_GLOBAL at byte 2: expected two names, got NoneType and NoneType"),
         (b"q\x00.", "BINPUT at byte 0"),
         (b"\x94.", "MEMOIZE at byte 0"),
         (b"h\x00.", "BINGET at byte 0: no value was kept as 0"),
-        (b"g-1\n.", "GET at byte 0: wanted the digits"),
+        (b"g-1\n.", "GET at byte 0: expected the digits"),
         (b"Nr\xff\xff\xff\xff.", "LONG_BINPUT at byte 1: a memo of 4294967295 values"),
         (b"Np99999999999999999999999\n.", "PUT at byte 1: a line of 23 bytes"),
         # Keys.
-        (b"}]Ns.", "SETITEM at byte 3: wanted a key of text or numbers, got list"),
+        (b"}]Ns.", "SETITEM at byte 3: expected a key of text or numbers, got list"),
         (b"}))\x85\x85Ns.", "SETITEM"),
-        (b"}N\x85\x85Ns.", "wanted a key of text or numbers, got tuple"),
-        (b"\x8f(]\x90.", "ADDITEMS at byte 3: wanted a key"),
-        (b"(" + MAKE + b"(K\x01(K\x00t" + F4 + b"\x89U\x00tb\x91.", "wanted a key of text or numbers, got ndarray"),
+        (b"}N\x85\x85Ns.", "expected a key of text or numbers, got tuple"),
+        (b"\x8f(]\x90.", "ADDITEMS at byte 3: expected a key"),
+        (b"(" + MAKE + b"(K\x01(K\x00t" + F4 + b"\x89U\x00tb\x91.", "expected a key of text or numbers, got ndarray"),
         # Numbers and text.
-        (b"\x80\x06N.", "a pickle of protocol 6, wanted at most 5"),
+        (b"\x80\x06N.", "a pickle of protocol 6, expected at most 5"),
         (b"\x8b\x00\x01\x00\x00" + b"\x01" * 256 + b".", "LONG4 at byte 0: a whole number of 256 bytes"),
         (b"\x8b\xff\xff\xff\xff.", "LONG4 at byte 0: a whole number of"),
-        (b"I" + b"9" * 5000 + b"\n.", "INT at byte 0: a line of 5000 bytes, wanted at most 700"),
-        (b"I1_0\n.", "INT at byte 0: wanted the digits of a whole number"),
+        (b"I" + b"9" * 5000 + b"\n.", "INT at byte 0: a line of 5000 bytes, expected at most 700"),
+        (b"I1_0\n.", "INT at byte 0: expected the digits of a whole number"),
         (b"Fabc\n.", "FLOAT at byte 0: could not convert"),
-        (b"S'a\n.", "STRING at byte 0: wanted text in quotes"),
+        (b"S'a\n.", "STRING at byte 0: expected text in quotes"),
         (b"X\x02\x00\x00\x00\xff\xfe.", "BINUNICODE at byte 0: 'utf-8' codec"),
         (b"X\x03\x00\x00\x00\xed\xa0\x80.", "BINUNICODE at byte 0: 'utf-8' codec"),
         (b"V\\ud800\n.", "UNICODE at byte 0: 'utf-16.*' codec"),
@@ -314,17 +316,17 @@ def array(shape: bytes, data: bytes, dtype: bytes = F4) -> bytes:
         (array(b"(K\x00t", b"U\x04abcd"), "an array of 0 values of <f4 in 4 bytes"),
         (
             array(b"(J\xff\xff\xff\xffJ\xff\xff\xff\xfft", b"U\x04abcd"),
-            "wanted a shape of at most 32 sizes, none below 0",
+            "expected a shape of at most 32 sizes, none below 0",
         ),
-        (array(b"(\x88t", b"U\x04abcd"), "wanted a shape"),
-        (array(b"(" + b"K\x01" * 33 + b"t", b"U\x04abcd"), "wanted a shape of at most 32 sizes"),
+        (array(b"(\x88t", b"U\x04abcd"), "expected a shape"),
+        (array(b"(" + b"K\x01" * 33 + b"t", b"U\x04abcd"), "expected a shape of at most 32 sizes"),
         (array(b"(" + b"J\xff\xff\xff\x7f" * 3 + b"t", b"U\x04abcd"), "in 4 bytes"),
         (array(b"(K\x00" + b"J\xff\xff\xff\x7f" * 3 + b"t", b"U\x00"), "asks for far more memory"),
-        (array(b"K\x01", b"U\x04abcd"), "wanted tuple, got int"),
-        (array(b"(K\x01t", b"N"), "wanted the bytes of an array, got NoneType"),
-        (array(b"(K\x01t", b"]", F4), "wanted the bytes of an array, got list"),
-        (array(b"(K\x01t", b"U\x04abcd", b"N"), "wanted a data type, got NoneType"),
-        (array(b"(K\x01t", b"U\x08abcdefgh", OBJECT), "wanted the list of an object array, got str"),
+        (array(b"K\x01", b"U\x04abcd"), "expected tuple, got int"),
+        (array(b"(K\x01t", b"N"), "expected the bytes of an array, got NoneType"),
+        (array(b"(K\x01t", b"]", F4), "expected the bytes of an array, got list"),
+        (array(b"(K\x01t", b"U\x04abcd", b"N"), "expected a data type, got NoneType"),
+        (array(b"(K\x01t", b"U\x08abcdefgh", OBJECT), "expected the list of an object array, got str"),
         (array(b"(K\x02t", b"(lK\x01a", OBJECT), "an object array of 2 values from 1"),
         (array(b"(K\x00J\xff\xff\xff\x7ft", b"(l", OBJECT), "asks for far more memory"),
         (array(b"(K\x01t", b"U\x04\xff\xff\xff\xff", U4 % b"U1"), "characters that are not Unicode"),
@@ -333,7 +335,7 @@ def array(shape: bytes, data: bytes, dtype: bytes = F4) -> bytes:
         (array(b"(K\x01t", b"U\x04abcd", U4 % b"V4"), "has an array of type V4"),
         (array(b"(K\x01t", b"U\x04abcd", U4 % b"M8"), "has an array of type M8"),
         (F4.replace(b"NNN", b"N(U\x01atN"), "has an array of structured type"),
-        (F4.replace(b"U\x01<", b"U\x01?"), "wanted the state of a data type"),
+        (F4.replace(b"U\x01<", b"U\x01?"), "expected the state of a data type"),
         (b"cnumpy\ndtype\n(U\x05f4,f4I0\nI1\ntR.", "has an array of type f4,f4"),
         (b"cnumpy.core.multiarray\nscalar\n(" + OBJECT + b"U\x08abcdefghtR.", "REDUCE at byte .*an array of 1 values"),
         (b"cbuiltins\nbytearray\n(J\xff\xff\xff\x7ftR.", "REDUCE at byte"),
@@ -378,10 +380,10 @@ def test_names_of_a_file_are_printed_on_one_short_line(file):
 def test_no_file(tmp_path):
     with pytest.raises(DataError, match=r"absent.pkl: no such file$"):
         load_pickle(tmp_path / "absent.pkl")
-    with pytest.raises(DataError, match=f"{tmp_path}: a directory, wanted a file"):
+    with pytest.raises(DataError, match=f"{tmp_path}: a directory, expected a file"):
         load_pickle(tmp_path)
     (tmp_path / "empty.pkl").touch()
-    with pytest.raises(DataError, match=r"empty.pkl: empty, wanted a pickle$"):
+    with pytest.raises(DataError, match=r"empty.pkl: empty, expected a pickle$"):
         load_pickle(str(tmp_path / "empty.pkl"))
     with pytest.raises(DataError, match="cannot be read"):
         load_pickle("a\0b")

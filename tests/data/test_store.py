@@ -196,7 +196,7 @@ def test_a_half_written_store_is_none(tmp_path):
 
 def test_what_cannot_be_written_is_said(tmp_path):
     (tmp_path / "there").mkdir()
-    with pytest.raises(DataError, match=r"there: is there already, wanted a new folder$"):
+    with pytest.raises(DataError, match=r"there: is there already, expected a new folder$"):
         write_store(tmp_path / "there", {"train": recordings()})
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file/set: cannot be written: Not a directory$"):
@@ -234,27 +234,29 @@ def save(folder, name, array):
 DAMAGES = {
     "no store.json in it": lambda f: (f / "store.json").unlink(),
     "store.json: not JSON: Expecting value: line 1 column 1 (char 0)": lambda f: (f / "store.json").write_text(""),
-    "store.json: wanted a dictionary, got list": lambda f: (f / "store.json").write_text("[]"),
-    "store.json: wanted version 1, got 2": lambda f: (f / "store.json").write_text('{"version": 2}'),
-    "store.json: splits: wanted a dictionary, got NoneType": lambda f: (f / "store.json").write_text('{"version": 1}'),
-    "store.json: splits: wanted names of files, got ../other": lambda f: (f / "store.json").write_text(
+    "store.json: expected a dictionary, got list": lambda f: (f / "store.json").write_text("[]"),
+    "store.json: expected version 1, got 2": lambda f: (f / "store.json").write_text('{"version": 2}'),
+    "store.json: splits: expected a dictionary, got NoneType": lambda f: (f / "store.json").write_text(
+        '{"version": 1}'
+    ),
+    "store.json: splits: expected names of files, got ../other": lambda f: (f / "store.json").write_text(
         '{"version": 1, "splits": {"../other": {}}}'
     ),
-    "store.json: train: text: wanted a list of text, got NoneType": lambda f: edit(f, text=None),
-    "store.json: train: factors: wanted names of files, got ../x": lambda f: edit(f, factors=["../x"]),
+    "store.json: train: text: expected a list of text, got NoneType": lambda f: edit(f, text=None),
+    "store.json: train: factors: expected names of files, got ../x": lambda f: edit(f, factors=["../x"]),
     "store.json: train: expected as many recordings in every part, got text 1,": lambda f: edit(f, text=["one"]),
     "sequences/glove.npy: no such file": lambda f: edit(f, sequences=["glove"]),
     "labels.npy: no such file": lambda f: (f / "train/labels.npy").unlink(),
     "labels.npy: not an array of NumPy: Array can't be memory-mapped: Python objects": lambda f: np.save(
         f / "train/labels.npy", np.array([1, None] * 3, object), allow_pickle=True
     ),
-    "labels.npy: wanted an array of numbers with 1 dimensions, got float32 (5, 1)": lambda f: save(
+    "labels.npy: expected an array of numbers with 1 dimensions, got float32 (5, 1)": lambda f: save(
         f, "labels", np.ones((5, 1), np.float32)
     ),
-    "labels.npy: wanted an array of numbers with 1 dimensions, got <U1 (5,)": lambda f: save(
+    "labels.npy: expected an array of numbers with 1 dimensions, got <U1 (5,)": lambda f: save(
         f, "labels", list("abcde")
     ),
-    "audio.npy: wanted float32 or float16, got float64": lambda f: save(f, "sequences/audio", np.ones((9, 3))),
+    "audio.npy: expected float32 or float16, got float64": lambda f: save(f, "sequences/audio", np.ones((9, 3))),
     "starts/audio.npy is not of the 2 frames of sequences/audio.npy": lambda f: save(
         f, "sequences/audio", np.ones((2, 3), np.float32)
     ),

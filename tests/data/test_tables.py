@@ -86,11 +86,11 @@ def test_labels(read, labels, wanted):
         ({"a": ["x"]}, ValueError, r"expected one column text, label, id, got a; text, label and id can be None$"),
         ({"id": ["x"], "text": ["x"]}, ValueError, r"expected one column label, got id, text; text, label and id can be None$"),
         ({"id": [], "text": [], "label": []}, DataError, r"the table: no recordings$"),
-        ({"id": ["x"], "text": ["x"], "label": ["good"]}, DataError, r"the labels: wanted numbers, got str$"),
+        ({"id": ["x"], "text": ["x"], "label": ["good"]}, DataError, r"the labels: expected numbers, got str$"),
         ({"id": ["x"], "text": ["x"], "label": [np.inf]}, DataError, r"the labels: 1 of 1 labels are NaN or infinite$"),
         ({"id": ["x", "y"], "text": ["x", "y"], "label": [1, None]}, DataError, r"the labels: 1 of 2 are absent"),
-        ({"id": ["x"], "text": [1], "label": [1]}, DataError, r"the texts\[0\]: wanted text, got int$"),
-        ({"id": [1.5], "text": ["x"], "label": [1]}, DataError, r"the ids\[0\]: wanted text, got float$"),
+        ({"id": ["x"], "text": [1], "label": [1]}, DataError, r"the texts\[0\]: expected text, got int$"),
+        ({"id": [1.5], "text": ["x"], "label": [1]}, DataError, r"the ids\[0\]: expected text, got float$"),
     ],
 )  # fmt: skip
 def test_a_table_that_cannot_be_used(read, columns, error, message):
@@ -108,11 +108,11 @@ def test_an_absent_modality(read):
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([[1.0, 2.0]], r"sound(\[0\])?: wanted "),
-        ([[[1.0, 2.0]], [[1.0]]], r"sound: wanted frames of one size, got sizes \[1, 2\]$"),
-        ([[[1.0], [1.0, 2.0]]], r"sound(\[0\])?: wanted frames of one size, got (sizes \[1, 2\]|lists of several)$"),
-        ([None, []], r"sound: wanted "),
-        ([[["x"]]], r"sound(\[0\])?: wanted "),
+        ([[1.0, 2.0]], r"sound(\[0\])?: expected "),
+        ([[[1.0, 2.0]], [[1.0]]], r"sound: expected frames of one size, got sizes \[1, 2\]$"),
+        ([[[1.0], [1.0, 2.0]]], r"sound(\[0\])?: expected frames of one size, got (sizes \[1, 2\]|lists of several)$"),
+        ([None, []], r"sound: expected "),
+        ([[["x"]]], r"sound(\[0\])?: expected "),
     ],
 )
 def test_frames_that_cannot_be_used(read, cells, message):

@@ -251,13 +251,17 @@ class Exploit:
         (lambda data, path: os.remove(path), [], "no such file"),
         (lambda data, path: path.write_bytes(path.read_bytes()[:-200]), [], "{path}: "),
         (lambda data, path: path.write_bytes(pickle.dumps({"train": Exploit()})), [], "system"),
-        (lambda data, path: path.write_bytes(pickle.dumps({"training": 1})), [], "wanted train, valid (or dev), test"),
+        (
+            lambda data, path: path.write_bytes(pickle.dumps({"training": 1})),
+            [],
+            "expected train, valid (or dev), test",
+        ),
         (
             lambda data, path: path.write_bytes(
                 pickle.dumps({**data, "test": {**data["test"], "audio": data["test"]["audio"][..., :3]}})
             ),
             [],
-            "3 audio features, wanted 5",
+            "3 audio features, expected 5",
         ),
         (
             lambda data, path: path.write_bytes(

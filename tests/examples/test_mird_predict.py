@@ -175,8 +175,8 @@ def test_a_table_gives_what_its_rows_give_one_by_one_and_says_which_it_cannot_re
     assert all(row[name] == "" for row in rows[len(ids) :] for name in columns[1:-1])
     assert reasons["bad0"] == f"{place / 'lists' / 'none.npy'}: no such file"
     assert reasons["blank"] == "nothing to predict from: nothing is said, and there are no frames"
-    assert reasons["short"] == "wanted 6 cells as in the header, got 3"
-    assert reasons["both"] == "both text and transcript, wanted one of them"
+    assert reasons["short"] == "expected 6 cells as in the header, got 3"
+    assert reasons["both"] == "both text and transcript, expected one of them"
     for name, reason in reasons.items():
         assert f"failed: {name}: {reason}" in err
 
@@ -233,7 +233,7 @@ def test_other_modalities_are_given_by_name(tmp_path, capsys):
         "expected the modalities that the run was trained on, text, pose, got audio"
     )
     assert refused(capsys, folder, "--features", "pose=pose.wav") == (
-        "pose.wav: wanted the features of pose as .npy, (frames, 3)"
+        "pose.wav: expected the features of pose as .npy, (frames, 3)"
     )
     (folder / "clips.csv").write_text("id,text,audio\n1,so good,\n")
     assert refused(capsys, folder, "--csv", folder / "clips.csv", "--out", folder / "out.csv").endswith("got audio")
@@ -243,16 +243,16 @@ def test_features_of_another_size_are_refused_with_the_way_out(place, capsys, tm
     np.save(tmp_path / "covarep.npy", np.ones((4, 74), np.float32))
     out = "compute the same ones for it, or train on features like these"
     assert refused(capsys, place, "--audio", tmp_path / "covarep.npy") == (
-        f"{tmp_path / 'covarep.npy'}: 74 audio features, wanted 33 as in the training data: {out}"
+        f"{tmp_path / 'covarep.npy'}: 74 audio features, expected 33 as in the training data: {out}"
     )
     folder = trained(tmp_path, {"audio": 74}, train=6, valid=3, test=3)
     assert refused(capsys, folder, "--audio", "clip.wav") == (  # which is not looked at
-        f"clip.wav: 33 audio features, wanted 74 as in the training data: {out}"
+        f"clip.wav: 33 audio features, expected 74 as in the training data: {out}"
     )
     split = recordings({"text": np.ones(3, bool)}, {"audio": 5})
     files = ["--data", written(tmp_path / "five", {"train": split}), "--out", tmp_path / "out.csv"]
     assert refused(capsys, folder, *files) == (
-        f"{tmp_path / 'five'}: 5 audio features, wanted 74 as in the training data: {out}"
+        f"{tmp_path / 'five'}: 5 audio features, expected 74 as in the training data: {out}"
     )
 
 
@@ -267,7 +267,7 @@ def test_features_of_another_size_are_refused_with_the_way_out(place, capsys, tm
         (["--features", "audio"], "expected --features NAME=FILE.npy, and each modality once, got audio"),
         (["--audio", "a.npy", "--features", "audio=b.npy"], "and each modality once, got audio=b.npy"),
         (["--features", "pose=b.npy"], "text, audio, vision, got pose"),
-        (["--text", "so", "--transcript", "{place}/said.srt"], "both text and transcript, wanted one of them"),
+        (["--text", "so", "--transcript", "{place}/said.srt"], "both text and transcript, expected one of them"),
         (["--transcript", "no.srt"], "no.srt: no such file"),
         (["--vision", "clip.mp4"], "clip.mp4: no such file"),
         (["--audio", "{place}/said.srt"], "said.srt: "),
@@ -275,7 +275,7 @@ def test_features_of_another_size_are_refused_with_the_way_out(place, capsys, tm
         (["--csv", "no.csv", "--out", "y.csv"], "no.csv: no such file"),
         (
             ["--csv", "{place}/said.srt", "--out", "y.csv"],
-            "wanted columns id and some of text, transcript, audio, vision",
+            "expected columns id and some of text, transcript, audio, vision",
         ),
         (["--data", "no", "--out", "y.csv"], "no: no such file"),
         (["--csv", "x.csv", "--out", "{place}/face.csv"], "face.csv: exists; give the name of a new file"),

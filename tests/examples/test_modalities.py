@@ -242,7 +242,7 @@ def test_a_split_that_is_missing_or_has_no_labels_is_said_and_how_to_give_it(tmp
     assert run("--data", tmp_path / "set", *FAST, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith(
-        f"error: {tmp_path / 'set'}: wanted labelled recordings of train, valid and test, found train 4;"
+        f"error: {tmp_path / 'set'}: expected labelled recordings of train, valid and test, got train 4;"
     )
     for how in ("column split in a plain folder's table", "splits.csv with columns id and split", "pickle or a store"):
         assert how in error
@@ -253,7 +253,7 @@ def test_a_split_that_is_missing_or_has_no_labels_is_said_and_how_to_give_it(tmp
         table.writeheader()
         table.writerows(rows)
     assert run("--data", tmp_path / "set", *FAST, "--out", tmp_path / "run") == 2
-    assert "found train 1, valid 1, test 2 without labels;" in capsys.readouterr().err
+    assert "got train 1, valid 1, test 2 without labels;" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

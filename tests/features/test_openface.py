@@ -98,7 +98,7 @@ def test_values_that_are_no_numbers_stay_unusual(file, cell):
 def test_files_of_something_else_are_told_in_one_line(file, tmp_path):
     assert message(file) == "no such file"
     file.touch()
-    assert message(file) == "empty, wanted a CSV file of OpenFace"
+    assert message(file) == "empty, expected a CSV file of OpenFace"
     file.write_text("word,start,end\nso,0,1\n")
     assert message(file) == "not a CSV file of OpenFace's FeatureExtraction: no frame among its columns"
     file.write_bytes(b"frame\xff")
@@ -110,7 +110,7 @@ def test_files_of_something_else_are_told_in_one_line(file, tmp_path):
     video = tmp_path / "clip.MP4"
     video.write_bytes(os.urandom(64))
     assert message(video) == (
-        "a video, wanted the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
+        "a video, expected the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
         "(https://github.com/TadasBaltrusaitis/OpenFace)"
     )
 
@@ -130,15 +130,15 @@ def test_damaged_rows_are_told_by_line(file):
     assert message(file) == "line 4: 'far' is not a number"
     write(file)
     file.write_text(file.read_text()[:-20])  # a run that was cut off
-    assert re.fullmatch(r"line 4: 71[0-9] values, wanted 714 as in the header", message(file))
+    assert re.fullmatch(r"line 4: 71[0-9] values, expected 714 as in the header", message(file))
     header, *rows = write(file).read_text().split("\n")
     file.write_text("\n".join([header, *(row + ", 1" for row in rows if row)]))
-    assert message(file) == "line 2: 715 values, wanted 714 as in the header"
+    assert message(file) == "line 2: 715 values, expected 714 as in the header"
 
 
 def test_several_faces_are_refused(file):
     write(file, 4, frame=["1", "1", "2", "2"], face_id=["0", "1", "0", "1"])
-    assert message(file) == "frame 1 after frame 1, wanted one face and frames in order"
+    assert message(file) == "frame 1 after frame 1, expected one face and frames in order"
 
 
 def test_a_column_twice_is_refused(file):

@@ -156,7 +156,7 @@ def test_words_that_an_aligner_could_not_place(read):
 
 
 CUE = "1\n00:00:01,000 --> 00:00:02,000\nso\n"
-WANTED = "wanted a time, such as 00:00:01.000 --> 00:00:02.000, found"
+WANTED = "expected a time, such as 00:00:01.000 --> 00:00:02.000, got"
 
 
 @pytest.mark.parametrize(
@@ -166,27 +166,27 @@ WANTED = "wanted a time, such as 00:00:01.000 --> 00:00:02.000, found"
         (".srt", f"{CUE}\n2\n", f"line 6: {WANTED} none"),
         (".srt", f"{CUE}\nmore of it\n", f"line 5: {WANTED} 'more of it'"),
         (".srt", f"{CUE}2\n{CUE}", "line 6: a time amid text; a blank line is missing above it"),
-        (".srt", CUE.replace("02,000", "62,000"), "line 2: wanted a time such as 00:00:01.000, found '00:00:62,000'"),
-        (".srt", CUE.replace("02,000", ""), "line 2: wanted a time such as 00:00:01.000, found '00:00:'"),
-        (".srt", "1\n --> \n", "line 2: wanted a time such as 00:00:01.000, found ''"),
+        (".srt", CUE.replace("02,000", "62,000"), "line 2: expected a time such as 00:00:01.000, got '00:00:62,000'"),
+        (".srt", CUE.replace("02,000", ""), "line 2: expected a time such as 00:00:01.000, got '00:00:'"),
+        (".srt", "1\n --> \n", "line 2: expected a time such as 00:00:01.000, got ''"),
         (".srt", CUE.replace("02,000", "00,500"), "line 2: ends at 0.5 s, before it starts at 1.0 s"),
-        (".vtt", CUE, "line 1: wanted WEBVTT"),
-        (".vtt", "WEBVTTs\n", "line 1: wanted WEBVTT"),
-        (".vtt", "", "line 1: wanted WEBVTT"),
+        (".vtt", CUE, "line 1: expected WEBVTT"),
+        (".vtt", "WEBVTTs\n", "line 1: expected WEBVTT"),
+        (".vtt", "", "line 1: expected WEBVTT"),
         (".vtt", f"WEBVTT\n{CUE}", "line 1: a time amid the header; a blank line is missing below it"),
         (".vtt", "WEBVTT\n\nREGIONAL\n", f"line 4: {WANTED} none"),
-        (".json", "", "empty, wanted JSON"),
+        (".json", "", "empty, expected JSON"),
         (".json", "[\n{,}]", "line 2: not JSON: Expecting property name enclosed in double quotes"),
-        (".json", "3", "wanted a list of words with times, or Whisper's segments, found neither"),
-        (".json", '{"text": "so"}', "wanted a list of words with times, or Whisper's segments, found neither"),
-        (".json", '["so"]', "words[0]: wanted word, start and end, found str"),
-        (".json", '[{"word": "so", "start": 0}]', "words[0]: wanted seconds under end, found NoneType"),
-        (".json", '[{"word": "so", "start": true, "end": 1}]', "words[0]: wanted seconds under start, found bool"),
-        (".json", '[{"start": 0, "end": 1}]', "words[0]: wanted a text under word or text, found NoneType"),
+        (".json", "3", "expected a list of words with times, or Whisper's segments, got neither"),
+        (".json", '{"text": "so"}', "expected a list of words with times, or Whisper's segments, got neither"),
+        (".json", '["so"]', "words[0]: expected word, start and end, got str"),
+        (".json", '[{"word": "so", "start": 0}]', "words[0]: expected seconds under end, got NoneType"),
+        (".json", '[{"word": "so", "start": true, "end": 1}]', "words[0]: expected seconds under start, got bool"),
+        (".json", '[{"start": 0, "end": 1}]', "words[0]: expected a text under word or text, got NoneType"),
         (
             ".json",
             '[{"word": "so", "start": 0, "end": NaN}]',
-            "words[0]: wanted times that are finite, found 0.0 to nan",
+            "words[0]: expected times that are finite, got 0.0 to nan",
         ),
         (".json", f'[{{"word": "so", "start": 0, "end": 1{"0" * 400}}}]', "words[0]: end is too large"),
         (
@@ -194,11 +194,11 @@ WANTED = "wanted a time, such as 00:00:01.000 --> 00:00:02.000, found"
             '{"segments": [{"words": [{"word": "so", "start": 2, "end": 1}]}]}',
             "segments[0].words[0]: ends at 1.0 s, before it starts at 2.0 s",
         ),
-        (".csv", "", "line 1: wanted columns word, start and end, found no word"),
-        (".csv", "word,start,stop\n", "line 1: wanted columns word, start and end, found no end"),
-        (".csv", "word,start,end\nso,0,1\n\ngood,1\n", "line 4: 2 values, wanted 3 as in the header"),
-        (".csv", "word,start,end\nso,0,soon\n", "line 2: wanted seconds, found 'soon'"),
-        (".csv", "word,start,end\nso,0,inf\n", "line 2: wanted times that are finite, found 0.0 to inf"),
+        (".csv", "", "line 1: expected columns word, start and end, got no word"),
+        (".csv", "word,start,stop\n", "line 1: expected columns word, start and end, got no end"),
+        (".csv", "word,start,end\nso,0,1\n\ngood,1\n", "line 4: 2 values, expected 3 as in the header"),
+        (".csv", "word,start,end\nso,0,soon\n", "line 2: expected seconds, got 'soon'"),
+        (".csv", "word,start,end\nso,0,inf\n", "line 2: expected times that are finite, got 0.0 to inf"),
         (".csv", 'word,start,end\n"so,0,1\n', "line 2: not CSV: unexpected end of data"),
         (".txt", b"so \xff", "not UTF-8 text: invalid start byte at byte 3"),
     ],
@@ -210,7 +210,7 @@ def test_what_is_wrong_and_where(message, ending, content, wanted):
 def test_other_files_are_told_in_one_line(tmp_path, message):
     with pytest.raises(DataError, match=r"clip\.srt: no such file$"):
         read_transcript(tmp_path / "clip.srt")
-    wanted = "not a transcript: wanted a name that ends in .txt, .srt, .vtt, .json, .csv"
+    wanted = "not a transcript: expected a name that ends in .txt, .srt, .vtt, .json, .csv"
     assert message(".docx", "so") == wanted
 
 

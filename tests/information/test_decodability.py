@@ -53,9 +53,9 @@ def test_survives_more_dimensions_than_rows_and_a_collapsed_source():
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        (np.eye(5), np.eye(6), "wanted source and target with the same number of rows, given 5 and 6"),
-        (np.eye(3), np.eye(3), "wanted at least 4 rows, two a half, given 3"),
-        (np.eye(5), np.ones((5, 2)), "wanted a target that varies, given one that is constant"),
+        (np.eye(5), np.eye(6), "expected source and target with the same number of rows, got 5 and 6"),
+        (np.eye(3), np.eye(3), "expected at least 4 rows, two a half, got 3"),
+        (np.eye(5), np.ones((5, 2)), "expected a target that varies, got one that is constant"),
     ],
 )
 def test_refuses(source, target, message):
@@ -74,5 +74,5 @@ def test_refuses_values_that_are_not_finite():
     x = np.random.default_rng(0).standard_normal((10, 2))
     bad = x.copy()
     bad[0, 0], bad[3, 1] = math.nan, math.inf
-    with pytest.raises(ValueError, match=r"wanted target finite, given 2 of 20 values that are not"):
+    with pytest.raises(ValueError, match=r"expected target finite, got 2 of 20 values that are not"):
         linear_decodability(x, bad)

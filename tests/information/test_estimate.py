@@ -37,7 +37,7 @@ def test_every_method_measures_gaussians(method, p, q):
 def test_barber_agakov_takes_y_of_one_dimension():
     x, y = gaussian(600, 3, 2)
     assert estimate_mutual_information(x, y[:, :1], method="barber-agakov").value == pytest.approx(0.22, abs=0.15)
-    message = r"^wanted y of one dimension, whose entropy is known from its ranks, given 2$"
+    message = r"^expected y of one dimension, whose entropy is known from its ranks, got 2$"
     with pytest.raises(ValueError, match=message):
         estimate_mutual_information(x, y, method="barber-agakov")
 
@@ -123,7 +123,7 @@ def test_it_learns_where_gradients_are_off(off, method):
 
 def test_unknown_method_is_refused_before_anything_is_read():
     broken = torch.full((3,), math.nan)
-    with pytest.raises(ValueError, match=r"^wanted a method among auto, gaussian, copula, .*, given 'ksg'$"):
+    with pytest.raises(ValueError, match=r"^expected a method among auto, gaussian, copula, .*, got 'ksg'$"):
         estimate_mutual_information(broken, broken[:2], method="ksg")
 
 
@@ -131,12 +131,12 @@ def test_unknown_method_is_refused_before_anything_is_read():
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        (torch.zeros(60, 1), torch.zeros(61, 2), r"^wanted x and y with the same number of rows, given 60 and 61$"),
-        (torch.zeros(49, 1), torch.zeros(49, 2), r"^wanted at least 50 rows, given 49$"),
-        (torch.zeros(60), torch.zeros(60, 2), r"^wanted x as \(rows, dim\) with at least 2 rows, given shape \(60,\)$"),
-        (torch.zeros(60, 1), torch.zeros(60, 2, 3), r"^wanted y as \(rows, dim\) .* given shape \(60, 2, 3\)$"),
-        (torch.full((60, 2), math.nan), torch.zeros(60, 1), r"^wanted x finite, given 120 of 120 values that are not$"),
-        (torch.zeros(60, 2), torch.tensor([[math.inf]] * 60), r"^wanted y finite, given 60 of 60 values that are not$"),
+        (torch.zeros(60, 1), torch.zeros(61, 2), r"^expected x and y with the same number of rows, got 60 and 61$"),
+        (torch.zeros(49, 1), torch.zeros(49, 2), r"^expected at least 50 rows, got 49$"),
+        (torch.zeros(60), torch.zeros(60, 2), r"^expected x as \(rows, dim\) with at least 2 rows, got shape \(60,\)$"),
+        (torch.zeros(60, 1), torch.zeros(60, 2, 3), r"^expected y as \(rows, dim\) .* got shape \(60, 2, 3\)$"),
+        (torch.full((60, 2), math.nan), torch.zeros(60, 1), r"^expected x finite, got 120 of 120 values that are not$"),
+        (torch.zeros(60, 2), torch.tensor([[math.inf]] * 60), r"^expected y finite, got 60 of 60 values that are not$"),
     ],
 )
 def test_errors(x, y, message, method):
@@ -147,7 +147,7 @@ def test_errors(x, y, message, method):
 @pytest.mark.parametrize("method", ["auto", "gaussian", "copula"])
 def test_more_columns_than_rows_can_tell_apart_are_refused(method):
     x, y = torch.randn(100, 60), torch.randn(100, 50)
-    with pytest.raises(ValueError, match=r"^wanted at least 111 rows for x of rank 60 and y of rank 50, given 100$"):
+    with pytest.raises(ValueError, match=r"^expected at least 111 rows for x of rank 60 and y of rank 50, got 100$"):
         estimate_mutual_information(x, y, method=method)
 
 

@@ -155,10 +155,10 @@ def test_takes_tensors_and_arrays_alike():
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
-        ((10, 2), (9, 2), "wanted x and y with the same number of rows, given 10 and 9"),
-        ((8, 4), (8, 4), "wanted at least 9 rows for x of rank 4 and y of rank 4, given 8"),
-        ((8,), (8, 4), r"wanted x as \(rows, dim\) with at least 2 rows, given shape \(8,\)"),
-        ((1, 4), (1, 4), r"wanted x as \(rows, dim\) with at least 2 rows, given shape \(1, 4\)"),
+        ((10, 2), (9, 2), "expected x and y with the same number of rows, got 10 and 9"),
+        ((8, 4), (8, 4), "expected at least 9 rows for x of rank 4 and y of rank 4, got 8"),
+        ((8,), (8, 4), r"expected x as \(rows, dim\) with at least 2 rows, got shape \(8,\)"),
+        ((1, 4), (1, 4), r"expected x as \(rows, dim\) with at least 2 rows, got shape \(1, 4\)"),
     ],
 )
 def test_refuses_shapes(x, y, message):
@@ -171,5 +171,5 @@ def test_refuses_values_that_are_not_finite():
     x = np.random.default_rng(0).standard_normal((10, 2))
     bad = x.copy()
     bad[0, 0], bad[3, 1] = math.nan, math.inf
-    with pytest.raises(ValueError, match=r"wanted y finite, given 2 of 20 values that are not"):
+    with pytest.raises(ValueError, match=r"expected y finite, got 2 of 20 values that are not"):
         gaussian_mutual_information(x, bad)

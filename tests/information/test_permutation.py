@@ -158,14 +158,14 @@ def test_infinite_statistics_count():
 @pytest.mark.parametrize(
     ("x", "y", "options", "message"),
     [
-        ((9, 2), (8, 2), {}, "wanted x and y with the same number of rows, given 9 and 8"),
-        ((9,), (9, 2), {}, r"wanted x as \(rows, dim\) with at least 2 rows, given shape \(9,\)"),
-        ((9, 2), (9, 2), {"permutations": 0}, "wanted at least 1 permutation, given 0"),
+        ((9, 2), (8, 2), {}, "expected x and y with the same number of rows, got 9 and 8"),
+        ((9,), (9, 2), {}, r"expected x as \(rows, dim\) with at least 2 rows, got shape \(9,\)"),
+        ((9, 2), (9, 2), {"permutations": 0}, "expected at least 1 permutation, got 0"),
         (
             (9, 2),
             (9, 2),
             {"permutations": 5, "statistic": lambda x, y: math.nan},
-            "wanted a statistic that is a number, given NaN for some of 6 orders of y",
+            "expected a statistic that is a number, got NaN for some of 6 orders of y",
         ),
     ],
 )

@@ -108,13 +108,13 @@ def test_what_fails_for_a_pair_is_a_note_and_the_others_stay():
     assert rows["S", "dead"].p_value == 1
     assert rows["S", "dead"].notes == (
         "x or y is constant",
-        "no R²(x→y): wanted a target that varies, given one that is constant",
+        "no R²(x→y): expected a target that varies, got one that is constant",
     )
     assert rows["A", "dead"].rows == 1
     assert rows["A", "dead"].notes == ("fewer than 2 rows have both",)
     assert rows["S", "wide"].information is None
     assert rows["S", "wide"].notes == (
-        "no information: wanted at least 121 rows for x of rank 2 and y of rank 118, given 120",
+        "no information: expected at least 121 rows for x of rank 2 and y of rank 118, got 120",
     )
     assert rows["S", "L_1"].notes == ()
     text = str(result)
@@ -210,7 +210,7 @@ def test_noise_is_not_dark(tmp_path):
 def test_refuses_what_fails_for_every_pair():
     wide = dict(zip("ab", np.random.default_rng(0).standard_normal((2, 60, 30)), strict=True))
     with pytest.raises(
-        ValueError, match=r"wanted a pair whose information .*, given no information: wanted at least 61 rows"
+        ValueError, match=r"expected a pair whose information .*, got no information: expected at least 61 rows"
     ):
         report(wide)
 
@@ -225,23 +225,23 @@ def test_shows_its_progress(capfd):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pairs": []}, r"wanted at least one pair of variables, given none of \['A', 'L_1', 'S'\]"),
-        ({"pairs": [("S", "X")]}, r"wanted a pair of two of \['A', 'L_1', 'S'\], given \('S', 'X'\)"),
-        ({"pairs": [("S", "S")]}, r"wanted a pair of two of .*, given \('S', 'S'\)"),
+        ({"pairs": []}, r"expected at least one pair of variables, got none of \['A', 'L_1', 'S'\]"),
+        ({"pairs": [("S", "X")]}, r"expected a pair of two of \['A', 'L_1', 'S'\], got \('S', 'X'\)"),
+        ({"pairs": [("S", "S")]}, r"expected a pair of two of .*, got \('S', 'S'\)"),
         (
             {"pairs": [("S", "A"), ("A", "S")]},
-            r"wanted each pair once, in one order, given \[\('S', 'A'\), \('A', 'S'\)\]",
+            r"expected each pair once, in one order, got \[\('S', 'A'\), \('A', 'S'\)\]",
         ),
-        ({"factors": {"S": np.zeros((120, 1))}}, r"wanted different names for .*, given \['S'\] for both"),
+        ({"factors": {"S": np.zeros((120, 1))}}, r"expected different names for .*, got \['S'\] for both"),
         (
             {"factors": {"f": np.zeros((9, 1))}},
-            r"the same number of rows, given \{'S': 120, 'L_1': 120, 'A': 120, 'f': 9\}",
+            r"the same number of rows, got \{'S': 120, 'L_1': 120, 'A': 120, 'f': 9\}",
         ),
-        ({"factors": {"f": np.zeros(120)}}, r"wanted f as \(rows, dim\) with at least 2 rows, given shape \(120,\)"),
-        ({"factors": {"f": np.full((120, 1), math.nan)}}, "wanted f finite, given 120 of 120 values that are not"),
-        ({"present": {"S": np.ones(120)}}, r"the presence of S as bool \(120,\), given torch.float64 \(120,\)"),
-        ({"present": {"S": np.ones(9, bool)}}, r"the presence of S as bool \(120,\), given torch.bool \(9,\)"),
-        ({"permutations": 0}, "wanted at least 1 permutation, given 0"),
+        ({"factors": {"f": np.zeros(120)}}, r"expected f as \(rows, dim\) with at least 2 rows, got shape \(120,\)"),
+        ({"factors": {"f": np.full((120, 1), math.nan)}}, "expected f finite, got 120 of 120 values that are not"),
+        ({"present": {"S": np.ones(120)}}, r"the presence of S as bool \(120,\), got torch.float64 \(120,\)"),
+        ({"present": {"S": np.ones(9, bool)}}, r"the presence of S as bool \(120,\), got torch.bool \(9,\)"),
+        ({"permutations": 0}, "expected at least 1 permutation, got 0"),
     ],
 )
 def test_refuses(options, message):

@@ -236,8 +236,8 @@ def test_the_bar_counts_seeds(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("given", "at_once", "message"),
     [
-        ([0, 1, 0], 1, "wanted seeds that are all different, given [0, 1, 0]"),
-        ([0, 1], 0, "wanted at_once of at least 1, given 0"),
+        ([0, 1, 0], 1, "expected seeds that are all different, got [0, 1, 0]"),
+        ([0, 1], 0, "expected at_once of at least 1, got 0"),
     ],
 )
 def test_refuses(tmp_path, given, at_once, message):

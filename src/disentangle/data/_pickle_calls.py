@@ -16,7 +16,7 @@ _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU](0|[1-9][0-9]{0,6}
 
 def _wrong(what: str, arguments: Iterable[Any]) -> NoReturn:
     got = ", ".join(kind_of(argument) for argument in list(arguments)[:6])
-    raise TypeError(f"wanted {what}, got ({got})")
+    raise TypeError(f"expected {what}, got ({got})")
 
 
 def _raw(value: Any) -> bytes | bytearray | memoryview:
@@ -25,12 +25,12 @@ def _raw(value: Any) -> bytes | bytearray | memoryview:
         return value
     if type(value) is str:
         return value.encode("latin-1")
-    raise TypeError(f"wanted the bytes of an array, got {kind_of(value)}")
+    raise TypeError(f"expected the bytes of an array, got {kind_of(value)}")
 
 
 def _data_type(value: Any) -> np.dtype[Any]:
     if type(value) is not Box or not isinstance(value.value, np.dtype):
-        raise TypeError(f"wanted a data type, got {kind_of(value)}")
+        raise TypeError(f"expected a data type, got {kind_of(value)}")
     value.open = False
     return value.value
 
@@ -38,7 +38,7 @@ def _data_type(value: Any) -> np.dtype[Any]:
 def _shape(m: Machine, value: Any) -> tuple[int, ...]:
     shape = tuple(items_of(value))
     if len(shape) > 32 or not all(type(size) is int and size >= 0 for size in shape):
-        raise ValueError("wanted a shape of at most 32 sizes, none below 0")
+        raise ValueError("expected a shape of at most 32 sizes, none below 0")
     # Rows of no size take no bytes, but who walks through them takes time.
     m.pay(prod(max(size, 1) for size in shape) if 0 in shape else 0)
     return shape
@@ -66,7 +66,7 @@ def _call_dtype(m: Machine, arguments: list[Any]) -> Box:
     if not 1 <= len(arguments) <= 3 or type(name) is not str:
         _wrong("the name of a data type", arguments)
     if not _DTYPE.fullmatch(name):
-        raise Refused(f"has an array of type {printable(name)}; wanted booleans, numbers, text, bytes or objects")
+        raise Refused(f"has an array of type {printable(name)}; expected booleans, numbers, text, bytes or objects")
     return Box(np.dtype("O" if name.lstrip("<>|=").startswith("O") else name))
 
 
@@ -74,7 +74,7 @@ def set_dtype(box: Box, state: list[Any]) -> None:
     if len(state) < 8 or type(state[0]) is not int or type(state[1]) is not str or state[1] not in tuple("<>|="):
         _wrong("the state of a data type", state)
     if any(part is not None for part in state[2:5]) or len(state) > 9 or any(part is not None for part in state[8:]):
-        raise Refused("has an array of structured type; wanted booleans, numbers, text, bytes or objects")
+        raise Refused("has an array of structured type; expected booleans, numbers, text, bytes or objects")
     if state[5] not in (-1, box.value.itemsize) and box.value.kind != "O":
         raise ValueError("a data type of another size than its own")
     box.value = box.value.newbyteorder(state[1])
@@ -97,7 +97,7 @@ def set_array(m: Machine, box: Box, state: list[Any]) -> None:
         return
     items = state[4]
     if type(items) is not Box or type(items.value) is not list:
-        raise TypeError(f"wanted the list of an object array, got {kind_of(items)}")
+        raise TypeError(f"expected the list of an object array, got {kind_of(items)}")
     if len(items.value) != prod(shape):
         raise ValueError(f"an object array of {prod(shape)} values from {len(items.value)}")
     m.close(box, [items])
@@ -179,7 +179,7 @@ def _call_ordered_dict(m: Machine, arguments: list[Any]) -> Box:
     # Python 2 gives a list of pairs, themselves lists.
     pairs = arguments[0].value
     if not all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
-        raise TypeError("wanted pairs")
+        raise TypeError("expected pairs")
     m.update(box, [part for pair in pairs for part in pair])
     box.size += arguments[0].size
     box.depth = max(box.depth, arguments[0].depth)

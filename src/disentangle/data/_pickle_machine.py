@@ -94,7 +94,7 @@ class Machine:
         if end < 0:
             self.truncated()
         if limit is not None and end - self.at > limit:
-            raise ValueError(f"a line of {end - self.at} bytes, wanted at most {limit}")
+            raise ValueError(f"a line of {end - self.at} bytes, expected at most {limit}")
         line = self.data[self.at : end]
         self.at = end + 1
         return line
@@ -146,7 +146,7 @@ class Machine:
         """The container on top of the stack, to be added to."""
         box = self.stack[-1]
         if type(box) is not Box or type(box.value) not in types:
-            raise TypeError(f"wanted {types[0].__name__}, got {kind_of(box)}")
+            raise TypeError(f"expected {types[0].__name__}, got {kind_of(box)}")
         if not box.open:
             raise Refused("changes a container that is in use, or holds itself")
         return box
@@ -160,7 +160,7 @@ class Machine:
             if not isinstance(key, _ATOMS) and not (
                 type(key) is tuple and all(isinstance(part, _ATOMS) for part in key)
             ):
-                raise TypeError(f"wanted a key of text or numbers, got {kind_of(key)}")
+                raise TypeError(f"expected a key of text or numbers, got {kind_of(key)}")
             if type(key) is not bytes:
                 others.append(hash(key))
         if others:
@@ -199,7 +199,7 @@ class Machine:
 
     def call(self, function: Any, arguments: Any) -> object:
         if type(function) is not Symbol:
-            raise TypeError(f"wanted a function, got {kind_of(function)}")
+            raise TypeError(f"expected a function, got {kind_of(function)}")
         if function.call is None:
             raise Refused(f"asks to run {function.name}; not a data file")
         return function.call(self, items_of(arguments))
@@ -222,7 +222,7 @@ def kind_of(item: Any) -> str:
 
 def items_of(box: Any) -> list[Any]:
     if type(box) is not Box or box.items is None:
-        raise TypeError(f"wanted tuple, got {kind_of(box)}")
+        raise TypeError(f"expected tuple, got {kind_of(box)}")
     return box.items
 
 

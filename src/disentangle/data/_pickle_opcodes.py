@@ -41,7 +41,7 @@ def run(m: Machine) -> object:
         if code == 0x2E:  # STOP
             m.name = "STOP"
             if m.below or len(m.stack) != 1:
-                raise ValueError("wanted one value on the stack")
+                raise ValueError("expected one value on the stack")
             return m.finish(m.stack[0])
         if code not in _INSTRUCTIONS:
             m.name = f"0x{code:02x}"
@@ -54,7 +54,7 @@ def run(m: Machine) -> object:
 def _proto(m: Machine) -> None:
     version = m.number(1)
     if version > 5:
-        raise Refused(f"a pickle of protocol {version}, wanted at most 5")
+        raise Refused(f"a pickle of protocol {version}, expected at most 5")
 
 
 def _frame(m: Machine) -> None:
@@ -85,7 +85,7 @@ def _long(size: int) -> _Instruction:
     def instruction(m: Machine) -> None:
         length = m.number(size)
         if length > 255:
-            raise ValueError(f"a whole number of {length} bytes, wanted at most 255")
+            raise ValueError(f"a whole number of {length} bytes, expected at most 255")
         m.stack.append(int.from_bytes(m.read(length), "little", signed=True))
 
     return instruction
@@ -98,7 +98,7 @@ def _int_line(m: Machine) -> None:
         return
     digits = line.removesuffix(b"L")
     if not re.fullmatch(rb"[+-]?[0-9]+", digits):
-        raise ValueError("wanted the digits of a whole number")
+        raise ValueError("expected the digits of a whole number")
     m.stack.append(int(digits))
 
 
@@ -119,7 +119,7 @@ def _text_line(m: Machine) -> None:
 def _string_line(m: Machine) -> None:
     line = m.line().strip()
     if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
-        raise ValueError("wanted text in quotes")
+        raise ValueError("expected text in quotes")
     m.stack.append(codecs.escape_decode(line[1:-1])[0].decode("latin-1"))  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -212,7 +212,7 @@ def _global(m: Machine) -> None:
 def _stack_global(m: Machine) -> None:
     name, module = m.stack.pop(), m.stack.pop()
     if type(name) is not str or type(module) is not str:
-        raise TypeError(f"wanted two names, got {kind_of(module)} and {kind_of(name)}")
+        raise TypeError(f"expected two names, got {kind_of(module)} and {kind_of(name)}")
     m.stack.append(symbol(module, name))
 
 
@@ -272,7 +272,7 @@ def _index(size: int) -> Callable[[Machine], int]:
 def _index_line(m: Machine) -> int:
     line = m.line(limit=20)
     if not line.isdigit():
-        raise ValueError("wanted the digits of a memo index")
+        raise ValueError("expected the digits of a memo index")
     return int(line)
 
 

@@ -35,7 +35,7 @@ Column = Sequence[Any] | np.ndarray
 def dictionary(where: str | os.PathLike[str], content: object) -> dict[Any, Any]:
     """A dictionary, as it is."""
     if not isinstance(content, dict):
-        raise DataError(f"{where}: wanted a dictionary, got {kind(content)}")
+        raise DataError(f"{where}: expected a dictionary, got {kind(content)}")
     return content
 
 
@@ -43,7 +43,7 @@ def column(where: str, value: object) -> Column:
     """A list, a tuple or an array, of one item a recording, as it is."""
     if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
         return value
-    raise DataError(f"{where}: wanted a list or an array, got {kind(value)}")
+    raise DataError(f"{where}: expected a list or an array, got {kind(value)}")
 
 
 def same_length(where: str, columns: Mapping[str, Column]) -> None:
@@ -51,7 +51,7 @@ def same_length(where: str, columns: Mapping[str, Column]) -> None:
     counts = {name: len(each) for name, each in columns.items()}
     if len(set(counts.values())) > 1:
         got = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise DataError(f"{where}: wanted as many recordings in every field, got {got}")
+        raise DataError(f"{where}: expected as many recordings in every field, got {got}")
     if not any(counts.values()):
         raise DataError(f"{where}: no recordings")
 
@@ -62,9 +62,9 @@ def text(where: str, value: object) -> str:
         try:
             value = value.decode()
         except UnicodeDecodeError:
-            raise DataError(f"{where}: wanted UTF-8") from None
+            raise DataError(f"{where}: expected UTF-8") from None
     if not isinstance(value, str):
-        raise DataError(f"{where}: wanted text, got {kind(value)}")
+        raise DataError(f"{where}: expected text, got {kind(value)}")
     return str(value.strip())
 
 
@@ -86,17 +86,17 @@ def ids(where: str, values: Column) -> list[str]:
 def frames(where: str, values: Column) -> tuple[list[np.ndarray], np.ndarray]:
     """The frames of each recording, trimmed, `(T_i, D)` float32, each with memory of its own, and what was cut, `(N, 2)`."""
     if isinstance(values, np.ndarray) and values.ndim not in (1, 3):
-        raise DataError(f"{where}: wanted (recordings, frames, features), got {kind(values)}")
+        raise DataError(f"{where}: expected (recordings, frames, features), got {kind(values)}")
     arrays = []
     for i, value in enumerate(values):
         array = floats(f"{where}[{i}]", value)
         if array.shape != (0,) and array.ndim != 2:
-            raise DataError(f"{where}[{i}]: wanted (frames, features), got {kind(array)}")
+            raise DataError(f"{where}[{i}]: expected (frames, features), got {kind(array)}")
         arrays.append(array)
     # An array of no frames often has no features either.
     sizes = {array.shape[1] for array in arrays if array.ndim == 2}
     if len(sizes) != 1 or 0 in sizes:
-        raise DataError(f"{where}: wanted frames of one size, got sizes {sorted(sizes)[:12]}")
+        raise DataError(f"{where}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
     (size,) = sizes
     arrays = [array.reshape(-1, size) for array in arrays]
     spans = [span(array) for array in arrays]
@@ -134,7 +134,7 @@ def labels(where: str, values: Column, *, absent: bool = False) -> np.ndarray:
         values = np.fromiter(values, dtype=object, count=len(values))
     array = floats(where, values)
     if array.size != len(array):
-        raise DataError(f"{where}: wanted one label a recording, got {kind(array)}")
+        raise DataError(f"{where}: expected one label a recording, got {kind(array)}")
     wrong = np.isinf(array) if absent else ~np.isfinite(array)
     if wrong.any():
         raise DataError(f"{where}: {int(wrong.sum())} of {len(array)} labels are {'' if absent else 'NaN or '}infinite")
@@ -144,14 +144,14 @@ def labels(where: str, values: Column, *, absent: bool = False) -> np.ndarray:
 def floats(where: str, value: object) -> np.ndarray:
     """A numeric array as float32; what is too large for it becomes infinite."""
     if not isinstance(value, np.ndarray):
-        raise DataError(f"{where}: wanted a numeric array, got {kind(value)}")
+        raise DataError(f"{where}: expected a numeric array, got {kind(value)}")
     if value.dtype == object:
         # Equal arrays in an array of objects become one array of numbers that are objects.
         for each in value.flat:
             if isinstance(each, bool) or not isinstance(each, int | float | np.floating | np.integer):
-                raise DataError(f"{where}: wanted numbers, got {kind(each)}")
+                raise DataError(f"{where}: expected numbers, got {kind(each)}")
     elif value.dtype.kind not in "fiu":
-        raise DataError(f"{where}: wanted a numeric array, got {kind(value)}")
+        raise DataError(f"{where}: expected a numeric array, got {kind(value)}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is a NaN
             return value.astype(np.float32)

@@ -40,7 +40,7 @@ def check_file(path: str | os.PathLike[str]) -> None:
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            raise DataError(f"{path}: a directory, wanted a file")
+            raise DataError(f"{path}: a directory, expected a file")
         if not stat.S_ISREG(mode):
             raise DataError(f"{path}: not a regular file")
         with open(path, "rb"):
@@ -88,7 +88,7 @@ def load_pickle(path: str | os.PathLike[str]) -> object:
     except MemoryError as error:
         raise DataError(f"{path}: does not fit into memory") from error
     if not data:
-        raise DataError(f"{path}: empty, wanted a pickle")
+        raise DataError(f"{path}: empty, expected a pickle")
     if data.startswith(b"PK"):  # in a pickle, a reference to an object outside of the file: refused as well
         raise DataError(f"{path}: a zip archive, as torch.save and numpy.savez write, and not a pickle")
     machine = Machine(data)

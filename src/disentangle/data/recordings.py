@@ -129,5 +129,5 @@ def check_same_features(train: Recordings, other: Recordings, path: str | os.Pat
     for name in wanted | got:
         if wanted.get(name) != got.get(name):
             raise DataError(
-                f"{path}: {got.get(name, 'no')} {name} features, wanted {wanted.get(name, 'none')} as in the training data"
+                f"{path}: {got.get(name, 'no')} {name} features, expected {wanted.get(name, 'none')} as in the training data"
             )

@@ -76,7 +76,7 @@ def write_store(
     part = folder.with_name(f".part.{folder.name}")
     try:
         if folder.exists():
-            raise DataError(f"{folder}: is there already, wanted a new folder")
+            raise DataError(f"{folder}: is there already, expected a new folder")
         shutil.rmtree(part, ignore_errors=True)
         for name, split in splits.items():
             _write_split(part / name, split, np.dtype(dtype))
@@ -120,7 +120,7 @@ def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:
         raise DataError(f"{path}: not JSON: {error}") from None
     content = fields.dictionary(path, content)
     if content.get("version") != VERSION:
-        raise DataError(f"{path}: wanted version {VERSION}, got {ascii(content.get('version'))[:40]}")
+        raise DataError(f"{path}: expected version {VERSION}, got {ascii(content.get('version'))[:40]}")
     splits = fields.dictionary(f"{path}: splits", content.get("splits"))
     names = _names(f"{path}: splits", list(splits))
     return {name: _open_split(folder / name, f"{path}: {name}", splits[name]) for name in names}
@@ -217,7 +217,7 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
 
 def _strings(where: str, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise DataError(f"{where}: wanted a list of text, got {fields.kind(value)}")
+        raise DataError(f"{where}: expected a list of text, got {fields.kind(value)}")
     return value
 
 
@@ -226,7 +226,7 @@ def _names(where: str, value: object) -> list[str]:
     names = _strings(where, value)
     wrong = [name for name in names if not PLAIN.fullmatch(name)]
     if wrong:
-        raise DataError(f"{where}: wanted names of files, got {fields.listed(wrong)}")
+        raise DataError(f"{where}: expected names of files, got {fields.listed(wrong)}")
     return names
 
 
@@ -234,7 +234,7 @@ def _open_frames(folder: Path, name: str) -> LazyFrames:
     path = folder / "sequences" / f"{name}.npy"
     array, starts = _mapped(path, 2), np.array(_mapped(folder / "starts" / f"{name}.npy", 1))
     if array.dtype not in (np.float32, np.float16):
-        raise DataError(f"{path}: wanted float32 or float16, got {array.dtype}")
+        raise DataError(f"{path}: expected float32 or float16, got {array.dtype}")
     lengths = np.diff(starts)
     if starts.dtype != np.int64 or not len(lengths) or starts[0] != 0 or starts[-1] != len(array) or lengths.min() < 0:
         raise DataError(f"{folder}: starts/{name}.npy is not of the {len(array)} frames of sequences/{name}.npy")
@@ -251,7 +251,7 @@ def _mapped(path: Path, dimensions: int) -> np.ndarray:
         what = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(f"{path}: not an array of NumPy: {what}") from None
     if array.ndim != dimensions or array.dtype.kind not in "fiub":
-        raise DataError(f"{path}: wanted an array of numbers with {dimensions} dimensions, got {fields.kind(array)}")
+        raise DataError(f"{path}: expected an array of numbers with {dimensions} dimensions, got {fields.kind(array)}")
     return array
 
 

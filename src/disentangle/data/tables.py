@@ -120,7 +120,7 @@ def _recordings(count: int, columns: list[list[Any] | None], sequences: dict[str
     given = [each for each in labels or [] if not _is_absent(each)]
     given = [int(each) if isinstance(each, bool) else each for each in given]
     if 0 < len(given) < count:
-        raise DataError(f"the labels: {count - len(given)} of {count} are absent, wanted all or none")
+        raise DataError(f"the labels: {count - len(given)} of {count} are absent, expected all or none")
     return Recordings(
         text=fields.texts("the texts", ["" if _is_absent(each) else each for each in texts or [""] * count]),
         sequences=dict(sequences),
@@ -145,7 +145,7 @@ def _cells(column: str, cells: Sequence[Any]) -> LazyFrames:
         is_path = isinstance(cell, str | os.PathLike)
         shape = frames_shape(str(cell)) if is_path else _frames_of_cell(f"{column}[{i}]", cell).shape
         if len(shape) != 2 and shape != (0,):
-            raise DataError(f"{column}[{i}]: wanted (frames, features) or a path, got {type(cell).__name__} {shape}")
+            raise DataError(f"{column}[{i}]: expected (frames, features) or a path, got {type(cell).__name__} {shape}")
         shapes.append(shape)
     size = _one_size(column, {shape[1] for shape in shapes if shape[0]})
     return LazyFrames(functools.partial(_frames_of_cell, column), cells, [shape[0] for shape in shapes], size)
@@ -159,7 +159,7 @@ def _frames_of_cell(where: str, cell: Any) -> np.ndarray:
     try:
         array = np.asarray(cell)
     except ValueError:
-        raise DataError(f"{where}: wanted frames of one size, got lists of several") from None
+        raise DataError(f"{where}: expected frames of one size, got lists of several") from None
     return fields.floats(where, array)
 
 
@@ -200,14 +200,14 @@ def _lists(column: str, table: Any) -> Any:
     for _ in range(2):
         types = pyarrow.types
         if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
-            raise DataError(f"{column}: wanted lists of frames, each a list of numbers, got {array.type}")
+            raise DataError(f"{column}: expected lists of frames, each a list of numbers, got {array.type}")
         kind = kind.value_type
     if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
-        raise DataError(f"{column}: wanted lists of frames, each a list of numbers, got {array.type}")
+        raise DataError(f"{column}: expected lists of frames, each a list of numbers, got {array.type}")
     return array
 
 
 def _one_size(column: str, sizes: set[int]) -> int:
     if len(sizes) != 1 or 0 in sizes:
-        raise DataError(f"{column}: wanted frames of one size, got sizes {sorted(sizes)[:12]}")
+        raise DataError(f"{column}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
     return next(iter(sizes))

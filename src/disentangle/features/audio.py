@@ -111,7 +111,7 @@ def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
 
     check_file(path)
     if not os.stat(path).st_size:
-        raise DataError(f"{path}: empty, wanted sound")
+        raise DataError(f"{path}: empty, expected sound")
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError):  # the latter where the file is named `.raw`
@@ -120,7 +120,7 @@ def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
         raise DataError(f"{path}: samples that are NaN or infinite")
     samples = librosa.resample(channels.mean(1), orig_sr=rate, target_sr=SAMPLE_RATE)
     if len(samples) < FRAME:
-        raise DataError(f"{path}: {len(samples) / SAMPLE_RATE:.3f} s of sound, wanted at least 0.1 s")
+        raise DataError(f"{path}: {len(samples) / SAMPLE_RATE:.3f} s of sound, expected at least 0.1 s")
     if np.abs(samples).max() < QUIETEST:
         raise DataError(f"{path}: silent")
     return samples

@@ -92,7 +92,7 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
     if len(repeated):
         number = frame[repeated[0] + 1]
         raise DataError(
-            f"{path}: frame {number:.0f} after frame {frame[repeated[0]]:.0f}, wanted one face and frames in order"
+            f"{path}: frame {number:.0f} after frame {frame[repeated[0]]:.0f}, expected one face and frames in order"
         )
     features = values[:, [columns[name] for name in OPENFACE_FEATURES]]
     features[success != 1] = np.nan
@@ -105,12 +105,12 @@ def _read(path: str | os.PathLike[str]) -> str:
     check_file(path)
     if Path(path).suffix.lower() in VIDEOS:
         raise DataError(
-            f"{path}: a video, wanted the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
+            f"{path}: a video, expected the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
             "(https://github.com/TadasBaltrusaitis/OpenFace)"
         )
     text = read_text(path)
     if not text.strip():
-        raise DataError(f"{path}: empty, wanted a CSV file of OpenFace")
+        raise DataError(f"{path}: empty, expected a CSV file of OpenFace")
     return text
 
 
@@ -143,7 +143,7 @@ def _values(path: str | os.PathLike[str], rows: str, columns: int) -> np.ndarray
     except ValueError:
         raise DataError(f"{path}: {_first_fault(rows, columns)}") from None
     if values.shape[1] != columns:
-        raise DataError(f"{path}: line 2: {values.shape[1]} values, wanted {columns} as in the header")
+        raise DataError(f"{path}: line 2: {values.shape[1]} values, expected {columns} as in the header")
     return values
 
 
@@ -152,7 +152,7 @@ def _first_fault(rows: str, columns: int) -> str:
     for number, row in enumerate(rows.split("\n"), start=2):
         cells = row.split(",")
         if row.strip() and len(cells) != columns:
-            return f"line {number}: {len(cells)} values, wanted {columns} as in the header"
+            return f"line {number}: {len(cells)} values, expected {columns} as in the header"
         for cell in cells if row.strip() else []:
             try:
                 float(cell)

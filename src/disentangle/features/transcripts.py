@@ -64,7 +64,7 @@ def read_transcript(path: str | os.PathLike[str]) -> list[Segment]:
     readers = {".txt": _plain, ".srt": _subrip, ".vtt": _webvtt, ".json": _json, ".csv": _csv}
     reader = readers.get(Path(path).suffix.lower())
     if reader is None:
-        raise DataError(f"{path}: not a transcript: wanted a name that ends in {', '.join(readers)}")
+        raise DataError(f"{path}: not a transcript: expected a name that ends in {', '.join(readers)}")
     text = read_text(path)
     try:
         segments = [Segment(start, end, " ".join(words.split())) for start, end, words in reader(text)]
@@ -120,7 +120,7 @@ def _webvtt(text: str) -> Iterator[Segment]:
     blocks = _blocks(text)
     number, lines = next(blocks, (1, [""]))
     if number != 1 or not re.match(r"WEBVTT(?:[ \t]|$)", lines[0]):
-        raise _Fault("line 1: wanted WEBVTT")
+        raise _Fault("line 1: expected WEBVTT")
     if any("-->" in line for line in lines):
         raise _Fault("line 1: a time amid the header; a blank line is missing below it")
     for number, lines in blocks:
@@ -146,8 +146,8 @@ def _cue(number: int, lines: list[str]) -> Segment:
     """A line of times, of this number, and the lines of text below it."""
     times, arrow, after = (lines or [""])[0].partition("-->")
     if not arrow:
-        found = f"found {ascii(times.strip())[:40]}" if times else "found none"
-        raise _Fault(f"line {number}: wanted a time, such as 00:00:01.000 --> 00:00:02.000, {found}")
+        found = f"got {ascii(times.strip())[:40]}" if times else "got none"
+        raise _Fault(f"line {number}: expected a time, such as 00:00:01.000 --> 00:00:02.000, {found}")
     for below, line in enumerate(lines[1:], start=number + 1):
         if "-->" in line:
             raise _Fault(f"line {below}: a time amid text; a blank line is missing above it")
@@ -160,14 +160,14 @@ def _clock(number: int, time: str) -> float:
     """Seconds, of hours:minutes:seconds.thousandths; hours can be missing, and there can be a comma for the point."""
     parts = re.fullmatch(r"(?:([0-9]{1,6}):)?([0-5][0-9]):([0-5][0-9])[.,]([0-9]{3})", time)
     if parts is None:
-        raise _Fault(f"line {number}: wanted a time such as 00:00:01.000, found {ascii(time)[:40]}")
+        raise _Fault(f"line {number}: expected a time such as 00:00:01.000, got {ascii(time)[:40]}")
     hours, minutes, seconds, thousandths = (int(part or 0) for part in parts.groups())
     return ((hours * 60 + minutes) * 60 + seconds) + thousandths / 1000
 
 
 def _timed(where: str, start: float, end: float, text: str) -> Segment:
     if not (math.isfinite(start) and math.isfinite(end)):
-        raise _Fault(f"{where}: wanted times that are finite, found {start} to {end}")
+        raise _Fault(f"{where}: expected times that are finite, got {start} to {end}")
     if end < start:
         raise _Fault(f"{where}: ends at {end} s, before it starts at {start} s")
     return Segment(start, end, text)
@@ -175,7 +175,7 @@ def _timed(where: str, start: float, end: float, text: str) -> Segment:
 
 def _json(text: str) -> Iterator[Segment]:
     if not text.strip():
-        raise _Fault("empty, wanted JSON")
+        raise _Fault("empty, expected JSON")
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -185,12 +185,12 @@ def _json(text: str) -> Iterator[Segment]:
     if isinstance(content, dict):
         name = next((name for name in ("segments", "words") if isinstance(content.get(name), list)), None)
         if name is None:
-            raise _Fault("wanted a list of words with times, or Whisper's segments, found neither")
+            raise _Fault("expected a list of words with times, or Whisper's segments, got neither")
         entries = content[name]
     else:
         name, entries = "words", content
     if not isinstance(entries, list):
-        raise _Fault("wanted a list of words with times, or Whisper's segments, found neither")
+        raise _Fault("expected a list of words with times, or Whisper's segments, got neither")
     for i, entry in enumerate(entries):
         words = entry.get("words") if isinstance(entry, dict) else None
         # Aligners leave words without times that they could not place, numbers mostly: then the segment is one.
@@ -203,15 +203,15 @@ def _json(text: str) -> Iterator[Segment]:
 def _entry(where: str, entry: object) -> Segment:
     """A word or a segment of JSON."""
     if not isinstance(entry, dict):
-        raise _Fault(f"{where}: wanted word, start and end, found {type(entry).__name__}")
+        raise _Fault(f"{where}: expected word, start and end, got {type(entry).__name__}")
     text = entry.get("word", entry.get("text"))
     if not isinstance(text, str):
-        raise _Fault(f"{where}: wanted a text under word or text, found {type(text).__name__}")
+        raise _Fault(f"{where}: expected a text under word or text, got {type(text).__name__}")
     times = []
     for name in ("start", "end"):
         time = entry.get(name)
         if isinstance(time, bool) or not isinstance(time, int | float):
-            raise _Fault(f"{where}: wanted seconds under {name}, found {type(time).__name__}")
+            raise _Fault(f"{where}: expected seconds under {name}, got {type(time).__name__}")
         try:
             times.append(float(time))
         except OverflowError:
@@ -225,13 +225,13 @@ def _csv(text: str) -> Iterator[Segment]:
         header = [name.strip().lower() for name in next(rows, [])]
         missing = [name for name in ("word", "start", "end") if name not in header]
         if missing:
-            raise _Fault(f"line 1: wanted columns word, start and end, found no {missing[0]}")
+            raise _Fault(f"line 1: expected columns word, start and end, got no {missing[0]}")
         word, start, end = (header.index(name) for name in ("word", "start", "end"))
         for row in rows:
             if any(cell.strip() for cell in row):
                 where = f"line {rows.line_num}"
                 if len(row) != len(header):
-                    raise _Fault(f"{where}: {len(row)} values, wanted {len(header)} as in the header")
+                    raise _Fault(f"{where}: {len(row)} values, expected {len(header)} as in the header")
                 yield _timed(where, _seconds(where, row[start]), _seconds(where, row[end]), row[word])
     except csv.Error as error:
         raise _Fault(f"line {rows.line_num}: not CSV: {error}") from None
@@ -241,4 +241,4 @@ def _seconds(where: str, cell: str) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise _Fault(f"{where}: wanted seconds, found {ascii(cell.strip())[:40]}") from None
+        raise _Fault(f"{where}: expected seconds, got {ascii(cell.strip())[:40]}") from None

@@ -48,10 +48,10 @@ def linear_decodability(source: Matrix, target: Matrix, *, seed: int = 0) -> flo
     x, t = (side.numpy() for side in as_matrices(source=source, target=target))
     rows = len(x)
     if rows < 4:
-        raise ValueError(f"wanted at least 4 rows, two a half, given {rows}")
+        raise ValueError(f"expected at least 4 rows, two a half, got {rows}")
     t = t[:, np.ptp(t, axis=0) > 0]
     if t.shape[1] == 0:
-        raise ValueError("wanted a target that varies, given one that is constant")
+        raise ValueError("expected a target that varies, got one that is constant")
     # standardised, so that the strengths mean the same for every scale
     t = (t - t.mean(0)) / t.std(0)
     order = np.random.default_rng(seed).permutation(rows)

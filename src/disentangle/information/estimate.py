@@ -96,11 +96,11 @@ def estimate_mutual_information(x: Matrix, y: Matrix, *, method: str = "auto", s
         True
     """
     if method not in METHODS:
-        raise ValueError(f"wanted a method among {', '.join(METHODS)}, given {method!r}")
+        raise ValueError(f"expected a method among {', '.join(METHODS)}, got {method!r}")
     a, b = as_matrices(x=x, y=y)
     rows = len(a)
     if rows < FEWEST_ROWS:
-        raise ValueError(f"wanted at least {FEWEST_ROWS} rows, given {rows}")
+        raise ValueError(f"expected at least {FEWEST_ROWS} rows, got {rows}")
     if any((side == side[0]).all() for side in (a, b)):
         bound = Bound("neither", "never: x or y is constant, and a constant tells nothing")
         return MutualInformation(0.0, 0.0, method, bound, rows, rows, warnings=("x or y is constant",))

@@ -73,12 +73,12 @@ def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
     """
     u, v = orthonormal_basis("x", x), orthonormal_basis("y", y)
     if len(u) != len(v):
-        raise ValueError(f"wanted x and y with the same number of rows, given {len(u)} and {len(v)}")
+        raise ValueError(f"expected x and y with the same number of rows, got {len(u)} and {len(v)}")
     (rows, p), q = u.shape, v.shape[1]
     if min(p, q) == 0:
         return 0.0
     if rows < p + q + 1:
-        raise ValueError(f"wanted at least {p + q + 1} rows for x of rank {p} and y of rank {q}, given {rows}")
+        raise ValueError(f"expected at least {p + q + 1} rows for x of rank {p} and y of rank {q}, got {rows}")
     # sines of the angles between the two spaces: exact where 1 - r² of a correlation close to 1 is all rounding
     sines = torch.linalg.svdvals(v - u @ (u.mT @ v)).clamp(max=1.0)
     if sines.min() <= rows * torch.finfo(sines.dtype).eps:

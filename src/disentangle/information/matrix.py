@@ -15,10 +15,10 @@ def as_matrix(name: str, values: Matrix) -> Tensor:
     """`(rows, dim)` in float64 on the CPU."""
     matrix = torch.as_tensor(values).detach().to("cpu", torch.float64)
     if matrix.ndim != 2 or matrix.shape[0] < 2:
-        raise ValueError(f"wanted {name} as (rows, dim) with at least 2 rows, given shape {tuple(matrix.shape)}")
+        raise ValueError(f"expected {name} as (rows, dim) with at least 2 rows, got shape {tuple(matrix.shape)}")
     bad = int((~matrix.isfinite()).sum())
     if bad:
-        raise ValueError(f"wanted {name} finite, given {bad} of {matrix.numel()} values that are not")
+        raise ValueError(f"expected {name} finite, got {bad} of {matrix.numel()} values that are not")
     return matrix
 
 
@@ -26,7 +26,7 @@ def as_matrices(**sides: Matrix) -> tuple[Tensor, Tensor]:
     """Two matrices with the same number of rows, by name, as `as_matrix` gives them."""
     (first, a), (second, b) = ((name, as_matrix(name, values)) for name, values in sides.items())
     if len(a) != len(b):
-        raise ValueError(f"wanted {first} and {second} with the same number of rows, given {len(a)} and {len(b)}")
+        raise ValueError(f"expected {first} and {second} with the same number of rows, got {len(a)} and {len(b)}")
     return a, b
 
 

@@ -71,9 +71,9 @@ def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int
     a, b = (side.numpy() for side in as_matrices(x=x, y=y))
     rows = len(a)
     if neighbors < 1:
-        raise ValueError(f"wanted at least 1 neighbour, given {neighbors}")
+        raise ValueError(f"expected at least 1 neighbour, got {neighbors}")
     if rows < BLOCKS * (neighbors + 2):
-        raise ValueError(f"wanted at least {BLOCKS * (neighbors + 2)} rows for {neighbors} neighbours, given {rows}")
+        raise ValueError(f"expected at least {BLOCKS * (neighbors + 2)} rows for {neighbors} neighbours, got {rows}")
     rng = np.random.default_rng(0)
     a, b = (_apart(standardised(side), rng) for side in (a, b))
     if min(a.shape[1], b.shape[1]) == 0:

@@ -105,7 +105,7 @@ def permutation_test(
     """
     x, y = as_matrices(x=x, y=y)
     if permutations < 1:
-        raise ValueError(f"wanted at least 1 permutation, given {permutations}")
+        raise ValueError(f"expected at least 1 permutation, got {permutations}")
     rng = np.random.default_rng(seed)
     if statistic is None and len(x) > ROWS:
         rows = torch.from_numpy(np.sort(rng.choice(len(x), ROWS, replace=False)))
@@ -114,7 +114,7 @@ def permutation_test(
     observed = value(torch.arange(len(x)))
     null = np.array([value(torch.from_numpy(rng.permutation(len(x)))) for _ in range(permutations)])
     if math.isnan(observed) or np.isnan(null).any():
-        raise ValueError(f"wanted a statistic that is a number, given NaN for some of {1 + permutations} orders of y")
+        raise ValueError(f"expected a statistic that is a number, got NaN for some of {1 + permutations} orders of y")
     # equal numbers must count as equal after rounding: orders of a discrete variable repeat themselves
     as_large = int(np.sum((null >= observed) | np.isclose(null, observed, rtol=1e-6, atol=0)))
     return PermutationTest((1 + as_large) / (1 + permutations), observed, float(null.mean()), permutations, len(x))

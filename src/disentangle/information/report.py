@@ -233,7 +233,7 @@ def dependence_report(
 
     both = _joined(variables, factors or {})
     if permutations < 1:
-        raise ValueError(f"wanted at least 1 permutation, given {permutations}")
+        raise ValueError(f"expected at least 1 permutation, got {permutations}")
     if pairs is None:
         pairs = [*itertools.combinations(variables, 2), *itertools.product(variables, factors or {})]
     _check_pairs(pairs, both)
@@ -246,7 +246,7 @@ def dependence_report(
         rows.append(_row(x, y, a, b, method, permutations, seed))
     if all(row.information is None for row in rows):
         notes = sorted({note for row in rows for note in row.notes})
-        raise ValueError(f"wanted a pair whose information can be measured, given {'; '.join(notes)}")
+        raise ValueError(f"expected a pair whose information can be measured, got {'; '.join(notes)}")
     rows = [replace(row, p_holm=p) for row, p in zip(rows, _holm(rows), strict=True)]
     return DependenceReport(
         rows=tuple(rows),
@@ -291,22 +291,22 @@ def _holm(rows: Sequence[DependenceRow]) -> list[float | None]:
 
 def _joined(variables: Mapping[str, Matrix], factors: Mapping[str, Matrix]) -> dict[str, Matrix]:
     if shared := variables.keys() & factors.keys():
-        raise ValueError(f"wanted different names for variables and factors, given {sorted(shared)} for both")
+        raise ValueError(f"expected different names for variables and factors, got {sorted(shared)} for both")
     both = {**variables, **factors}
     counts = {name: len(value) for name, value in both.items()}
     if len(set(counts.values())) > 1:
-        raise ValueError(f"wanted variables with the same number of rows, given {counts}")
+        raise ValueError(f"expected variables with the same number of rows, got {counts}")
     return both
 
 
 def _check_pairs(pairs: Sequence[tuple[str, str]], names: Mapping[str, Any]) -> None:
     if not pairs:
-        raise ValueError(f"wanted at least one pair of variables, given none of {sorted(names)}")
+        raise ValueError(f"expected at least one pair of variables, got none of {sorted(names)}")
     if len({frozenset(pair) for pair in pairs}) < len(pairs):
-        raise ValueError(f"wanted each pair once, in one order, given {list(pairs)}")
+        raise ValueError(f"expected each pair once, in one order, got {list(pairs)}")
     for x, y in pairs:
         if x == y or x not in names or y not in names:
-            raise ValueError(f"wanted a pair of two of {sorted(names)}, given {(x, y)}")
+            raise ValueError(f"expected a pair of two of {sorted(names)}, got {(x, y)}")
 
 
 def _masks(values: Mapping[str, Matrix], present: Mapping[str, Matrix]) -> dict[str, Tensor]:
@@ -315,7 +315,7 @@ def _masks(values: Mapping[str, Matrix], present: Mapping[str, Matrix]) -> dict[
         mask = torch.as_tensor(present.get(name, torch.ones(len(value), dtype=torch.bool))).cpu()
         if mask.dtype != torch.bool or mask.shape != (len(value),):
             raise ValueError(
-                f"wanted the presence of {name} as bool ({len(value)},), given {mask.dtype} {tuple(mask.shape)}"
+                f"expected the presence of {name} as bool ({len(value)},), got {mask.dtype} {tuple(mask.shape)}"
             )
         masks[name] = mask
     return masks

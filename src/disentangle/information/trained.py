@@ -45,7 +45,7 @@ def _difference_of_entropies(x_dim: int, y_dim: int) -> Dependence:
 
 def _barber_agakov(x_dim: int, y_dim: int) -> Dependence:
     if y_dim > 1:
-        raise ValueError(f"wanted y of one dimension, whose entropy is known from its ranks, given {y_dim}")
+        raise ValueError(f"expected y of one dimension, whose entropy is known from its ranks, got {y_dim}")
     q = MixtureConditional(x_dim, y_dim, HIDDEN)
     return BarberAgakovEstimator(x_dim, y_dim, entropy=NORMAL_ENTROPY, conditional=q)
 

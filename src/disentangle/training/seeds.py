@@ -73,9 +73,9 @@ def run_seeds(
     from tqdm.auto import tqdm
 
     if at_once < 1:
-        raise ValueError(f"wanted at_once of at least 1, given {at_once}")
+        raise ValueError(f"expected at_once of at least 1, got {at_once}")
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"wanted seeds that are all different, given {list(seeds)}")
+        raise ValueError(f"expected seeds that are all different, got {list(seeds)}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     folders = {seed: folder / f"seed-{seed}" for seed in seeds}

@@ -227,19 +227,19 @@ def test_align_identities():
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"a": (frames(2), seconds(0, 1))}, r"a/intervals: wanted numbers \(2, 2\), got float64 \(1, 2\)$"),
+        ({"a": (frames(2), seconds(0, 1))}, r"a/intervals: expected numbers \(2, 2\), got float64 \(1, 2\)$"),
         ({"a": (frames(1), np.array([[0, np.nan]]))}, "a/intervals: NaN or infinite$"),
-        ({"a": (frames(1), np.array([[b"0", b"1"]]))}, r"a/intervals: wanted numbers \(1, 2\), got \|S1 \(1, 2\)$"),
-        ({"a": (np.zeros(3), seconds(0, 1, 2, 3))}, r"a/features: wanted \(frames, features\), got \(3,\)$"),
-        ({"a": (np.ones((1, 2), complex), seconds(0, 1))}, "a/features: wanted numbers, or text .*, got complex128$"),
-        ({"a": (np.ones((1, 2), bool), seconds(0, 1))}, "wanted numbers, or text of fixed length, got bool"),
+        ({"a": (frames(1), np.array([[b"0", b"1"]]))}, r"a/intervals: expected numbers \(1, 2\), got \|S1 \(1, 2\)$"),
+        ({"a": (np.zeros(3), seconds(0, 1, 2, 3))}, r"a/features: expected \(frames, features\), got \(3,\)$"),
+        ({"a": (np.ones((1, 2), complex), seconds(0, 1))}, "a/features: expected numbers, or text .*, got complex128$"),
+        ({"a": (np.ones((1, 2), bool), seconds(0, 1))}, "expected numbers, or text of fixed length, got bool"),
         (
             {"a": (frames(1), seconds(0, 1)), "b": (frames(1, 3), seconds(0, 1))},
-            r"COVAREP.csd: wanted frames of one size, got sizes \[2, 3\]$",
+            r"COVAREP.csd: expected frames of one size, got sizes \[2, 3\]$",
         ),
         (
             {"a": (frames(1), seconds(0, 1)), "b": (np.array([[b"x", b"y"]]), seconds(0, 1))},
-            "COVAREP.csd: wanted numbers in all entries, found text in b$",
+            "COVAREP.csd: expected numbers in all entries, got text in b$",
         ),
         ({"c": (frames(1), seconds(0, 1))}, "COVAREP.csd: has none of the recordings of the labels$"),
         ({}, "COVAREP.csd: no 'data' in /COVAREP$|no data in /COVAREP$"),
@@ -253,24 +253,24 @@ def test_a_file_that_cannot_be_used(folder, entries, message):
 
 
 def test_folders_that_cannot_be_used(folder, tmp_path_factory):
-    with pytest.raises(DataError, match=r"wanted a .csd of labels, found nothing$"):
+    with pytest.raises(DataError, match=r"expected a .csd of labels, got nothing$"):
         read(tmp_path_factory.mktemp("empty"))
     (folder / "splits.json").write_text('{"c": "train"}')
     with pytest.raises(DataError, match=r"the splits name none of the recordings$"):
         read(folder)
     (folder / "splits.csv").write_text("id,split\n")
-    with pytest.raises(DataError, match=r"both splits.json and splits.csv, wanted one of them$"):
+    with pytest.raises(DataError, match=r"both splits.json and splits.csv, expected one of them$"):
         read(folder)
     (folder / "splits.json").unlink()
     add(folder, "more_labels", {"a": (labels(1), seconds(0, 1))})
-    with pytest.raises(DataError, match=r"wanted one .csd of labels, found MY_Opinion_Labels.csd, more_labels.csd$"):
+    with pytest.raises(DataError, match=r"expected one .csd of labels, got MY_Opinion_Labels.csd, more_labels.csd$"):
         read(folder)
     (folder / "more_labels.csd").unlink()
     add(folder, "MY_Opinion_Labels", {"a": (labels(np.nan), seconds(0, 1))})
     with pytest.raises(DataError, match=r"MY_Opinion_Labels.csd: a: 1 of 1 labels are NaN or infinite$"):
         read(folder)
     add(folder, "MY_Opinion_Labels", {"a": (labels(1), seconds(0, 1)), "b": (np.ones((1, 2)), seconds(0, 1))})
-    with pytest.raises(DataError, match=r"wanted labels of one size, got sizes \[1, 2\]$"):
+    with pytest.raises(DataError, match=r"expected labels of one size, got sizes \[1, 2\]$"):
         read(folder)
 
 
@@ -283,7 +283,7 @@ def test_no_hdf5(tmp_path):
         read_csd(path)
     with h5py.File(path, "w") as file:
         file["a"], file["b"] = 1, 2
-    with pytest.raises(DataError, match=r"wanted one group, the root, found a, b$"):
+    with pytest.raises(DataError, match=r"expected one group, the root, got a, b$"):
         read_csd(path)
     path.unlink()
     os.mkfifo(path)
@@ -323,19 +323,19 @@ def virtual(entry) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (functools.partial(replace, value=h5py.ExternalLink("other.csd", "/secret")), "features is a link, wanted it in"),
-        (functools.partial(replace, value=h5py.SoftLink("/X/data/a/intervals")), "features is a link, wanted it in its place$"),
-        (virtual, "a/features: kept in another file, wanted it here$"),
-        (functools.partial(declare, shape=(2, 2), external=[("other.csd", 0, 16)]), "kept in another file, wanted it here$"),
-        (functools.partial(replace, value=["text"]), "wanted numbers, or text of fixed length, got object$"),
-        (functools.partial(replace, value=np.zeros(2, [("x", "f4")])), "wanted numbers, or text of fixed length, got \\[\\("),
+        (functools.partial(replace, value=h5py.ExternalLink("other.csd", "/secret")), "features is a link, expected it in"),
+        (functools.partial(replace, value=h5py.SoftLink("/X/data/a/intervals")), "is a link, expected it in its place$"),
+        (virtual, "a/features: kept in another file, expected it here$"),
+        (functools.partial(declare, shape=(2, 2), external=[("other.csd", 0, 16)]), "kept in another file, expected it here$"),
+        (functools.partial(replace, value=["text"]), "expected numbers, or text of fixed length, got object$"),
+        (functools.partial(replace, value=np.zeros(2, [("x", "f4")])), "expected numbers, or text of fixed length, got \\[\\("),
         (functools.partial(declare, shape=(2**20, 2**10)), "a/features: 4,294,967,296 bytes declared, where 0 are stored$"),
         (functools.partial(declare, shape=(2**40, 2), chunks=(2**20, 2), compression="gzip"), "bytes declared, where 0 are"),
         (functools.partial(declare, shape=(2, 2), maxshape=(None, 2), chunks=(2**27, 2)), "1,073,741,824 bytes declared"),
-        (functools.partial(declare, shape=(2, 2), compression="lzf"), "compressed by filter 32000, wanted gzip$"),
-        (functools.partial(declare, shape=(2, 2), fletcher32=True), "compressed by filter 3, wanted gzip$"),
+        (functools.partial(declare, shape=(2, 2), compression="lzf"), "compressed by filter 32000, expected gzip$"),
+        (functools.partial(declare, shape=(2, 2), fletcher32=True), "compressed by filter 3, expected gzip$"),
         (lambda entry: operator.delitem(entry, "features"), "no features in /X/data/a$"),
-        (group, "a/features: wanted an array, got a group$"),
+        (group, "a/features: expected an array, got a group$"),
     ],
 )  # fmt: skip
 def test_what_is_refused_without_reading_it(tmp_path, change, message):

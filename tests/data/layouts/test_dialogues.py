@@ -38,7 +38,7 @@ def test_what_is_written_is_read(tmp_path_factory, content, escaped):
         wanted.setdefault(where, []).append((name, text.strip(), sarcasm))
     some = [rows for rows in wanted.values() if len({row[2] is None for row in rows}) > 1]
     if some:
-        with pytest.raises(DataError, match=r"recordings have no label, wanted all or none"):
+        with pytest.raises(DataError, match=r"recordings have no label, expected all or none"):
             read(path)
         return
     got = read(path)
@@ -74,23 +74,23 @@ def test_splits(tmp_path):
     ("content", "message"),
     [
         ({}, "no recordings$"),
-        ([], "wanted a dictionary, got list$"),
+        ([], "expected a dictionary, got list$"),
         (b"", "not JSON: Expecting value: line 1 column 1"),
         (b"[" * 100_000, "not JSON of data: nested too deep$"),
         (b"9" * 5000, "not JSON: Exceeds the limit"),
         (b'{"a": 1, "a": 2}', "not JSON: a key that comes twice in one object$"),
-        (b'\xff{"a": 1}', "wanted UTF-8, and it is not at byte 0$"),
-        ({"a": "Thanks."}, "a: wanted a dictionary, got str$"),
+        (b'\xff{"a": 1}', "expected UTF-8, and it is not at byte 0$"),
+        ({"a": "Thanks."}, "a: expected a dictionary, got str$"),
         ({"a": {"text": "Thanks."}}, "a: no utterance, found text$"),
-        ({"a": said(["Thanks."])}, "a: utterance: wanted text, got list$"),
-        ({"a": said(sarcasm=2)}, "a: sarcasm: wanted true or false, got 2$"),
-        ({"a": said(sarcasm="yes")}, "a: sarcasm: wanted a number, got yes$"),
-        ({"a": said(sarcasm=[1])}, "a: sarcasm: wanted a number, got list$"),
-        ({"a": said(sarcasm=float("nan"))}, "a: sarcasm: wanted a finite number, got nan$"),
-        ({"a": said(sarcasm=10**400)}, "a: sarcasm: wanted a number, got int$"),
-        ({"a": said(split="all")}, "a: split: wanted train, valid, test or unlabeled, got all$"),
-        ({"a": said(split=1)}, "a: split: wanted text, got int$"),
-        ({"a\nb": said(split="all")}, r"a\\nb: split: wanted train"),
+        ({"a": said(["Thanks."])}, "a: utterance: expected text, got list$"),
+        ({"a": said(sarcasm=2)}, "a: sarcasm: expected true or false, got 2$"),
+        ({"a": said(sarcasm="yes")}, "a: sarcasm: expected a number, got yes$"),
+        ({"a": said(sarcasm=[1])}, "a: sarcasm: expected a number, got list$"),
+        ({"a": said(sarcasm=float("nan"))}, "a: sarcasm: expected a finite number, got nan$"),
+        ({"a": said(sarcasm=10**400)}, "a: sarcasm: expected a number, got int$"),
+        ({"a": said(split="all")}, "a: split: expected train, valid, test or unlabeled, got all$"),
+        ({"a": said(split=1)}, "a: split: expected text, got int$"),
+        ({"a\nb": said(split="all")}, r"a\\nb: split: expected train"),
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path, content, message):
@@ -105,12 +105,12 @@ def test_other_files_that_cannot_be_used(tmp_path):
     with pytest.raises(DataError, match=r": not a regular file$"):
         read(tmp_path)
     path = fill(tmp_path, {"../a": said()}, **{"audio/a.npy": npy_bytes(FRAMES)})
-    with pytest.raises(DataError, match=r"audio: wanted ids that are plain names of files, got \.\./a$"):
+    with pytest.raises(DataError, match=r"audio: expected ids that are plain names of files, got \.\./a$"):
         read(path)
     for text, message in (
-        ("[]", r"splits.json: wanted a dictionary, got list$"),
-        ('{"a": ["train"]}', r"splits.json: a: wanted text, got list$"),
-        ('{"a": "elsewhere"}', r"splits.json: a: wanted train, valid, test or unlabeled, got elsewhere$"),
+        ("[]", r"splits.json: expected a dictionary, got list$"),
+        ('{"a": ["train"]}', r"splits.json: a: expected text, got list$"),
+        ('{"a": "elsewhere"}', r"splits.json: a: expected train, valid, test or unlabeled, got elsewhere$"),
         ('{"b": "train"}', r"sarcasm_data.json: no recordings$"),
     ):
         with pytest.raises(DataError, match=message):
@@ -121,7 +121,7 @@ def test_a_file_too_large_for_transcripts(tmp_path):
     path = tmp_path / "sarcasm_data.json"
     with open(path, "wb") as file:
         file.truncate(2**28 + 1)  # of no blocks on the disk
-    with pytest.raises(DataError, match=r"268,435,457 bytes, wanted JSON of at most 268,435,456$"):
+    with pytest.raises(DataError, match=r"268,435,457 bytes, expected JSON of at most 268,435,456$"):
         read(path)
 
 

@@ -125,7 +125,7 @@ def test_what_cannot_be_written(tmp_path):
         write_folder(tmp_path, {"train": Recordings(text=["\ud800"], sequences={})})
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "other").write_text("")
-    with pytest.raises(DataError, match=r": not empty, wanted a new folder$"):
+    with pytest.raises(DataError, match=r": not empty, expected a new folder$"):
         write_folder(tmp_path, {"train": split})
     with pytest.raises(DataError, match=r"other: cannot be written: File exists$"):
         write_folder(tmp_path / "other", {"train": split})
@@ -186,7 +186,7 @@ def test_frames_stay_in_their_files(tmp_path):
     (folder / "audio" / "a.npy").write_bytes(npy_bytes(FRAMES + 1))
     np.testing.assert_array_equal(frames[0], FRAMES + 1)
     (folder / "audio" / "a.npy").write_bytes(npy_bytes(np.ones((3, 5))))
-    with pytest.raises(DataError, match=r"audio/a.npy: wanted frames of size 2, got 5$"):
+    with pytest.raises(DataError, match=r"audio/a.npy: expected frames of size 2, got 5$"):
         frames[0]
     (folder / "audio" / "a.npy").unlink()
     with pytest.raises(DataError, match=r"audio/a.npy: no such file$"):
@@ -204,21 +204,21 @@ def test_too_large_numbers_become_infinite(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (b"", "index.csv: wanted a column id, found nothing$"),
-        (b"id;text\na;b\n", "index.csv: wanted a column id, found id;text$"),
+        (b"", "index.csv: expected a column id, got nothing$"),
+        (b"id;text\na;b\n", "index.csv: expected a column id, got id;text$"),
         (b"id\n", "index.csv: no recordings$"),
         (b"id,text,text\na,b,c\n", "two columns of one name, found id, text, text$"),
-        (b"id,text\na\n", "row 1: wanted 2 cells, got 1$"),
+        (b"id,text\na\n", "row 1: expected 2 cells, got 1$"),
         (b"id\na\nb\na\n", "index.csv: id a comes twice$"),
         (b"id,text\n,b\n", "index.csv: a blank id$"),
-        (b"id,label\na,good\n", "row 1: label: wanted a number, got good$"),
-        (b'id,"label_a\nb"\na,x\n', r"row 1: label_a\\nb: wanted a number, got x$"),
-        (b"id,label\na,1_0\n", "row 1: label: wanted a number, got 1_0$"),
-        (b"id,label\na,nan\n", "row 1: label: wanted a finite number, got nan$"),
-        (b"id,label\na,1e39\n", "row 1: label: wanted a finite number, got 1e39$"),
-        (b"id,split\na,trian\n", "row 1: split: wanted train, valid, test or unlabeled, got trian$"),
-        (b"id,label,split\na,1,train\nb,,train\n", "train: 1 of 2 recordings have no label, wanted all or none; "),
-        (b"id,text\na,\xff\n", "index.csv: wanted UTF-8, and it is not at byte 10$"),
+        (b"id,label\na,good\n", "row 1: label: expected a number, got good$"),
+        (b'id,"label_a\nb"\na,x\n', r"row 1: label_a\\nb: expected a number, got x$"),
+        (b"id,label\na,1_0\n", "row 1: label: expected a number, got 1_0$"),
+        (b"id,label\na,nan\n", "row 1: label: expected a finite number, got nan$"),
+        (b"id,label\na,1e39\n", "row 1: label: expected a finite number, got 1e39$"),
+        (b"id,split\na,trian\n", "row 1: split: expected train, valid, test or unlabeled, got trian$"),
+        (b"id,label,split\na,1,train\nb,,train\n", "train: 1 of 2 recordings have no label, expected all or none; "),
+        (b"id,text\na,\xff\n", "index.csv: expected UTF-8, and it is not at byte 10$"),
         (b'id,text\na,"b\n', "index.csv: not CSV: unexpected end of data$"),
         (b"id,text\na," + b"b" * 200_000, "index.csv: not CSV: field larger than field limit"),
     ],
@@ -232,12 +232,12 @@ def test_a_table_that_cannot_be_used(tmp_path, table, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (npy_bytes(np.ones(3)), r"wanted numbers \(frames, features\), got float64 \(3,\)$"),
-        (npy_bytes(np.ones((1, 2, 3))), r"wanted numbers \(frames, features\), got float64 \(1, 2, 3\)$"),
-        (npy_bytes(np.array([["a"]])), r"wanted numbers \(frames, features\), got <U1 \(1, 1\)$"),
+        (npy_bytes(np.ones(3)), r"expected numbers \(frames, features\), got float64 \(3,\)$"),
+        (npy_bytes(np.ones((1, 2, 3))), r"expected numbers \(frames, features\), got float64 \(1, 2, 3\)$"),
+        (npy_bytes(np.array([["a"]])), r"expected numbers \(frames, features\), got <U1 \(1, 1\)$"),
         (npy_bytes(np.array([[None]])), "not an array of NumPy: .*object"),
-        (npy_bytes(np.ones((3, 0))), r"wanted frames of one size, got sizes \[0\]$"),
-        (npy_bytes(np.zeros((0, 3))), r"wanted frames of one size, got sizes \[\]$"),
+        (npy_bytes(np.ones((3, 0))), r"expected frames of one size, got sizes \[0\]$"),
+        (npy_bytes(np.zeros((0, 3))), r"expected frames of one size, got sizes \[\]$"),
         (npy_bytes(FRAMES)[:-1], "not an array of NumPy: "),
         (npy_bytes(FRAMES).replace(b"(3, 2)", b"(9**9,)"), "not an array of NumPy: "),
         (npy_bytes(FRAMES).replace(b"(3, 2), ", b"(3, 10**12), "), "not an array of NumPy: "),
@@ -262,7 +262,7 @@ def test_an_array_that_cannot_be_used(tmp_path, data, message):
 def test_no_path_leaves_the_folder(tmp_path):
     inside = tmp_path / "inside"
     write(tmp_path, {"secret.npy": npy_bytes(FRAMES), "inside/audio/a.npy": npy_bytes(FRAMES)})
-    plain = "inside/audio: wanted ids that are plain names of files, got "
+    plain = "inside/audio: expected ids that are plain names of files, got "
     for name in ("../../secret", "/etc/passwd", "a/b", "..", r"..\secret", "b\nc"):
         write(inside, {"index.csv": csv_bytes(["id"], ["a"], [name])})
         with pytest.raises(DataError, match=plain + re.escape(ascii(name)[1:-1]) + "$"):
@@ -285,23 +285,25 @@ def test_no_path_leaves_the_folder(tmp_path):
 
 
 def test_folders_that_cannot_be_used(tmp_path):
-    with pytest.raises(DataError, match=r"wanted index.csv, or one .csv, found nothing$"):
+    with pytest.raises(DataError, match=r"expected index.csv, or one .csv, got nothing$"):
         read(tmp_path)
     with pytest.raises(DataError, match=r"absent: no such file$"):
         read(tmp_path / "absent")
     write(tmp_path, {"a.csv": b"id\na\n", "b.csv": b""})
-    with pytest.raises(DataError, match=r"wanted index.csv, or one .csv, found a.csv, b.csv$"):
+    with pytest.raises(DataError, match=r"expected index.csv, or one .csv, got a.csv, b.csv$"):
         read(tmp_path)
     (tmp_path / "b.csv").unlink()
     write(tmp_path, {"text/a.npy": npy_bytes(FRAMES)})
-    with pytest.raises(DataError, match=r"text: text is the transcripts; wanted the name of these features, glove for"):
+    with pytest.raises(
+        DataError, match=r"text: text is the transcripts; expected the name of these features, glove for"
+    ):
         read(tmp_path)
     (tmp_path / "text").rename(tmp_path / "glove")
     write(tmp_path, {"a.csv": b"id\nb\n"})
     with pytest.raises(DataError, match=r"glove: none of its 1 files is b.npy, or that of another recording$"):
         read(tmp_path)
     write(tmp_path, {"a.csv": b"id\na\nb\n", "glove/b.npy": npy_bytes(np.ones((2, 5)))})
-    with pytest.raises(DataError, match=r"glove: wanted frames of one size, got sizes \[2, 5\]$"):
+    with pytest.raises(DataError, match=r"glove: expected frames of one size, got sizes \[2, 5\]$"):
         read(tmp_path)
     (tmp_path / "glove" / "b.npy").unlink()
     os.mkfifo(tmp_path / "glove" / "b.npy")

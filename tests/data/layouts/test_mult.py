@@ -75,12 +75,15 @@ def test_without_names(file):
     ("content", "message"),
     [
         ({"text": 1, "audio": 2}, "train: no vision, found text, audio$"),
-        (split(labels=np.ones((3, 4, 2))), r"train: labels: wanted one label a recording, got float32 \(3, 4, 2\)$"),
+        (split(labels=np.ones((3, 4, 2))), r"train: labels: expected one label a recording, got float32 \(3, 4, 2\)$"),
         (split(labels=np.full((3, 1, 1), np.nan)), "train: labels: 3 of 3 labels are NaN or infinite$"),
-        (split(audio=np.ones((3, 4))), r"train: audio: wanted \(recordings, frames, features\), got float64 \(3, 4\)$"),
-        (split(text=np.ones((2, 1, 1))), "wanted as many recordings in every field, got audio 3, vision 3, text 2, "),
-        (split(text=["so", "good", "!"]), r"train: text\[0\]: wanted a numeric array, got str$"),
-        (split(id=np.full((3, 2), None)), r"train: id\[0\]: wanted text, got NoneType$"),
+        (
+            split(audio=np.ones((3, 4))),
+            r"train: audio: expected \(recordings, frames, features\), got float64 \(3, 4\)$",
+        ),
+        (split(text=np.ones((2, 1, 1))), "expected as many recordings in every field, got audio 3, vision 3, text 2, "),
+        (split(text=["so", "good", "!"]), r"train: text\[0\]: expected a numeric array, got str$"),
+        (split(id=np.full((3, 2), None)), r"train: id\[0\]: expected text, got NoneType$"),
         (split(0), "train: no recordings$"),
     ],
 )

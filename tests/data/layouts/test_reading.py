@@ -57,28 +57,28 @@ def test_of_two_splits_for_validation_the_one_of_our_name_counts(file):  # noqa:
 
 def test_unlabelled_recordings_of_a_table(tmp_path):
     assert len(read_unlabeled(table(tmp_path / "a.csv"))) == 1
-    with pytest.raises(DataError, match=r"b.csv: wanted recordings of a split unlabeled, found train$"):
+    with pytest.raises(DataError, match=r"b.csv: expected recordings of a split unlabeled, got train$"):
         read_unlabeled(table(tmp_path / "b.csv", ["1"]))
 
 
 def test_folders_that_hold_no_data_set(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(
-        DataError, match=r": wanted train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, found notes.txt$"
+        DataError, match=r": expected train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, got notes.txt$"
     ):
         read_recordings(tmp_path)
     pickles(tmp_path, train=field_split())
-    with pytest.raises(DataError, match=r": wanted train, valid \(or dev\), test, found train$"):
+    with pytest.raises(DataError, match=r": expected train, valid \(or dev\), test, got train$"):
         read_recordings(tmp_path)
     (tmp_path / "labels.csd").touch()
-    with pytest.raises(DataError, match=r"labels.csd: one part of a data set, wanted the folder of its .csd files$"):
+    with pytest.raises(DataError, match=r"labels.csd: one part of a data set, expected the folder of its .csd files$"):
         read_recordings(tmp_path / "labels.csd")
 
 
 def test_no_layout(file):  # noqa: F811
     wanted = (
-        r"data.pkl: train: wanted raw_text, audio, vision, regression_labels \(MMSA\) or text, audio, vision, labels "
-        r"\(MulT\) or a list of \(\(words, visual, acoustic\), label, segment\) \(MAG-BERT, MISA\), found "
+        r"data.pkl: train: expected raw_text, audio, vision, regression_labels \(MMSA\) or text, audio, vision, labels "
+        r"\(MulT\) or a list of \(\(words, visual, acoustic\), label, segment\) \(MAG-BERT, MISA\), got "
     )
     for split, found in ({"frames": 1, 2: 3}, "frames, 2$"), (1.5, "float$"), (np.ones(3), r"float64 \(3,\)$"):
         with pytest.raises(DataError, match=wanted + found):
@@ -86,39 +86,39 @@ def test_no_layout(file):  # noqa: F811
 
 
 def test_splits_of_different_layouts(file):  # noqa: F811
-    with pytest.raises(DataError, match=r"data.pkl: valid: wanted a dictionary, got list$"):
+    with pytest.raises(DataError, match=r"data.pkl: valid: expected a dictionary, got list$"):
         read_recordings(write(file, {"train": field_split(), "valid": [], "test": field_split()}))
     words = [((["a"], np.ones((1, 2)), np.ones((1, 4))), 1.0, "a")]
-    with pytest.raises(DataError, match=r"data.pkl: test: wanted a list of .*, got dict$"):
+    with pytest.raises(DataError, match=r"data.pkl: test: expected a list of .*, got dict$"):
         read_recordings(write(file, {"train": words, "dev": words, "test": field_split()}))
 
 
 def test_splits_of_different_features(file):  # noqa: F811
     content = {"train": field_split(), "valid": field_split(), "test": field_split(audio=np.ones((3, 2, 9)))}
-    with pytest.raises(DataError, match=r"data.pkl: test: 9 audio features, wanted 4 as in the training data$"):
+    with pytest.raises(DataError, match=r"data.pkl: test: 9 audio features, expected 4 as in the training data$"):
         read_recordings(write(file, content))
 
 
 def test_no_splits(file):  # noqa: F811
     with pytest.raises(
-        DataError, match=r"data.pkl: a list, perhaps one split; wanted train, valid \(or dev\), test, or a folder"
+        DataError, match=r"data.pkl: a list, perhaps one split; expected train, valid \(or dev\), test, or a folder"
     ):
         read_recordings(write(file, [1]))
-    with pytest.raises(DataError, match=r"data.pkl: wanted a dictionary, got int$"):
+    with pytest.raises(DataError, match=r"data.pkl: expected a dictionary, got int$"):
         read_recordings(write(file, 1))
-    with pytest.raises(DataError, match=r"data.pkl: wanted train, valid \(or dev\), test, found train, dev$"):
+    with pytest.raises(DataError, match=r"data.pkl: expected train, valid \(or dev\), test, got train, dev$"):
         read_recordings(write(file, {"train": field_split(), "dev": field_split()}))
-    with pytest.raises(DataError, match=r"wanted train, valid \(or dev\), test, found 0, 1, .*, 11, \.\.\.$"):
+    with pytest.raises(DataError, match=r"expected train, valid \(or dev\), test, got 0, 1, .*, 11, \.\.\.$"):
         read_recordings(write(file, dict.fromkeys(range(1000))))
 
 
 def test_the_wrong_kind_of_file(file):  # noqa: F811
     with pytest.raises(
-        DataError, match=r"data.pkl: an unlabelled file, wanted a data set with train, valid \(or dev\), test$"
+        DataError, match=r"data.pkl: an unlabelled file, expected a data set with train, valid \(or dev\), test$"
     ):
         read_recordings(write(file, flat()))
     with pytest.raises(
-        DataError, match=r"data.pkl: a data set with splits \(train, valid, test\), wanted an unlabelled"
+        DataError, match=r"data.pkl: a data set with splits \(train, valid, test\), expected an unlabelled"
     ):
         read_unlabeled(write(file, dict.fromkeys(SPLITS, field_split())))
     for read in read_recordings, read_unlabeled:

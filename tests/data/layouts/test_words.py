@@ -48,7 +48,7 @@ def test_numbers_of_words_are_no_words(file):
     numbers, words = np.arange(2), ["so", "good"]
     assert read(file, ((numbers, *FRAMES, words), np.array([[1.0]]), "a")).text == ["so good"]
     assert read(file, ((words, *FRAMES, words, 2, np.int64(2)), np.array([[1.0]]), "a")).text == ["so good"]
-    with pytest.raises(DataError, match=r"train\[0\]: words\[0\]: wanted text, got int64$"):
+    with pytest.raises(DataError, match=r"train\[0\]: words\[0\]: expected text, got int64$"):
         read(file, recording(numbers))
 
 
@@ -70,20 +70,23 @@ def test_emotions(file):
     ("recordings", "message"),
     [
         ([], "train: no recordings$"),
-        ([3], r"train\[0\]: wanted \(\(words, visual, acoustic\), label, segment\), got int$"),
-        ([recording(), (1, 2)], r"train\[1\]: wanted \(\(words, .*, segment\), got 2 parts$"),
-        ([("abc", 1.0, "a")], r"train\[0\]: wanted \(words, visual, acoustic\) or \(numbers, .*, words\), got str$"),
-        ([((1, 2, 3, 4, 5), 1.0, "a")], r"train\[0\]: wanted \(words, .*\), got 5 parts$"),
-        ([recording("so good")], r"train\[0\]: words: wanted a list or an array, got str$"),
-        ([recording(label="1")], r"train\[0\]: label: wanted numbers, got str$"),
-        ([recording(label=[1.0])], r"train\[0\]: label: wanted numbers, got list$"),
-        ([recording(label=(1.0, 2.0))], r"train\[0\]: label: wanted 1 number or 7, got float32 \(2,\)$"),
+        ([3], r"train\[0\]: expected \(\(words, visual, acoustic\), label, segment\), got int$"),
+        ([recording(), (1, 2)], r"train\[1\]: expected \(\(words, .*, segment\), got 2 parts$"),
+        ([("abc", 1.0, "a")], r"train\[0\]: expected \(words, visual, acoustic\) or \(numbers, .*, words\), got str$"),
+        ([((1, 2, 3, 4, 5), 1.0, "a")], r"train\[0\]: expected \(words, .*\), got 5 parts$"),
+        ([recording("so good")], r"train\[0\]: words: expected a list or an array, got str$"),
+        ([recording(label="1")], r"train\[0\]: label: expected numbers, got str$"),
+        ([recording(label=[1.0])], r"train\[0\]: label: expected numbers, got list$"),
+        ([recording(label=(1.0, 2.0))], r"train\[0\]: label: expected 1 number or 7, got float32 \(2,\)$"),
         ([recording(label=(np.nan,))], "train: labels: 1 of 1 labels are NaN or infinite$"),
-        ([recording(), recording(label=(1.0,) * 7)], "train: wanted labels of one size, got sizes 1 and 7$"),
+        ([recording(), recording(label=(1.0,) * 7)], "train: expected labels of one size, got sizes 1 and 7$"),
         ([recording(label=(1.0,) * 6 + (np.inf,))], "train: fear: 1 of 1 labels are infinite$"),
-        ([recording(features=(FRAMES[0], None))], r"train: acoustic\[0\]: wanted a numeric array, got NoneType$"),
-        ([recording(), recording(features=FRAMES[::-1])], r"train: acoustic: wanted frames of one size, .* \[3, 4\]$"),
-        ([recording(segment=None)], r"train: segment\[0\]: wanted text, got NoneType$"),
+        ([recording(features=(FRAMES[0], None))], r"train: acoustic\[0\]: expected a numeric array, got NoneType$"),
+        (
+            [recording(), recording(features=FRAMES[::-1])],
+            r"train: acoustic: expected frames of one size, .* \[3, 4\]$",
+        ),
+        ([recording(segment=None)], r"train: segment\[0\]: expected text, got NoneType$"),
     ],
 )
 def test_a_split_that_cannot_be_used(file, recordings, message):

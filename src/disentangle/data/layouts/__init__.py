@@ -92,7 +92,7 @@ def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
         return _flat_pickle(Path(path))
     splits = _read(Path(path))
     if "unlabeled" not in splits:
-        raise DataError(f"{path}: wanted recordings of a split unlabeled, found {fields.listed(splits)}")
+        raise DataError(f"{path}: expected recordings of a split unlabeled, got {fields.listed(splits)}")
     return splits["unlabeled"]
 
 
@@ -110,9 +110,9 @@ def _read(path: Path) -> dict[str, Recordings]:
         if any(path.glob("*.csv")):
             return folder.read(path)
         found = fields.listed(sorted(file.name for file in path.glob("*")))
-        raise DataError(f"{path}: wanted train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, found {found}")
+        raise DataError(f"{path}: expected train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, got {found}")
     if path.suffix == ".csd":
-        raise DataError(f"{path}: one part of a data set, wanted the folder of its .csd files")
+        raise DataError(f"{path}: one part of a data set, expected the folder of its .csd files")
     return dialogues.read(path) if path.suffix == ".json" else folder.read(path)
 
 
@@ -124,7 +124,7 @@ def is_pickle(path: Path) -> bool:
 def _flat_pickle(path: Path) -> Recordings:
     content = fields.dictionary(path, load_pickle(path))
     if "raw_text" not in content and any(name in content for name in SPLITS):
-        raise DataError(f"{path}: a data set with splits ({fields.listed(content)}), wanted an unlabelled file")
+        raise DataError(f"{path}: a data set with splits ({fields.listed(content)}), expected an unlabelled file")
     return mmsa.read(str(path), content, labeled=False)
 
 
@@ -132,17 +132,17 @@ def read_pickled(path: Path, content: object) -> dict[str, Recordings]:
     """The splits that a pickle holds, or a folder of pickles."""
     if isinstance(content, list | tuple):
         raise DataError(
-            f"{path}: a list, perhaps one split; wanted train, valid (or dev), test, or a folder of the three"
+            f"{path}: a list, perhaps one split; expected train, valid (or dev), test, or a folder of the three"
         )
     content = fields.dictionary(path, content)
     splits = {name: content[key] for name, keys in SPLITS.items() for key in keys if key in content}
     if not splits and "raw_text" in content:
-        raise DataError(f"{path}: an unlabelled file, wanted a data set with train, valid (or dev), test")
+        raise DataError(f"{path}: an unlabelled file, expected a data set with train, valid (or dev), test")
     if len(splits) < len(SPLITS):
-        raise DataError(f"{path}: wanted train, valid (or dev), test, found {fields.listed(content)}")
+        raise DataError(f"{path}: expected train, valid (or dev), test, got {fields.listed(content)}")
     for layout in PICKLES:
         if layout.matches(splits["train"]):
             return {name: layout.read(f"{path}: {name}", split) for name, split in splits.items()}
     train = splits["train"]
     found = fields.listed(train) if isinstance(train, dict) else fields.kind(train)
-    raise DataError(f"{path}: train: wanted {' or '.join(layout.CONTENT for layout in PICKLES)}, found {found}")
+    raise DataError(f"{path}: train: expected {' or '.join(layout.CONTENT for layout in PICKLES)}, got {found}")

@@ -156,12 +156,12 @@ def _files(folder: Path) -> dict[str, Path]:
         if is_text == (role == "words"):  # phones, for example, are neither words nor frames
             roles.setdefault(role, []).append((path, own))
     if "labels" not in roles:
-        raise DataError(f"{folder}: wanted a .csd of labels, found {fields.listed(path.name for path in paths)}")
+        raise DataError(f"{folder}: expected a .csd of labels, got {fields.listed(path.name for path in paths)}")
     files = {}
     for role, found in roles.items():
         if len(found) > 1 and role in ("labels", "words"):
             raise DataError(
-                f"{folder}: wanted one .csd of {role}, found {fields.listed(path.name for path, _ in found)}"
+                f"{folder}: expected one .csd of {role}, got {fields.listed(path.name for path, _ in found)}"
             )
         # Two sets of acoustic features, for example, go by their own names.
         files |= {role: found[0][0]} if len(found) == 1 else {own: path for path, own in found}
@@ -183,7 +183,7 @@ def _recordings(path: Path) -> list[Recording]:
                 name = video if whole else f"{video}[{k}]"
                 result.append(Recording(_video(video), name, start, end, row))
     if len(sizes) != 1:
-        raise DataError(f"{path}: wanted labels of one size, got sizes {sorted(sizes)[:12]}")
+        raise DataError(f"{path}: expected labels of one size, got sizes {sorted(sizes)[:12]}")
     return result
 
 
@@ -248,9 +248,9 @@ def _frames(path: Path, recordings: Sequence[Recording]) -> LazyFrames:
         sizes = {entries.shape(name)[1] for name in used}
         wrong = [name for name in used if entries.is_text(name)]
     if wrong:
-        raise DataError(f"{path}: wanted numbers in all entries, found text in {fields.listed(wrong)}")
+        raise DataError(f"{path}: expected numbers in all entries, got text in {fields.listed(wrong)}")
     if len(sizes) > 1 or 0 in sizes:
-        raise DataError(f"{path}: wanted frames of one size, got sizes {sorted(sizes)[:12]}")
+        raise DataError(f"{path}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
     if not sizes:
         raise DataError(f"{path}: has none of the recordings of the labels")
     lengths = [each[2] if each else 0 for each in located]

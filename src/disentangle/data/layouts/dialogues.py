@@ -56,6 +56,6 @@ def _row(where: str, name: str, value: object, splits: dict[str, str | None] | N
         raise DataError(f"{where}: no utterance, found {fields.listed(item)}")
     label = number(f"{where}: sarcasm", item.get("sarcasm"))
     if label not in (None, 0, 1):
-        raise DataError(f"{where}: sarcasm: wanted true or false, got {label:g}")
+        raise DataError(f"{where}: sarcasm: expected true or false, got {label:g}")
     split = split_name(f"{where}: split", item.get("split")) or (splits or {}).get(name)
     return Row(name, fields.text(f"{where}: utterance", item["utterance"]), label, split)

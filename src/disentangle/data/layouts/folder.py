@@ -103,7 +103,7 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise DataError(f"{folder}: not empty, wanted a new folder")
+            raise DataError(f"{folder}: not empty, expected a new folder")
         unfinished = folder / "index.csv.unfinished"
         with open(unfinished, "w", encoding="utf-8", newline="") as stream:
             table = csv.writer(stream)
@@ -153,5 +153,5 @@ def _index(path: Path) -> Path:
         return path / "index.csv"
     found = sorted(file.name for file in path.glob("*.csv"))
     if len(found) != 1:
-        raise DataError(f"{path}: wanted index.csv, or one .csv, found {fields.listed(found)}")
+        raise DataError(f"{path}: expected index.csv, or one .csv, got {fields.listed(found)}")
     return path / found[0]

@@ -65,7 +65,7 @@ class Entries:
 
     def __init__(self, path: str | os.PathLike[str], file: h5py.File, size: int):
         self.path, self.size = path, size
-        self.root = _one(list(file), f"{path}: wanted one group, the root")
+        self.root = _one(list(file), f"{path}: expected one group, the root")
         self.data = self._child(self._child(file, self.root), "data")
         self.ids = dict.fromkeys(self.data)
         if not self.ids:
@@ -75,7 +75,7 @@ class Entries:
         """How many frames an entry has, and of which size."""
         features = self._array(key, "features")
         if features.ndim != 2:
-            raise DataError(f"{self._at(key)}features: wanted (frames, features), got {features.shape}")
+            raise DataError(f"{self._at(key)}features: expected (frames, features), got {features.shape}")
         return features.shape
 
     def is_text(self, key: str) -> bool:
@@ -93,7 +93,7 @@ class Entries:
         wanted = (self.shape(key)[0], 2)
         if intervals.shape != wanted or intervals.dtype.kind == "S":
             raise DataError(
-                f"{self._at(key)}intervals: wanted numbers {wanted}, got {intervals.dtype} {intervals.shape}"
+                f"{self._at(key)}intervals: expected numbers {wanted}, got {intervals.dtype} {intervals.shape}"
             )
         values = intervals[()].astype(np.float64)
         if not np.isfinite(values).all():
@@ -110,15 +110,15 @@ class Entries:
         array = self._child(self._child(self.data, key), name)
         where = f"{self._at(key)}{name}"
         if not isinstance(array, h5py.Dataset):
-            raise DataError(f"{where}: wanted an array, got a {type(array).__name__.lower()}")
+            raise DataError(f"{where}: expected an array, got a {type(array).__name__.lower()}")
         if array.dtype.kind not in "fiuS" or array.dtype.subdtype:
-            raise DataError(f"{where}: wanted numbers, or text of fixed length, got {array.dtype}")
+            raise DataError(f"{where}: expected numbers, or text of fixed length, got {array.dtype}")
         if array.is_virtual or array.external:
-            raise DataError(f"{where}: kept in another file, wanted it here")
+            raise DataError(f"{where}: kept in another file, expected it here")
         properties = array.id.get_create_plist()
         filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
         if not filters <= FILTERS:
-            raise DataError(f"{where}: compressed by filter {min(filters - FILTERS)}, wanted gzip")
+            raise DataError(f"{where}: compressed by filter {min(filters - FILTERS)}, expected gzip")
         stored = min(array.id.get_storage_size(), self.size)
         chunk = int(np.prod(array.chunks or (0,), dtype=object)) * array.dtype.itemsize
         declared = max(int(np.prod(array.shape or (0,), dtype=object)) * array.dtype.itemsize, chunk)
@@ -134,7 +134,7 @@ class Entries:
         if link is None:
             raise DataError(f"{self.path}: no {fields.listed([name])} in {fields.listed([group.name])}")
         if not isinstance(link, h5py.HardLink):
-            raise DataError(f"{self.path}: {fields.listed([name])} is a link, wanted it in its place")
+            raise DataError(f"{self.path}: {fields.listed([name])} is a link, expected it in its place")
         return group[name]
 
 
@@ -164,5 +164,5 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Entries]:
 
 def _one(names: list[str], wanted: str) -> str:
     if len(names) != 1:
-        raise DataError(f"{wanted}, found {fields.listed(names)}")
+        raise DataError(f"{wanted}, got {fields.listed(names)}")
     return names[0]

@@ -49,7 +49,7 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
         if not keys[name]:
             raise DataError(f"{where}: no {' or '.join(options)}, found {fields.listed(content)}")
     if "vision" in content and "video" in content:
-        raise DataError(f"{where}: both vision and video, wanted one of them")
+        raise DataError(f"{where}: both vision and video, expected one of them")
     others = _other_labels(content) if labeled else {}
     used = [*keys.values(), *(["id"] if "id" in content else []), *others.values()]
     columns = {key: fields.column(f"{where}: {key}", content[key]) for key in used}

@@ -37,11 +37,11 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
         _check_inside(str(modality), folder)
         if modality.name == "text":
             raise DataError(
-                f"{modality}: text is the transcripts; wanted the name of these features, glove for example"
+                f"{modality}: text is the transcripts; expected the name of these features, glove for example"
             )
         wrong = [name for name in names if not _is_plain(name)]
         if wrong:
-            raise DataError(f"{modality}: wanted ids that are plain names of files, got {fields.listed(wrong)}")
+            raise DataError(f"{modality}: expected ids that are plain names of files, got {fields.listed(wrong)}")
         paths = [str(modality / f"{name}.npy") if f"{name}.npy" in there else None for name in names]
         if not any(paths):
             raise DataError(
@@ -53,7 +53,7 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
         heads = [(0, 0) if path is None else frames_shape(path) for path in paths]
         sizes = {size for length, size in heads if length}
         if len(sizes) != 1 or 0 in sizes:
-            raise DataError(f"{modality}: wanted frames of one size, got sizes {sorted(sizes)[:12]}")
+            raise DataError(f"{modality}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
         (size,) = sizes
         lengths = [length for length, _ in heads]
         result[modality.name] = LazyFrames(functools.partial(read_frames, size=size), paths, lengths, size)
@@ -72,7 +72,7 @@ def read_frames(path: str, size: int | None = None) -> np.ndarray:
     """
     array = _mapped(path)
     if size is not None and len(array) and array.shape[1] != size:
-        raise DataError(f"{path}: wanted frames of size {size}, got {array.shape[1]}")
+        raise DataError(f"{path}: expected frames of size {size}, got {array.shape[1]}")
     return fields.floats(path, np.array(array))
 
 
@@ -125,7 +125,7 @@ def _mapped(path: str) -> np.ndarray:
         what = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(f"{path}: not an array of NumPy: {what}") from None
     if array.dtype.kind not in "fiu" or (array.shape != (0,) and array.ndim != 2):
-        raise DataError(f"{path}: wanted numbers (frames, features), got {fields.kind(array)}")
+        raise DataError(f"{path}: expected numbers (frames, features), got {fields.kind(array)}")
     return array.reshape(0, 0) if array.ndim == 1 else array
 
 

@@ -56,7 +56,7 @@ def gather(where: str, rows: Sequence[Row], sequences: Mapping[str, LazyFrames])
         labels = [rows[i].label for i in indices]
         if 0 < labels.count(None) < len(labels):
             raise DataError(
-                f"{where}: {split}: {labels.count(None)} of {len(labels)} recordings have no label, wanted all or none; "
+                f"{where}: {split}: {labels.count(None)} of {len(labels)} recordings have no label, expected all or none; "
                 "the split of those without can be unlabeled"
             )
         if indices:
@@ -81,7 +81,7 @@ def split_name(where: str, value: object) -> str | None:
     name = "" if value is None else fields.text(where, value)
     name = OTHER_NAMES.get(name, name)
     if name and name not in SPLITS:
-        raise DataError(f"{where}: wanted {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, got {fields.listed([name])}")
+        raise DataError(f"{where}: expected {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, got {fields.listed([name])}")
     return name or None
 
 
@@ -96,9 +96,9 @@ def number(where: str, value: object) -> float | None:
             result = float(np.float32(float(value)))
     except (TypeError, ValueError, OverflowError):
         shown = fields.listed([value]) if isinstance(value, str) else fields.kind(value)
-        raise DataError(f"{where}: wanted a number, got {shown}") from None
+        raise DataError(f"{where}: expected a number, got {shown}") from None
     if not np.isfinite(result):
-        raise DataError(f"{where}: wanted a finite number, got {fields.listed([value])}")
+        raise DataError(f"{where}: expected a finite number, got {fields.listed([value])}")
     return result
 
 
@@ -115,7 +115,7 @@ def read_splits(folder: Path) -> dict[str, str | None] | None:
     """What `splits.json`, `{id: split}`, or `splits.csv`, with columns id and split, says; None if there is neither."""
     files = [file for file in (folder / "splits.json", folder / "splits.csv") if os.path.lexists(file)]
     if len(files) > 1:
-        raise DataError(f"{folder}: both splits.json and splits.csv, wanted one of them")
+        raise DataError(f"{folder}: both splits.json and splits.csv, expected one of them")
     if not files:
         return None
     (file,) = files
@@ -142,12 +142,12 @@ def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
     names = lines[0] if lines else []
     absent = [name for name in wanted if name not in names]
     if absent:
-        raise DataError(f"{path}: wanted a column {fields.listed(absent)}, found {fields.listed(names)}")
+        raise DataError(f"{path}: expected a column {fields.listed(absent)}, got {fields.listed(names)}")
     if len(set(names)) < len(names):
         raise DataError(f"{path}: two columns of one name, found {fields.listed(names)}")
     for i, line in enumerate(lines[1:], 1):
         if len(line) != len(names):
-            raise DataError(f"{path}: row {i}: wanted {len(names)} cells, got {len(line)}")
+            raise DataError(f"{path}: row {i}: expected {len(names)} cells, got {len(line)}")
     return {name: [line[c] for line in lines[1:]] for c, name in enumerate(names)}
 
 
@@ -165,7 +165,7 @@ def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{path}: not a regular file")
         if status.st_size > LARGEST:
-            raise DataError(f"{path}: {status.st_size:,} bytes, wanted {kind} of at most {LARGEST:,}")
+            raise DataError(f"{path}: {status.st_size:,} bytes, expected {kind} of at most {LARGEST:,}")
         return parse(path.read_bytes().decode("utf-8-sig"))
     except DataError:
         raise
@@ -174,7 +174,7 @@ def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: wanted UTF-8, and it is not at byte {error.start}") from None
+        raise DataError(f"{path}: expected UTF-8, and it is not at byte {error.start}") from None
     except RecursionError:
         raise DataError(f"{path}: not {kind} of data: nested too deep") from None
     except (ValueError, csv.Error) as error:

@@ -35,7 +35,7 @@ def read(where: str, split: object) -> Recordings:
         DataError: If it cannot be used.
     """
     if not isinstance(split, list | tuple):
-        raise DataError(f"{where}: wanted {CONTENT}, got {fields.kind(split)}")
+        raise DataError(f"{where}: expected {CONTENT}, got {fields.kind(split)}")
     if not split:
         raise DataError(f"{where}: no recordings")
     text, visual, acoustic, labels, segments = [], [], [], [], []
@@ -53,7 +53,7 @@ def read(where: str, split: object) -> Recordings:
     for name, key, values in (("audio", "acoustic", acoustic), ("vision", "visual", visual)):
         sequences[name], padding[name] = fields.frames(f"{where}: {key}", values)
     if len({len(each) for each in labels}) > 1:
-        raise DataError(f"{where}: wanted labels of one size, got sizes 1 and 7")
+        raise DataError(f"{where}: expected labels of one size, got sizes 1 and 7")
     columns = np.stack(labels, 1)
     return Recordings(
         text=text,
@@ -70,9 +70,9 @@ def read(where: str, split: object) -> Recordings:
 
 def _parts(where: str, value: object, wanted: str, *counts: int) -> list[object]:
     if not isinstance(value, list | tuple):
-        raise DataError(f"{where}: wanted {wanted}, got {fields.kind(value)}")
+        raise DataError(f"{where}: expected {wanted}, got {fields.kind(value)}")
     if len(value) not in counts:
-        raise DataError(f"{where}: wanted {wanted}, got {len(value)} parts")
+        raise DataError(f"{where}: expected {wanted}, got {len(value)} parts")
     return list(value)
 
 
@@ -84,5 +84,5 @@ def _label(where: str, value: object) -> np.ndarray:
         label[()] = value
     label = fields.floats(where, label)
     if label.size not in (1, 1 + len(EMOTIONS)):
-        raise DataError(f"{where}: wanted 1 number or 7, got {fields.kind(label)}")
+        raise DataError(f"{where}: expected 1 number or 7, got {fields.kind(label)}")
     return label.reshape(-1)
