@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from disentangle.contents import misplaced
 from disentangle.data import DataError
 from disentangle.features.files import check_file
 
@@ -112,6 +113,8 @@ def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
     check_file(path)
     if not os.stat(path).st_size:
         raise DataError(f"{path}: empty, expected sound")
+    if wrong := misplaced(path, "sound"):
+        raise DataError(f"{path}: {wrong}")
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError):  # the latter where the file is named `.raw`
