@@ -96,7 +96,10 @@ def compare(where: str | os.PathLike[str], name: str, given: str | None, wanted:
 
 
 def with_modalities(
-    recordings: Recordings, sizes: Mapping[str, int], path: str | os.PathLike[str], computed_by: Mapping[str, str]
+    recordings: Recordings,
+    sizes: Mapping[str, int],
+    path: str | os.PathLike[str],
+    computed_by: Mapping[str, str] = {},
 ) -> Recordings:
     """The recordings with the modalities of the training data: one that they lack altogether is missing in each of them.
 

@@ -391,7 +391,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SystemExit as stop:
         if stop.code != 128 + signal.SIGTERM:  # what a scheduler's request becomes, see disentangle.training.interrupts
             raise
-        return stopped(options, stop.code)
+        return stopped(options, 128 + signal.SIGTERM)
 
 
 def stopped(options: argparse.Namespace, code: int) -> int:

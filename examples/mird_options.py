@@ -57,28 +57,34 @@ def parse(arguments: list[str] | None, description: str | None) -> argparse.Name
 
 def parse_or_say_what_is_left_over(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
     """The options; of a value that no option takes, argparse itself would say that it is no command."""
+    defaults = {"--" + name.replace("_", "-"): value for name, value in vars(parser.parse_args([])).items()}
     try:
         options, left = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         value = re.match(r"invalid choice: '(.*?)' \(", error.message)
-        parser.error(left_over(arguments, value[1]) if error.argument_name == "command" and value else str(error))
+        blamed_command = error.argument_name == "command" and value
+        parser.error(left_over(arguments, value[1], defaults) if blamed_command else str(error))
     if left:
-        parser.error(f"unknown option {left[0]}" if left[0].startswith("--") else left_over(arguments, left[0]))
+        unknown = left[0].startswith("--")
+        parser.error(f"unknown option {left[0]}" if unknown else left_over(arguments, left[0], defaults))
     return options
 
 
-def left_over(arguments: list[str], value: str) -> str:
+def left_over(arguments: list[str], value: str, defaults: dict[str, object]) -> str:
     """What is wrong with a value that no option takes: which option it stands behind."""
-    places = [i for i, each in enumerate(arguments) if each == value] or [0]
-    place = next((i for i in places if not arguments[i - 1 : i] or not arguments[i - 1].startswith("--")), places[-1])
+    flags = {"--json", *(option for option, default in defaults.items() if default is False)}
+    places = [i for i, each in enumerate(arguments) if each == value]
+    place = next(
+        (i for i in places if not i or not arguments[i - 1].startswith("--") or arguments[i - 1] in flags), None
+    )
+    if place is None:  # so that the option before it is none that takes one
+        return f"unknown option {arguments[places[0] - 1]}"
     before = [i for i in range(place) if arguments[i].startswith("--")]
     if not before:
         return f"expected options, or evaluate or predict, got {value}"
     option, given = arguments[before[-1]], arguments[before[-1] + 1 : place + 1]
-    wanted = "no value" if len(given) == 1 else "one value"
-    quoted = (
-        f'; as one, "{" ".join(given)}"' if option in ("--text", "--data", "--out", "--run") and len(given) > 1 else ""
-    )
+    wanted = "no value" if option in flags else "one value"
+    quoted = f'; as one, "{" ".join(given)}"' if option in ("--text", "--data", "--out", "--run") else ""
     return f"expected {wanted} after {option}, got {' '.join(given)}{quoted}"
 
 
