@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from disentangle.data.looks import SIZE, Looks
 from disentangle.data.recordings import Recordings
 from disentangle.data.report_checks import find_leaks, normalized, warnings
 from disentangle.data.report_parts import Histogram, Labels, Leak, Lengths, Modality, Padding, Source, Split
@@ -52,13 +53,18 @@ class DataReport:
 
 
 def describe(
-    splits: Mapping[str, Recordings], *, source: Source | None = None, advance: Callable[[], object] | None = None
+    splits: Mapping[str, Recordings],
+    *,
+    source: Source | None = None,
+    unread: Iterable[str] = (),
+    advance: Callable[[], object] | None = None,
 ) -> DataReport:
     """Describes a data set.
 
     Arguments:
         splits: The recordings by the names of their splits, such as `read_recordings` gives.
         source: Where they come from.
+        unread: What lies there and is not read, each a line: the texts of the `DataWarning`s of reading it.
         advance: Called after each recording, for a progress bar.
 
     Example:
@@ -85,7 +91,13 @@ def describe(
             missing_text=recordings.text.count(""),
             words=_described_lengths(scan.lengths["text"], length_edges["text"]),
             modalities={
-                m: _described_frames(seen, scan.lengths[m], length_edges[m], recordings.padding.get(m))
+                m: _described_frames(
+                    seen,
+                    scan.lengths[m],
+                    length_edges[m],
+                    recordings.padding.get(m),
+                    recordings.computed_by.get(m),
+                )
                 for m, seen in scan.frames.items()
             },
             labels=main,
@@ -96,7 +108,7 @@ def describe(
     ids = {name: recordings.ids for name, recordings in splits.items()}
     leaks = find_leaks(ids, {name: scan.keys for name, scan in scans.items()})
     mains = {name: each[MAIN] for name, each in labels.items() if MAIN in each}
-    return DataReport(described, leaks, warnings(described, leaks, mains), source)
+    return DataReport(described, leaks, (*unread, *warnings(described, leaks, mains)), source)
 
 
 @dataclass
@@ -105,6 +117,7 @@ class _Frames:
 
     low: np.ndarray
     high: np.ndarray
+    looks: Looks | None = None
     nan: int = 0
     infinite: int = 0
     nonfinite_recordings: int = 0
@@ -116,6 +129,8 @@ class _Frames:
         values = (frames.astype(np.float32) + np.float32(0)).astype("<f4", copy=False)
         finite, nan = np.isfinite(values), np.isnan(values)
         values[nan] = np.nan
+        if self.looks:
+            self.looks.see(values)
         self.nan += int(nan.sum())
         self.infinite += int((~finite & ~nan).sum())
         self.nonfinite_recordings += not finite.all()
@@ -147,7 +162,12 @@ class _Scan:
 def _scan(recordings: Recordings, advance: Callable[[], object] | None) -> _Scan:
     sizes = recordings.feature_sizes
     frames = {
-        m: _Frames(np.full(size, np.nan, np.float32), np.full(size, np.nan, np.float32)) for m, size in sizes.items()
+        m: _Frames(
+            low=np.full(size, np.nan, np.float32),
+            high=np.full(size, np.nan, np.float32),
+            looks=Looks() if (m, size) == ("audio", SIZE) else None,
+        )
+        for m, size in sizes.items()
     }
     lengths = {"text": np.array([len(text.split()) for text in recordings.text], np.int64)}
     lengths |= {m: np.zeros(len(recordings), np.int64) for m in frames}
@@ -230,7 +250,9 @@ def _described_labels(values: np.ndarray, edges: np.ndarray) -> Labels:
     )
 
 
-def _described_frames(seen: _Frames, lengths: np.ndarray, edges: np.ndarray, cut: np.ndarray | None) -> Modality:
+def _described_frames(
+    seen: _Frames, lengths: np.ndarray, edges: np.ndarray, cut: np.ndarray | None, computed_by: str | None
+) -> Modality:
     present = lengths > 0
     return Modality(
         size=len(seen.low),
@@ -242,6 +264,8 @@ def _described_frames(seen: _Frames, lengths: np.ndarray, edges: np.ndarray, cut
         infinite=seen.infinite,
         nonfinite_recordings=seen.nonfinite_recordings,
         constant=tuple(np.flatnonzero(~(seen.low < seen.high)).tolist()) if present.any() else (),
+        computed_by=computed_by,
+        looks_like=seen.looks.told if seen.looks else None,
     )
 
 
