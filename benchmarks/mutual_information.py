@@ -31,17 +31,25 @@ from disentangle.information import METHODS
 
 
 def measure(task: Task, half: str, method: str, rows: int, seed: int) -> dict:
-    rng = np.random.default_rng([seed, zlib.crc32(task.name.encode())])
+    rng, rows = np.random.default_rng([seed, zlib.crc32(task.name.encode())]), task.rows or rows
     x, y = task.sample(rows, rng)
+    entropies = [entropy(side) for side in (x, y) if side.dtype.kind == "i"]
     started = time.perf_counter()
     record = {"task": task.name, "family": task.family, "half": half, "method": method, "rows": rows, "seed": seed}
-    record |= {"dims": f"{task.x_dim}x{task.y_dim}", "truth": task.mi}
+    record |= {"dims": f"{task.x_dim}x{task.y_dim}", "truth": task.mi, "entropy": min(entropies, default=None)}
     try:
         estimate = estimate_mutual_information(x, y, method=method, seed=seed)
     except ValueError as error:
         return record | {"failed": str(error)}
     record |= {"value": estimate.value, "standard_error": estimate.standard_error, "by": estimate.method}
-    return record | {"side": estimate.bound.side, "seconds": time.perf_counter() - started}
+    record |= {"side": estimate.bound.side, "seconds": time.perf_counter() - started}
+    return record | {"warnings": list(estimate.warnings)}
+
+
+def entropy(classes: np.ndarray) -> float:
+    """Of the frequencies of the classes, in nats."""
+    shares = np.unique(classes, return_counts=True)[1] / len(classes)
+    return float(-(shares * np.log(shares)).sum())
 
 
 def error(record: dict) -> float:
@@ -73,6 +81,26 @@ def bounds(records: list[dict]) -> str:
     return f"{sum(held)} of {len(held)}" if held else "–"
 
 
+def below_entropy(records: list[dict]) -> str:
+    """Of the values with classes on a side, how many do not exceed the entropy of these."""
+    kept = [r for r in records if r.get("entropy") is not None and "value" in r]
+    held = [r["value"] <= r["entropy"] + 1e-9 for r in kept]
+    return f"{sum(held)} of {len(held)}" if held else "–"
+
+
+def by_family(group: list[dict]) -> list[str]:
+    """A row per family: how many values are close, and how many of the others come with a warning."""
+    families = defaultdict(list)
+    for record in group:
+        families[record["family"]].append(record)
+    rows = []
+    for family, of_family in families.items():
+        far = [r for r in of_family if "value" not in r or not is_close(r)]
+        warned = sum(bool(r.get("warnings")) for r in far)
+        rows.append(f"| {family} | {len(of_family)} | {len(of_family) - len(far)} | {warned} of {len(far)} |")
+    return rows
+
+
 def report(records: list[dict]) -> str:
     lines = [
         "| method | half | tasks | failed | median error | close | largest where 0 | seconds, median | longest |",
@@ -84,6 +112,11 @@ def report(records: list[dict]) -> str:
     lines += [f"| {method} | {half} | {summary(group)} |" for (method, half), group in groups.items()]
     lines += ["", "Values on their side of the truth, within two standard errors:", ""]
     lines += [f"- {method}, {half}: {bounds(group)}" for (method, half), group in groups.items()]
+    lines += ["", "Values with classes on a side that do not exceed their entropy:", ""]
+    lines += [f"- {method}, {half}: {below_entropy(group)}" for (method, half), group in groups.items()]
+    for (method, half), group in groups.items():
+        lines += ["", f"Families, {method}, {half} half:", "", "| family | tasks | close | others with a warning |"]
+        lines += ["|---|---|---|---|", *by_family(group)]
     for (method, half), group in groups.items():
         lines += [
             "",
@@ -124,7 +157,7 @@ def main() -> None:
         for method in options.methods
         for half, part in (("tuning", tuning), ("held-out", held_out))
         for task in part[:: options.every]
-        if options.half in (None, half) and (task.name, method, options.rows, options.seed) not in done
+        if options.half in (None, half) and (task.name, method, task.rows or options.rows, options.seed) not in done
     ]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with options.out.open("a") as file:

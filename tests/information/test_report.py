@@ -239,7 +239,7 @@ def test_shows_its_progress(capfd):
         ),
         ({"factors": {"f": np.zeros((120, 1, 1))}}, r"expected f as \(rows, dim\) or .* got shape \(120, 1, 1\)"),
         ({"groups": np.zeros(9)}, r"expected groups as \(120,\), one for each row, got \(9,\)"),
-        ({"classes": ["g"]}, r"expected classes among \['A', 'L_1', 'S', 'f'\], got \['g'\]"),
+        ({"classes": ["g"]}, r"expected classes among \['A', 'L_1', 'S'\], got \['g'\]"),
         ({"factors": {"f": np.full((120, 1), math.nan)}}, "expected f finite, got 120 of 120 values that are not"),
         ({"present": {"S": np.ones(120)}}, r"the presence of S as bool \(120,\), got float64 \(120,\)"),
         ({"present": {"S": np.ones(9, bool)}}, r"the presence of S as bool \(120,\), got bool \(9,\)"),

@@ -74,8 +74,10 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
     dimensions = margins.normal[0].shape[1] + margins.normal[1].shape[1]
     if len(x) >= FEWEST_ROWS:
         estimate = _with_critic(estimate, margins, generator)
-        if min(side.shape[1] for side in margins.normal) > 1:
-            estimate = _larger(estimate, column_mutual_information(*margins.normal))
+        if dimensions > 2:
+            estimate = _larger(
+                estimate, column_mutual_information(*margins.normal), 3.0
+            )  # it is the best of many columns
     if len(x) >= NEIGHBOUR_ROWS and dimensions <= NEIGHBOUR_DIMENSIONS:
         estimate = _larger(estimate, neighbours_of(*map(Variable, margins.normal)))
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
@@ -192,9 +194,9 @@ def _corrected(correction: Correction) -> Tensor:
     return correction.corrected.mean(1) - correction.corrected_normaliser
 
 
-def _larger(estimate: MutualInformation, other: MutualInformation) -> MutualInformation:
-    """The other one where it is larger by more than its noise."""
-    if other.value - SIGNIFICANT * other.standard_error <= estimate.value:
+def _larger(estimate: MutualInformation, other: MutualInformation, errors: float = SIGNIFICANT) -> MutualInformation:
+    """The other one where it is larger by more than so many of its standard errors."""
+    if other.value - errors * other.standard_error <= estimate.value:
         return estimate
     return replace(
         other,

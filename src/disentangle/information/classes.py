@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from disentangle.dependence import Bound
 from disentangle.information.copula import quantiles, uniform_ranks
-from disentangle.information.networks import StackedNetwork, fit_stacks
+from disentangle.information.fold_networks import StackedNetwork, fit_stacks
 from disentangle.information.result import MutualInformation
 from disentangle.information.samples import standardized
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from disentangle.functional import unmatched_log_mean_exp
 from disentangle.information.copula import EllipticalCopula
-from disentangle.information.networks import StackedNetwork, fit_stacks
+from disentangle.information.fold_networks import StackedNetwork, fit_stacks
 
 __all__ = ["Correction", "Fold", "fit_correction", "noise_contrastive_loss"]
 
