@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import stat
@@ -17,6 +16,7 @@ from disentangle.data import fields
 from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.data.text_files import csv_rows, decoded
 
 __all__ = ["SPLITS", "Row", "gather", "load_json", "load_table", "number", "read_splits", "split_name", "unique"]
 
@@ -136,9 +136,12 @@ def load_json(path: Path) -> Any:
 
 
 def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """The columns of a CSV file, each cell stripped, by the names in its first line; those `wanted` have to be there."""
-    lines = _parsed(path, "CSV", lambda text: list(csv.reader(io.StringIO(text, newline=""), strict=True)))
-    lines = [[cell.strip() for cell in line] for line in lines if line]
+    """The columns of a CSV file, each cell stripped, by the names in its first line; those `wanted` have to be there.
+
+    Cells are separated by commas, semicolons or tabs; names can be in quotes and have blanks around them.
+    """
+    lines = _parsed(path, "CSV", lambda text: [row for _, row in csv_rows(text, wanted)])
+    lines = [[cell.strip() for cell in line] for line in lines]
     names = lines[0] if lines else []
     absent = [name for name in wanted if name not in names]
     if absent:
@@ -166,16 +169,16 @@ def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
             raise DataError(f"{path}: not a regular file")
         if status.st_size > LARGEST:
             raise DataError(f"{path}: {status.st_size:,} bytes, expected {kind} of at most {LARGEST:,}")
-        return parse(path.read_bytes().decode("utf-8-sig"))
+        return parse(decoded(path, path.read_bytes()))
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected UTF-8, and it is not at byte {error.start}") from None
     except RecursionError:
         raise DataError(f"{path}: not {kind} of data: nested too deep") from None
-    except (ValueError, csv.Error) as error:
+    except csv.Error as error:
+        raise DataError(f"{path}: {error}") from None
+    except ValueError as error:
         raise DataError(f"{path}: not {kind}: {' '.join(str(error).split())[:120]}") from None
