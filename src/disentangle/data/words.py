@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
 
-__all__ = ["count_words", "join_words", "letters_and_digits", "without_blank"]
+__all__ = ["count_words", "join_words", "letters_and_digits", "on_one_line", "without_blank"]
 
 # Thai and Lao, Burmese, Khmer, and what Chinese and Japanese are written with. Korean has blanks.
 BLANKLESS = (
@@ -50,17 +51,26 @@ def join_words(words: Iterable[str]) -> str:
         >>> join_words(["so", "good"]), join_words(["我", "喜欢", "Python", "，", "很"])
         ('so good', '我喜欢 Python，很')
     """
-    parts: list[str] = []
-    for word in words:
-        if word:
-            parts += [word] if not parts or without_blank(parts[-1][-1], word[0]) else [" ", word]
-    return "".join(parts)
+    words = [word for word in words if word]
+    with_blanks = " ".join(words)
+    if not ONE.search(with_blanks):
+        return with_blanks
+    blanks = ["" if without_blank(before, word) else " " for before, word in pairwise(words)]
+    return "".join(part for pair in zip(["", *blanks], words, strict=True) for part in pair)
+
+
+def on_one_line(text: str) -> str:
+    """Text with one blank for whatever white space there is, and none where a line ends in a script without blanks."""
+    return join_words(" ".join(line.split()) for line in text.splitlines())
 
 
 def without_blank(before: str, after: str) -> bool:
-    """Whether no blank belongs between two characters, by their scripts."""
-    both = ONE.match(before) and ONE.match(after)
-    return bool(both or WIDE_MARKS.match(before) or WIDE_MARKS.match(after))
+    """Whether no blank belongs between two pieces of text, by the scripts of the letters that are next to it."""
+    if WIDE_MARKS.match(before[-1]) or WIDE_MARKS.match(after[0]):
+        return True
+    last = next((c for c in reversed(before) if c.isalnum()), before[-1])
+    first = next((c for c in after if c.isalnum()), after[0])
+    return bool(ONE.match(last) and ONE.match(first))
 
 
 def letters_and_digits(text: str) -> list[str]:

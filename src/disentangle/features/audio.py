@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from disentangle.data import DataError
-from disentangle.features.files import check_file
+from disentangle.data.pickles import check_file
 
 if TYPE_CHECKING:
     from types import ModuleType
