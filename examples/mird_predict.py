@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from disentangle import load, predict
 from disentangle.data import DataError, RecordingDataset, Recordings, loader, read_recordings
 from disentangle.data.computed import check_computed_alike
-from disentangle.features.files import read_text
+from disentangle.data.text_files import csv_rows, read_text
 from disentangle.training import Run, accelerator_for
 
 AT_ONCE = 32  # recordings
@@ -153,10 +152,9 @@ def show(predictor: Predictor, recording: Recordings, *, as_json: bool) -> None:
 def read_table(path: Path, sizes: Mapping[str, int]) -> tuple[list[str], list[list[str]]]:
     """The columns of a CSV of recordings, and its rows."""
     try:
-        names, *rows = [row for row in csv.reader(io.StringIO(read_text(path), newline=""), strict=True) if row] or [[]]
+        names, *rows = [row for _, row in csv_rows(read_text(path), ["id"])] or [[]]
     except csv.Error as error:
-        raise DataError(f"{path}: not CSV: {error}") from None
-    names = [name.strip() for name in names]
+        raise DataError(f"{path}: {error}") from None
     known = ["text", "transcript", *sizes]
     if "id" not in names or not set(known) & set(names) or len(set(names)) < len(names):
         found = ", ".join(names) or "nothing"

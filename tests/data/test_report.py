@@ -49,6 +49,11 @@ def test_lengths_and_missing_modalities():
     assert (split.missing_text, split.words.min, split.words.median, split.words.max) == (1, 2, 2.5, 3)
 
 
+def test_a_transcript_without_blanks_is_not_one_word():
+    split = describe({"train": Recordings(["我喜欢这部电影", "很好", "so good"], {})}).splits["train"]
+    assert (split.words.min, split.words.median, split.words.max, split.words.total) == (2, 2, 7, 11)
+
+
 def test_a_modality_that_nobody_has():
     found = audio(np.ones((0, 2)), np.ones((0, 2)), padding={"audio": np.array([[0, 5], [0, 5]])})
     assert (found.missing, found.lengths, found.padding, found.constant) == (2, None, None, ())

@@ -102,7 +102,7 @@ def test_files_of_something_else_are_told_in_one_line(file, tmp_path):
     file.write_text("word,start,end\nso,0,1\n")
     assert message(file) == "not a CSV file of OpenFace's FeatureExtraction: no frame among its columns"
     file.write_bytes(b"frame\xff")
-    assert message(file) == "not UTF-8 text: invalid start byte at byte 5"
+    assert message(file) == "expected UTF-8, got byte 0xff at 5; save it as UTF-8"
     write(file, 0)
     assert message(file) == "no frames, only a header"
     write(file, 3, success=["0"] * 3)
@@ -136,9 +136,58 @@ def test_damaged_rows_are_told_by_line(file):
     assert message(file) == "line 2: 715 values, expected 714 as in the header"
 
 
-def test_several_faces_are_refused(file):
-    write(file, 4, frame=["1", "1", "2", "2"], face_id=["0", "1", "0", "1"])
-    assert message(file) == "frame 1 after frame 1, expected one face and frames in order"
+@pytest.mark.parametrize("frames", ["1122", "1234", "1212"])
+@pytest.mark.parametrize("faces", ["0101", "0011"])
+def test_several_faces_are_refused(file, frames, faces):
+    write(file, 4, frame=frames, face_id=faces)
+    assert message(file) == "expected one face, got 2 (face_id 0, 1); write the rows of each to a file of its own"
+
+
+def test_rows_without_a_face_are_nobody(file):
+    write(file, 4, face_id="0710", success="1001")
+    assert np.isnan(openface_features(file)).all(1).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("frames", ["1212", "1123", "1132"])
+def test_several_videos_are_refused(file, frames):
+    write(file, 4, frame=frames)
+    assert re.fullmatch(r"frame \d after frame \d, expected one face and frames in order", message(file))
+    names = [name for name in (*META, *OPENFACE_FEATURES) if name != "face_id"]  # as OpenFace 1 writes
+    write(file, 4, names=names, frame=frames)
+    assert re.fullmatch(r"frame \d after frame \d, expected one face and frames in order", message(file))
+
+
+@pytest.mark.parametrize("cell", ["clip", "", "a b", '"one, two"', "'"])
+def test_further_columns_can_be_text(file, cell):
+    wanted = openface_features(write(file))
+    columns = {"video": [cell] * 3, "input": ["C:\\clip.mp4"] * 3}
+    write(file, names=[*META, *OPENFACE_FEATURES, "video", "input"], **columns)
+    features = openface_features(file)
+    assert features.shape == wanted.shape
+    assert np.isfinite(features).all()
+    with open(file, newline="") as opened:
+        rows = list(csv.DictReader(opened, skipinitialspace=True))
+    np.testing.assert_array_equal(features, np.array([[r[n] for n in OPENFACE_FEATURES] for r in rows], np.float32))
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC, csv.QUOTE_MINIMAL])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_what_other_programs_write_anew(file, quoting, separator):
+    wanted = openface_features(write(file))
+    with open(file, newline="") as opened:
+        names, *rows = csv.reader(opened, skipinitialspace=True)
+    with open(file, "w", newline="", encoding="utf-8-sig") as opened:
+        writer = csv.writer(opened, delimiter=separator, quoting=quoting)
+        writer.writerow(names)
+        writer.writerows([cell.replace(".", ",") if separator == ";" else float(cell) for cell in row] for row in rows)
+    np.testing.assert_array_equal(openface_features(file), wanted)
+
+
+def test_names_in_quotes_and_blanks(file):
+    wanted = openface_features(write(file))
+    header, rows = file.read_text().split("\n", 1)
+    file.write_text(", ".join(f'"{name}"' for name in header.split(", ")) + "\n" + rows)
+    np.testing.assert_array_equal(openface_features(file), wanted)
 
 
 def test_a_column_twice_is_refused(file):

@@ -5,10 +5,12 @@ import time
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disentangle.data import DataError
+from disentangle.data.words import ONE as BLANKLESS
+from disentangle.data.words import on_one_line
 from disentangle.features.transcripts import Segment, read_transcript, text_between
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
@@ -42,15 +44,20 @@ def clock(thousandths: int, point: str) -> str:
 
 
 words = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1).map(lambda text: " ".join(text.split()))
-words = words.filter(lambda text: text and "-->" not in text)
+# Not what is mark-up, is not said, belongs to the word before or behind, or has no blanks around it.
+NOT_A_WORD = {*"<>{}&-–—[]()（）【】♪♫♩♬🎵🎶.,;:!?%»”’…'"}
+words = words.filter(lambda text: text and not set(text) & NOT_A_WORD and not BLANKLESS.search(text))
 
 
 @st.composite
 def transcripts(draw):
-    """Segments in thousandths of a second."""
-    times = st.tuples(st.integers(0, 10**8), st.integers(0, 10**6))
-    drawn = draw(st.lists(st.tuples(times, words), max_size=5))
-    return [(start, start + length, text) for (start, length), text in drawn]
+    """Segments in thousandths of a second; there is silence between any two, so that none is the other's continuation."""
+    drawn = draw(st.lists(st.tuples(st.integers(200, 10**6), st.integers(0, 30_000), words), max_size=5))
+    at, segments = 0, []
+    for silence, length, text in drawn:
+        segments.append((at + silence, at + silence + length, text))
+        at += silence + length
+    return segments
 
 
 def expected(segments) -> list[tuple]:
@@ -60,7 +67,6 @@ def expected(segments) -> list[tuple]:
 @relaxed
 @given(transcripts(), st.booleans(), st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["", "\ufeff"]))
 def test_subrip_round_trip(read, segments, numbered, ends, mark):
-    assume(not any(set("<{") & set(text) for _, _, text in segments))
     cues = [
         [*([str(i)] if numbered else []), f"{clock(start, ',')} --> {clock(end, ',')}", *text.split(" ")]
         for i, (start, end, text) in enumerate(segments)
@@ -83,11 +89,12 @@ def test_webvtt_round_trip(read, segments, named, ends, mark):
 @given(transcripts(), st.sampled_from(["list", "words", "segments", "segment words"]), st.booleans())
 def test_json_round_trip(read, segments, layout, ascii_only):
     timed = [{"word": f" {text}", "start": start / 1000, "end": end / 1000} for start, end, text in segments]
+    said = "".join(word["word"] for word in timed)
     content = {
         "list": timed,
         "words": {"text": "", "words": timed},
         "segments": {"segments": [{**word, "text": word["word"], "id": 1} for word in timed], "language": "en"},
-        "segment words": {"segments": [{"text": "all", "start": 0, "end": 9, "words": timed}] if timed else []},
+        "segment words": {"segments": [{"text": said, "start": 0, "end": 9, "words": timed}] if timed else []},
     }[layout]
     assert read(".json", json.dumps(content, ensure_ascii=ascii_only)) == expected(segments)
 
@@ -106,7 +113,7 @@ def test_csv_round_trip(read, tmp_path, segments, columns):
 @relaxed
 @given(st.text(st.characters(blacklist_categories=["Cs"])))
 def test_plain_text_is_one_segment(read, text):
-    said = " ".join(text.removeprefix("\ufeff").split())
+    said = on_one_line(text.removeprefix("\ufeff"))
     assert read(".txt", text) == ([Segment(None, None, said)] if said else [])
 
 
@@ -150,9 +157,87 @@ def test_mark_up_goes_and_text_stays(read):
 
 
 def test_words_that_an_aligner_could_not_place(read):
-    placed = {"word": "In", "start": 0.0, "end": 0.2}
-    segment = {"text": " In 1984", "start": 0.0, "end": 1.0, "words": [placed, {"word": "1984"}]}
-    assert read(".json", json.dumps({"segments": [segment]})) == [Segment(0.0, 1.0, "In 1984")]
+    words = [{"word": "In", "start": 0.0, "end": 0.2}, {"word": "1984,"}, {"word": "so", "start": 0.7, "end": 0.8}]
+    segment = {"text": " In 1984, so 3", "start": 0.0, "end": 1.0, "words": [*words, {"word": "3"}]}
+    placed = [Segment(0.0, 0.2, "In"), Segment(0.2, 0.7, "1984,"), Segment(0.7, 0.8, "so")]
+    assert read(".json", json.dumps({"segments": [segment]})) == [*placed, Segment(0.8, 1.0, "3")]
+    assert read(".json", json.dumps({"word_segments": words})) == placed
+    segment["words"] = [{"word": word} for word in ["In", "1984,", "so", "3"]]
+    assert read(".json", json.dumps({"segments": [segment]})) == [Segment(0.0, 1.0, "In 1984, so 3")]
+
+
+def test_a_text_without_times(read):
+    assert read(".json", '{"text": " so good", "usage": {}}') == [Segment(None, None, "so good")]
+
+
+def test_the_end_of_the_last_chunk_is_not_known(read):
+    chunks = [{"timestamp": [0.5, None], "text": " so"}, {"timestamp": [2.0, None], "text": " good"}]
+    assert read(".json", json.dumps({"text": " so good", "chunks": chunks})) == [
+        Segment(0.5, 2.0, "so"),
+        Segment(2.0, 2.0, "good"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        (".json", '{"audio_duration": 1, "text": "", "words": [{"text": "so", "start": 250, "end": 650}]}'),
+        (".json", '{"transcription": [{"offsets": {"from": 250, "to": 650}, "text": " so"}]}'),
+        (".json", '{"events": [{"tStartMs": 250, "dDurationMs": 400, "segs": [{"utf8": "so"}]}]}'),
+        (".csv", "start,end,text\n250,650, so\n"),
+        (".csv", "word;start;end\nso;0,25;0,65\n"),
+    ],
+)
+def test_times_become_seconds(read, ending, content):
+    assert read(ending, content) == [Segment(pytest.approx(0.25), pytest.approx(0.65), "so")]
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [(".json", '[{"word": "so", "start": 250, "end": 650}]'), (".csv", "word,start,end\nso,250,650\n")],
+)
+def test_thousandths_are_not_taken_for_seconds(message, ending, content):
+    assert message(ending, content) == "expected times in seconds, got 400 s for a word; divide milliseconds by 1000"
+
+
+def cues(*texts: str, seconds: float = 1.0, apart: float = 0.0) -> str:
+    times = [
+        (int(1000 * i * (seconds + apart)), int(1000 * (i * (seconds + apart) + seconds))) for i in range(len(texts))
+    ]
+    return "\n".join(
+        f"{clock(a, ',')} --> {clock(b, ',')}\n{text}\n" for (a, b), text in zip(times, texts, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "wanted"),
+    [
+        (["i liked it", "i liked it", "i liked it but not much"], "i liked it but not much"),
+        (["i", "i liked", "i liked it"], "i liked it"),
+        (["我喜欢", "我喜欢它", "我喜欢它\n但是"], "我喜欢它但是"),
+        (["a b", "a b\nc d", "c d\nc d"], "a b c d c d"),
+        # Somebody who says the same again, and words that begin alike.
+        (["No.", "No."], "No. No."),
+        (["hey", "hey", "hey"], "hey hey hey"),
+        (["I like", "I liked it"], "I like I liked it"),
+        (["so", "so it went", "and on", "and off", "he said", "to her"], "so so it went and on and off he said to her"),
+    ],
+)
+def test_captions_that_roll_are_read_once(read, texts, wanted):
+    assert text_between(read(".srt", cues(*texts))) == wanted
+
+
+def test_what_is_said_again_after_a_while_is_not_rolling(read):
+    assert text_between(read(".srt", cues("so", "so good", apart=0.5))) == "so so good"
+
+
+def test_lines_of_a_blank_are_text_within_a_cue_and_an_end_between_two(read):
+    first, second = "00:01.000 --> 00:02.000", "00:02.000 --> 00:03.000"
+    wanted = [Segment(1.0, 2.0, "so good"), Segment(2.0, 3.0, "yes")]
+    for blank in (" ", "\t", "\u3000"):
+        assert read(".vtt", f"WEBVTT\n\n{first}\n{blank}\nso\n{blank}\ngood\n\n{second}\nyes\n{blank}\n") == wanted
+        assert read(".vtt", f"WEBVTT\n\n{first}\nso good\n{blank}\n{second}\nyes") == wanted
+        assert read(".srt", f"1\n00:{first}\nso good\n{blank}\n2\n00:{second}\nyes\n{blank}\n") == wanted
 
 
 CUE = "1\n00:00:01,000 --> 00:00:02,000\nso\n"
@@ -177,11 +262,16 @@ WANTED = "expected a time, such as 00:00:01.000 --> 00:00:02.000, got"
         (".vtt", "WEBVTT\n\nREGIONAL\n", f"line 4: {WANTED} none"),
         (".json", "", "empty, expected JSON"),
         (".json", "[\n{,}]", "line 2: not JSON: Expecting property name enclosed in double quotes"),
-        (".json", "3", "expected a list of words with times, or Whisper's segments, got neither"),
-        (".json", '{"text": "so"}', "expected a list of words with times, or Whisper's segments, got neither"),
+        (".json", "3", "expected words with times, or what a transcriber writes, got int"),
+        (
+            ".json",
+            '{"id": 1, "b": 2}',
+            "expected words with times, or what a transcriber writes, got an object of id, b",
+        ),
         (".json", '["so"]', "words[0]: expected word, start and end, got str"),
-        (".json", '[{"word": "so", "start": 0}]', "words[0]: expected seconds under end, got NoneType"),
-        (".json", '[{"word": "so", "start": true, "end": 1}]', "words[0]: expected seconds under start, got bool"),
+        (".json", '[{"word": "so"}]', "words[0]: expected seconds, got no times, nor any before or after it"),
+        (".json", '[{"word": "so", "start": true, "end": 1}]', "words[0]: start: expected seconds, got bool"),
+        (".json", '[{"word": "so", "start": "soon", "end": 1}]', "words[0]: start: expected seconds, got 'soon'"),
         (".json", '[{"start": 0, "end": 1}]', "words[0]: expected a text under word or text, got NoneType"),
         (
             ".json",
@@ -200,7 +290,12 @@ WANTED = "expected a time, such as 00:00:01.000 --> 00:00:02.000, got"
         (".csv", "word,start,end\nso,0,soon\n", "line 2: expected seconds, got 'soon'"),
         (".csv", "word,start,end\nso,0,inf\n", "line 2: expected times that are finite, got 0.0 to inf"),
         (".csv", 'word,start,end\n"so,0,1\n', "line 2: not CSV: unexpected end of data"),
-        (".txt", b"so \xff", "not UTF-8 text: invalid start byte at byte 3"),
+        (
+            ".json",
+            b'[{"word": "s\xfc\xdf", "start": 0, "end": 1}]',
+            "expected UTF-8, got other bytes; save it as UTF-8",
+        ),
+        (".txt", b"so \xff", "expected UTF-8, got byte 0xff at 3; save it as UTF-8"),
     ],
 )
 def test_what_is_wrong_and_where(message, ending, content, wanted):

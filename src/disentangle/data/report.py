@@ -19,6 +19,7 @@ from disentangle.data.recordings import Recordings
 from disentangle.data.report_checks import find_leaks, normalized, warnings
 from disentangle.data.report_parts import Histogram, Labels, Leak, Lengths, Modality, Padding, Source, Split
 from disentangle.data.report_text import render
+from disentangle.data.words import count_words
 
 __all__ = ["DataReport", "describe"]
 
@@ -169,7 +170,7 @@ def _scan(recordings: Recordings, advance: Callable[[], object] | None) -> _Scan
         )
         for m, size in sizes.items()
     }
-    lengths = {"text": np.array([len(text.split()) for text in recordings.text], np.int64)}
+    lengths = {"text": np.array([count_words(text) for text in recordings.text], np.int64)}
     lengths |= {m: np.zeros(len(recordings), np.int64) for m in frames}
     named = recordings.ids != [str(i) for i in range(len(recordings))]
     keys = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -11,6 +10,7 @@ import numpy as np
 
 from disentangle.data import fields
 from disentangle.data.report_parts import Leak, Modality, Split
+from disentangle.data.words import join_words, letters_and_digits
 
 __all__ = ["find_leaks", "normalized", "warnings"]
 
@@ -22,13 +22,13 @@ FEW = 10
 
 
 def normalized(text: str) -> str:
-    """The words of a transcript, without case and punctuation.
+    """The words of a transcript, without case and punctuation, nor blanks in scripts that have none between words.
 
     Example:
-        >>> normalized("So  GOOD!"), normalized("( ... )")
-        ('so good', '')
+        >>> normalized("So  GOOD!"), normalized("( ... )"), normalized("我喜欢， 但是…")
+        ('so good', '', '我喜欢但是')
     """
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+    return join_words(letters_and_digits(unicodedata.normalize("NFKC", text).casefold()))
 
 
 def find_leaks(ids: Mapping[str, Sequence[str]], keys: Mapping[str, Mapping[str, Sequence[str]]]) -> tuple[Leak, ...]:

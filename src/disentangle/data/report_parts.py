@@ -17,7 +17,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long the recordings that have a modality are, in frames, or in words for text."""
+    """How long the recordings that have a modality are, in frames, or in words for text, as `count_words` counts them."""
 
     min: int
     median: float

@@ -18,7 +18,8 @@ KINDS = {
 }
 NOTE = """
 front, behind: frames of padding that were cut from a recording, the mean and the most
-NaN, inf: values; in: recordings that have any; constant: features that never change"""
+NaN, inf: values; in: recordings that have any; constant: features that never change
+words: what stands between blanks; of scripts without blanks, such as Chinese and Thai, each letter"""
 
 
 def render(source: Source | None, warnings: Sequence[str], splits: Mapping[str, Split]) -> str:

@@ -1,23 +1,113 @@
-"""JSON and CSV, as data: what is wrong with a file is a `DataError` of one line."""
+"""Files of text and tables, as editors, spreadsheets and other programs write them."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import os
+import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from disentangle.contents import misplaced
 from disentangle.data import fields
-from disentangle.data.pickles import DataError
+from disentangle.data.pickles import DataError, check_file
 
-__all__ = ["load_json", "load_table"]
+__all__ = ["csv_rows", "decoded", "load_json", "load_table", "read_text"]
 
-LARGEST = 2**28  # bytes of a text file; the transcripts of the largest sets are a tenth of it
+LARGEST = 2**28  # bytes of a JSON or CSV file; the transcripts of the largest sets are a tenth of it
+DECIMAL_COMMA = re.compile(r"^(\s*[+-]?[0-9]+),([0-9]+\s*)$")
+
+
+def read_text(path: str | os.PathLike[str], *, errors: str = "strict") -> str:
+    r"""Reads a file of UTF-8, or of UTF-16 with its byte-order mark; lines end in "\n", whatever they end in there.
+
+    Arguments:
+        path: The file.
+        errors: What becomes of bytes that are no text, as in `bytes.decode`.
+
+    Raises:
+        DataError: If it cannot be read, or is no such text.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     _ = file.write(b"\xef\xbb\xbfso\r\ngood")
+        ...     file.flush()
+        ...     read_text(file.name)
+        'so\ngood'
+    """
+    check_file(path)
+    try:
+        if wrong := misplaced(path, "text"):
+            raise DataError(f"{path}: {wrong}")
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return decoded(path, content, errors).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decoded(path: str | os.PathLike[str], content: bytes, errors: str = "strict") -> str:
+    r"""The text of a file's bytes, without a byte-order mark.
+
+    Raises:
+        DataError: If they are neither UTF-8 nor UTF-16 with its mark.
+
+    Example:
+        >>> decoded("a.txt", "so".encode("utf-16"))
+        'so'
+    """
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    # In UTF-16 every second byte of a text that starts with ASCII is null.
+    if not utf16 and len(content) >= 4 and not (any(content[:8:2]) and any(content[1:8:2])):
+        raise DataError(f"{path}: expected UTF-8, got null bytes, as of UTF-16 without its mark; save it as UTF-8")
+    try:
+        return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: expected UTF-8, got byte 0x{content[error.start]:02x} at {error.start}; save it as UTF-8"
+        ) from None
+
+
+def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> Iterator[tuple[int, list[str]]]:
+    r"""The rows of a CSV file, header first, each with the number of its last line; blank lines are passed over.
+
+    Cells are separated by whichever of comma, semicolon and tab makes the header have the columns `wanted`. With semicolons,
+    a number such as 2,5 has a decimal comma, and is given with a point. Blanks around the header's names go, quotes as well.
+
+    Arguments:
+        text: What is in the file.
+        wanted: Some names that are in its header.
+        keep_blanks: Whether blanks in front of the cells belong to them; where the header has blanks in front of quotes,
+            they do not.
+
+    Raises:
+        csv.Error: If it is no CSV; the message says at which line.
+
+    Example:
+        >>> list(csv_rows('"id"; "label"\na;2,5\n', ["id", "label"]))
+        [(1, ['id', 'label']), (2, ['a', '2.5'])]
+    """
+    separator = _separator(text, wanted)
+    first = text.lstrip("\r\n").partition("\n")[0]
+    skip = not keep_blanks or re.search(rf'{separator}[ \t]+"', first) is not None
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=skip, strict=True)
+    header = True
+    try:
+        for row in filter(None, rows):
+            if header:
+                row = [name.strip() for name in row]
+            elif separator == ";":
+                row = [DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row]
+            header = False
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise csv.Error(f"line {rows.line_num}: not CSV: {error}") from None
 
 
 def load_json(path: Path) -> Any:
@@ -26,9 +116,12 @@ def load_json(path: Path) -> Any:
 
 
 def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """The columns of a CSV file, each cell stripped, by the names in its first line; those `wanted` have to be there."""
-    lines = _parsed(path, "CSV", lambda text: list(csv.reader(io.StringIO(text, newline=""), strict=True)))
-    lines = [[cell.strip() for cell in line] for line in lines if line]
+    """The columns of a CSV file, each cell stripped, by the names in its first line; those `wanted` have to be there.
+
+    Cells are separated by commas, semicolons or tabs; names can be in quotes and have blanks around them.
+    """
+    lines = _parsed(path, "CSV", lambda text: [row for _, row in csv_rows(text, wanted)])
+    lines = [[cell.strip() for cell in line] for line in lines]
     names = lines[0] if lines else []
     absent = [name for name in wanted if name not in names]
     if absent:
@@ -58,16 +151,28 @@ def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
             raise DataError(f"{path}: {status.st_size:,} bytes, expected {kind} of at most {LARGEST:,}")
         if wrong := misplaced(path, kind):
             raise DataError(f"{path}: {wrong}")
-        return parse(path.read_bytes().decode("utf-8-sig"))
+        return parse(decoded(path, path.read_bytes()))
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected UTF-8, and it is not at byte {error.start}") from None
     except RecursionError:
         raise DataError(f"{path}: not {kind} of data: nested too deep") from None
-    except (ValueError, csv.Error) as error:
+    except csv.Error as error:
+        raise DataError(f"{path}: {error}") from None
+    except ValueError as error:
         raise DataError(f"{path}: not {kind}: {' '.join(str(error).split())[:120]}") from None
+
+
+def _separator(text: str, wanted: Sequence[str]) -> str:
+    for separator in ",;\t":
+        rows = csv.reader(io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=separator, skipinitialspace=True)
+        try:
+            names = {name.strip().lower() for name in next(rows, [])}
+        except csv.Error:  # a cell of more than 128 kB
+            continue
+        if names >= {name.lower() for name in wanted}:
+            return separator
+    return ","

@@ -31,7 +31,7 @@ import numpy as np
 
 from disentangle.contents import misplaced
 from disentangle.data import DataError
-from disentangle.features.files import check_file
+from disentangle.data.pickles import check_file
 
 if TYPE_CHECKING:
     from types import ModuleType

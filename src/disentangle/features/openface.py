@@ -12,16 +12,19 @@ is zeros or remains of the last face. `Standardize` replaces them by the mean of
 
 from __future__ import annotations
 
-import io
+import csv
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from disentangle.data import DataError
-from disentangle.features.files import check_file, read_text
+from disentangle.data.pickles import check_file
+from disentangle.data.text_files import csv_rows, read_text
 
 __all__ = ["OPENFACE_FEATURES", "openface_features"]
 
@@ -55,11 +58,14 @@ GROUPS = {
 OPENFACE_FEATURES = tuple(name for names in GROUPS.values() for name in names)
 """The names of the 709 columns, as in OpenFace's own files and in their order."""
 
+WANTED = ("frame", "success", *OPENFACE_FEATURES)
+
 
 def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads the 709 features of each frame from a CSV file of OpenFace's FeatureExtraction.
 
-    Columns are found by name, in any order, and other columns ignored.
+    Columns are found by name, in any order, their names in quotes or not, and other columns ignored, whatever they hold. A
+    file is one person: rows of several faces (`face_id`), or of several videos, are refused and not read as one.
 
     Arguments:
         path: The CSV file.
@@ -81,24 +87,78 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
         >>> features.shape, features[:, 1].tolist()
         ((2, 709), [1.0, nan])
     """
-    text = _read(path)
-    header, _, rows = text.partition("\n")
-    columns = _columns(path, header)
-    if not rows.strip():
+    table = _table(path)
+    if not table.faces:
         raise DataError(f"{path}: no frames, only a header")
-    values = _values(path, rows, len(header.split(",")))
-    frame, success = values[:, columns["frame"]], values[:, columns["success"]]
+    success = table.values[:, 1] == 1
+    if not success.any():
+        raise DataError(f"{path}: no face in any of its {len(success)} frames (success is 0)")
+    faces = list(dict.fromkeys(face for face, found in zip(table.faces, success, strict=True) if found))
+    if len(faces) > 1:
+        raise DataError(
+            f"{path}: expected one face, got {len(faces)} (face_id {', '.join(faces[:4])}{', ...' * (len(faces) > 4)}); "
+            "write the rows of each to a file of its own"
+        )
+    frame = table.values[:, 0]
     repeated = np.flatnonzero(np.diff(frame) <= 0)
     if len(repeated):
         number = frame[repeated[0] + 1]
         raise DataError(
             f"{path}: frame {number:.0f} after frame {frame[repeated[0]]:.0f}, expected one face and frames in order"
         )
-    features = values[:, [columns[name] for name in OPENFACE_FEATURES]]
-    features[success != 1] = np.nan
-    if not (success == 1).any():
-        raise DataError(f"{path}: no face in any of its {len(values)} frames (success is 0)")
+    features = table.values[:, 2:].copy()
+    features[~success] = np.nan
     return features
+
+
+class _Table(NamedTuple):
+    """The values of frame, success and the features, a row each, and its face_id as it is written, or blank."""
+
+    values: np.ndarray
+    faces: list[str]
+
+
+def _table(path: str | os.PathLike[str]) -> _Table:
+    rows = csv_rows(_read(path), WANTED[:2])
+    numbers: list[int] = []
+    lines: list[str] = []
+    faces: list[str] = []
+    try:
+        _, names = next(rows)
+        columns = _columns(path, names)
+        wanted = itemgetter(*(columns[name] for name in WANTED))
+        for number, row in rows:
+            if not any(map(str.strip, row)):
+                continue
+            if len(row) != len(names):
+                raise DataError(f"{path}: line {number}: {len(row)} values, expected {len(names)} as in the header")
+            numbers.append(number)
+            lines.append(",".join(wanted(row)))
+            faces.append(row[columns["face_id"]].strip() if "face_id" in columns else "")
+    except csv.Error as error:
+        raise DataError(f"{path}: {error}") from None
+    return _Table(_values(path, numbers, lines), faces)
+
+
+def _values(path: str | os.PathLike[str], numbers: Sequence[int], lines: Sequence[str]) -> np.ndarray:
+    """The values on lines of these numbers, float32."""
+    if not lines:
+        return np.zeros((0, len(WANTED)), np.float32)
+    try:
+        return np.loadtxt(lines, delimiter=",", dtype=np.float32, ndmin=2, comments=None)
+    except ValueError:
+        fault = next((fault for each in zip(numbers, lines, strict=True) if (fault := _fault(*each))), "not a table")
+        raise DataError(f"{path}: {fault}") from None
+
+
+def _fault(number: int, line: str) -> str | None:
+    """Which value of a line is no number; NumPy's own words count from a start that is not the file's."""
+    for cell in line.split(","):
+        try:
+            float(cell)
+        except ValueError:
+            return f"line {number}: {ascii(cell.strip())[:40]} is not a number"
+    return None
 
 
 def _read(path: str | os.PathLike[str]) -> str:
@@ -111,15 +171,13 @@ def _read(path: str | os.PathLike[str]) -> str:
     text = read_text(path)
     if not text.strip():
         raise DataError(f"{path}: empty, expected a CSV file of OpenFace")
-    return text
+    return re.sub(r"nan\([a-z]*\)", "nan", text) if "nan(" in text else text  # what Windows writes
 
 
-def _columns(path: str | os.PathLike[str], header: str) -> dict[str, int]:
+def _columns(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, int]:
     """Where each column stands, by name."""
-    names = [name.strip() for name in header.split(",")]
     columns = {name: i for i, name in enumerate(names)}
-    wanted = ("frame", "success", *OPENFACE_FEATURES)
-    missing = [name for name in wanted if name not in columns]
+    missing = [name for name in WANTED if name not in columns]
     if "frame" in missing or "success" in missing:
         raise DataError(f"{path}: not a CSV file of OpenFace's FeatureExtraction: no {missing[0]} among its columns")
     if missing:
@@ -128,34 +186,7 @@ def _columns(path: str | os.PathLike[str], header: str) -> dict[str, int]:
         raise DataError(
             f"{path}: {len(missing)} of 709 columns are missing ({first}); run FeatureExtraction with {options} as well"
         )
-    twice = [name for name in wanted if names.count(name) > 1]
+    twice = [name for name in (*WANTED, "face_id") if list(names).count(name) > 1]
     if twice:
         raise DataError(f"{path}: two columns {twice[0]}")
     return columns
-
-
-def _values(path: str | os.PathLike[str], rows: str, columns: int) -> np.ndarray:
-    """The numbers, `(T, columns)` float32."""
-    if "nan(" in rows:  # what Windows writes
-        rows = re.sub(r"nan\([a-z]*\)", "nan", rows)
-    try:
-        values = np.loadtxt(io.StringIO(rows), delimiter=",", dtype=np.float32, ndmin=2, comments=None)
-    except ValueError:
-        raise DataError(f"{path}: {_first_fault(rows, columns)}") from None
-    if values.shape[1] != columns:
-        raise DataError(f"{path}: line 2: {values.shape[1]} values, expected {columns} as in the header")
-    return values
-
-
-def _first_fault(rows: str, columns: int) -> str:
-    """What keeps the rows from being a table; NumPy's own words count rows from a start that is not the file's."""
-    for number, row in enumerate(rows.split("\n"), start=2):
-        cells = row.split(",")
-        if row.strip() and len(cells) != columns:
-            return f"line {number}: {len(cells)} values, expected {columns} as in the header"
-        for cell in cells if row.strip() else []:
-            try:
-                float(cell)
-            except ValueError:
-                return f"line {number}: {ascii(cell.strip())[:40]} is not a number"
-    return "not a table of numbers"

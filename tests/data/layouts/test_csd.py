@@ -118,6 +118,12 @@ def test_transcripts_are_without_pauses(folder):
     assert got.sequences == {}
 
 
+def test_chinese_words_are_joined_without_blanks(folder):
+    words = np.array([[each.encode()] for each in ("sp", "很", "好看", "OK")], "S32")
+    add(folder, "CMU_MOSI_TimestampedWords", {"b": (words, seconds(0, 1, 2, 3, 4))}, root="words")
+    assert read(folder)["train"].text == ["", "", "很好看 OK"]
+
+
 def test_files_are_told_by_their_names_or_their_roots(folder):
     entries = {"a": (frames(4), seconds(0, 1, 2, 3, 4))}
     add(folder, "x", entries, root="OpenSMILE")

@@ -79,7 +79,7 @@ def test_splits(tmp_path):
         (b"[" * 100_000, "not JSON of data: nested too deep$"),
         (b"9" * 5000, "not JSON: Exceeds the limit"),
         (b'{"a": 1, "a": 2}', "not JSON: a key that comes twice in one object$"),
-        (b'\xff{"a": 1}', "expected UTF-8, and it is not at byte 0$"),
+        (b'\xff{"a": 1}', "expected UTF-8, got byte 0xff at 0; save it as UTF-8$"),
         ({"a": "Thanks."}, "a: expected a dictionary, got str$"),
         ({"a": {"text": "Thanks."}}, "a: no utterance, found text$"),
         ({"a": said(["Thanks."])}, "a: utterance: expected text, got list$"),

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from disentangle.data.layouts import read_recordings, read_unlabeled
 from disentangle.data.layouts.folder import read, write_folder
+from disentangle.data.layouts.rows import read_splits
 from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
@@ -198,6 +199,23 @@ def test_too_large_numbers_become_infinite(tmp_path):
     np.testing.assert_array_equal(got["unlabeled"].sequences["audio"][0], [[np.inf, np.nan]])
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        b'"id","text","label"\n"a","so good","2.5"\n',
+        b'\xef\xbb\xbf"id", "text", "label"\r\n"a", "so good", "2.5"\r\n',
+        b"\xef\xbb\xbfid;text;label\r\na;so good;2,5\r\n",
+        "id\ttext\tlabel\r\na\tso good\t2.5\r\n".encode("utf-16"),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path, table):
+    (tmp_path / "index.csv").write_bytes(table)
+    (tmp_path / "splits.csv").write_bytes(b'"id"; "split"\na;test\n')
+    got = read(tmp_path)["train"]
+    assert (got.ids, got.text, got.labels.tolist()) == (["a"], ["so good"], [2.5])
+    assert read_splits(tmp_path) == {"a": "test"}
+
+
 # -- folders that cannot be used ---------------------------------------------------------------------------------------
 
 
@@ -205,7 +223,7 @@ def test_too_large_numbers_become_infinite(tmp_path):
     ("table", "message"),
     [
         (b"", "index.csv: expected a column id, got nothing$"),
-        (b"id;text\na;b\n", "index.csv: expected a column id, got id;text$"),
+        (b"id|text\na|b\n", r"index.csv: expected a column id, got id\|text$"),
         (b"id\n", "index.csv: no recordings$"),
         (b"id,text,text\na,b,c\n", "two columns of one name, found id, text, text$"),
         (b"id,text\na\n", "row 1: expected 2 cells, got 1$"),
@@ -218,9 +236,9 @@ def test_too_large_numbers_become_infinite(tmp_path):
         (b"id,label\na,1e39\n", "row 1: label: expected a finite number, got 1e39$"),
         (b"id,split\na,trian\n", "row 1: split: expected train, valid, test or unlabeled, got trian$"),
         (b"id,label,split\na,1,train\nb,,train\n", "train: 1 of 2 recordings have no label, expected all or none; "),
-        (b"id,text\na,\xff\n", "index.csv: expected UTF-8, and it is not at byte 10$"),
-        (b'id,text\na,"b\n', "index.csv: not CSV: unexpected end of data$"),
-        (b"id,text\na," + b"b" * 200_000, "index.csv: not CSV: field larger than field limit"),
+        (b"id,text\na,\xff\n", "index.csv: expected UTF-8, got byte 0xff at 10; save it as UTF-8$"),
+        (b'id,text\na,"b\n', "index.csv: line 2: not CSV: unexpected end of data$"),
+        (b"id,text\na," + b"b" * 200_000, "index.csv: line 2: not CSV: field larger than field limit"),
     ],
 )
 def test_a_table_that_cannot_be_used(tmp_path, table, message):

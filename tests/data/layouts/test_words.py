@@ -37,6 +37,7 @@ def test_the_second_is_vision_and_the_third_audio(file):
         (np.array([b"so", b"good"]), "so good"),
         (np.array(["so", b"good"], object), "so good"),
         (["", " so "], "so"),
+        (["我", "喜欢", "它"], "我喜欢它"),
         ([], ""),
     ],
 )

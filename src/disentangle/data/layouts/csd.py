@@ -41,6 +41,7 @@ from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.unread import warn, warn_of_files
+from disentangle.data.words import join_words
 
 __all__ = ["align", "read", "read_csd"]
 
@@ -251,7 +252,7 @@ def _transcripts(path: Path, recordings: Sequence[Recording]) -> list[str]:
                 last = (entry, entries.features(entry))
             # Words of fixed length can be cut within a character.
             words = [word.decode("utf-8", "replace").strip() for word in last[1][rows].ravel().tolist()]
-            texts.append(" ".join(word for word in words if word not in ("", PAUSE)))
+            texts.append(join_words(word for word in words if word != PAUSE))
     return texts
 
 

@@ -2,7 +2,8 @@
 
 Each is `((words, visual, acoustic), label, segment)` in those of MAG-BERT. MISA has word numbers first and the words last,
 `((numbers, visual, acoustic, words), label, segment)`, and MMIM two lengths after them, which are not read. The words are
-joined by spaces, as they are. A label is `(1, 1)`, or in CMU-MOSEI `(1, 7)`, the sentiment and six emotions.
+joined by spaces, as they are, and without them in Chinese and other scripts that have none. A label is `(1, 1)`, or in
+CMU-MOSEI `(1, 7)`, the sentiment and six emotions.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from disentangle.data import fields
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.data.words import join_words
 
 __all__ = ["CONTENT", "EMOTIONS", "matches", "read"]
 
@@ -44,7 +46,7 @@ def read(where: str, split: object) -> Recordings:
         features, label, segment = _parts(at, recording, "((words, visual, acoustic), label, segment)", 3)
         parts = _parts(at, features, "(words, visual, acoustic) or (numbers, visual, acoustic, words)", 3, 4, 6)
         words = fields.texts(f"{at}: words", fields.column(f"{at}: words", parts[0 if len(parts) == 3 else 3]))
-        text.append(" ".join(words).strip())
+        text.append(join_words(words).strip())
         visual.append(parts[1])
         acoustic.append(parts[2])
         labels.append(_label(f"{at}: label", label))

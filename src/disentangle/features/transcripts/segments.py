@@ -1,0 +1,62 @@
+"""Something said and when, and what of it is within an interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from disentangle.data.words import join_words
+
+__all__ = ["Fault", "Segment", "checked", "text_between"]
+
+
+class Segment(NamedTuple):
+    """Something said, from `start` to `end` in seconds; both are None where a transcript has no times."""
+
+    start: float | None
+    end: float | None
+    text: str
+
+
+class Fault(Exception):
+    """What is wrong with a transcript, and where in it."""
+
+
+def checked(where: str, start: float, end: float, text: str) -> Segment:
+    """A segment whose times can be those of one."""
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise Fault(f"{where}: expected times that are finite, got {start} to {end}")
+    if end < start:
+        raise Fault(f"{where}: ends at {end} s, before it starts at {start} s")
+    return Segment(start, end, text)
+
+
+def text_between(segments: Iterable[Segment], start: float = -math.inf, end: float = math.inf) -> str:
+    """What is said in an interval; by default all of it.
+
+    A segment belongs to the interval in which its middle is, so that of intervals that follow one another each segment is in
+    one and only one. There is a blank between two segments, and none in scripts that have none, such as Chinese.
+
+    Arguments:
+        segments: The segments of a transcript.
+        start: The first second.
+        end: The second before which it ends.
+
+    Raises:
+        ValueError: If an interval is wanted of a transcript without times.
+
+    Example:
+        >>> words = [Segment(0.0, 0.4, "so"), Segment(0.4, 1.0, "good")]
+        >>> text_between(words), text_between(words, 0.5, 2.0)
+        ('so good', 'good')
+    """
+    inside = []
+    for segment in segments:
+        if segment.start is None or segment.end is None:
+            if (start, end) != (-math.inf, math.inf):
+                raise ValueError(f"expected segments with times, to find those in [{start}, {end}), got one without")
+            inside.append(segment.text)
+        elif start <= (segment.start + segment.end) / 2 < end:
+            inside.append(segment.text)
+    return join_words(inside)
