@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,9 +21,12 @@ from disentangle.features import (
     read_transcript,
     text_between,
 )
+from disentangle.metrics import LabelScale, disagreements, label_scale
+from disentangle.training import Run, RunError
 
 # What a modality's features are computed by where they are not given as .npy, and how many these are.
 FEATURES = {"audio": (audio_features, len(AUDIO_FEATURES)), "vision": (openface_features, len(OPENFACE_FEATURES))}
+T = TypeVar("T")
 Clip = tuple[str, dict[str, np.ndarray]]  # a transcript, and the frames of each modality
 
 
@@ -54,6 +59,62 @@ def read(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, R
         missing, nonfinite = recordings.missing, recordings.nonfinite
         say(f"{name:9} {len(recordings)} recordings; missing {missing}; values not finite {nonfinite}")
     return sources
+
+
+def labels_of(sources: Mapping[str, Recordings]) -> dict[str, np.ndarray]:
+    """The labels of train, valid and test."""
+    labels = {name: sources[name].labels for name in ("train", "valid", "test")}
+    return {name: each for name, each in labels.items() if each is not None}
+
+
+def scale_of(
+    labels: Mapping[str, np.ndarray], say: Callable[[str], None], told: LabelScale | None = None
+) -> LabelScale:
+    """What the labels of training are, said with the metrics that follow, and what differs from it in other splits.
+
+    `told` is what they were for a model that is trained already. Raises `DataError` where there is nothing to learn from them,
+    or where a split cannot be measured.
+    """
+    scale = told or _checked("train", label_scale, labels["train"])
+    for name, each in labels.items():
+        _checked(name, scale.check, each)
+    say(f"labels    {scale}")
+    for line in disagreements(scale, labels):
+        say(f"          {line}")
+    return scale
+
+
+def _checked(name: str, read: Callable[[np.ndarray], T], labels: np.ndarray) -> T:
+    try:
+        return read(labels)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
+
+
+def baselines(scale: LabelScale, labels: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
+    """What a model scores on valid and test that knows nothing but the training labels: their mean, or the most frequent."""
+    constants = scale.baselines(labels["train"])
+    return {
+        f"{split}, {name}": scale.metrics([value] * len(labels[split]), labels[split])
+        for name, value in constants.items()
+        for split in ("valid", "test")
+    }
+
+
+def write_scale(run: Run, scale: LabelScale) -> None:
+    run.write("labels.json", asdict(scale))
+
+
+def read_scale(run: Run) -> LabelScale | None:
+    """What a run has found its labels to be, for whatever it is used on later; None of a run that did not keep it."""
+    path = run.folder / "labels.json"
+    try:
+        if not path.exists():
+            return None
+        told = json.loads(path.read_text())
+        return LabelScale(told["kind"], tuple(map(float, told["values"])))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path}: expected a kind of labels and their values, as a run leaves them: {error}") from error
 
 
 def with_modalities(recordings: Recordings, sizes: Mapping[str, int], path: str | os.PathLike[str]) -> Recordings:

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "disentangle"
 MAY_IMPORT = {
     "variables": set(),
     "functional": {"functional"},
-    "metrics": set(),
+    "metrics": {"metrics"},
     "plots": set(),
     "nn": {"variables", "nn"},
     "conditionals": {"functional", "variables"},
@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "saving": {"files"},
     "inference": {"variables"},
     "training": {"variables", "pairwise", "plots", "files", "inference", "training"},
-    "data": {"variables", "plots", "data"},
+    "data": {"variables", "metrics", "plots", "data"},
     "features": {"data", "features"},
 }
 

@@ -22,7 +22,8 @@ from disentangle.data.report_parts import Source
 
 DESCRIPTION = """\
 Shows what is in a data set, whatever its layout: the splits, how long recordings are and on which side they
-were padded, what is missing or not finite, the labels, checksums, and recordings that two splits share.
+were padded, what is missing or not finite, the labels and which metrics follow from those of train,
+checksums, and recordings that two splits share.
 What is wrong stands first, each line after a "!".
 
 Reads, running nothing that is in it:

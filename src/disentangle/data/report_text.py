@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from disentangle.data.report_parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
+from disentangle.metrics import LabelScale
 
 __all__ = ["render"]
 
@@ -15,17 +16,22 @@ front, behind: frames of padding that were cut from a recording, the mean and th
 NaN, inf: values; in: recordings that have any; constant: features that never change"""
 
 
-def render(source: Source | None, warnings: Sequence[str], splits: Mapping[str, Split]) -> str:
+def render(
+    source: Source | None, warnings: Sequence[str], splits: Mapping[str, Split], scale: LabelScale | None = None
+) -> str:
     """The report: warnings first, then tables of the splits, the modalities, and the labels.
 
     Arguments:
         source: Where the data set lies.
         warnings: What is wrong with it.
         splits: What is in its splits.
+        scale: What the labels of train are.
     """
     blocks = [_source(source), _warnings(warnings), _table(_splits(splits)), _table(_modalities(splits)) + NOTE]
     if any(split.labels or split.more_labels for split in splits.values()):
         blocks.append(_table(_labels(splits)))
+    if scale is not None:
+        blocks.append(f"labels and metrics: {scale}")
     return "\n\n".join(block for block in blocks if block)
 
 
