@@ -279,8 +279,8 @@ def test_labels_and_the_metrics_that_follow_from_those_of_train(labels, kind, wa
     assert (report.scale.kind if report.scale else None) == kind
     found = [line for line in report.warnings if "label" in line]
     assert [line[: len(wanted or "")] for line in found] == ([] if wanted is None else [wanted])
-    said = [line for line in str(report).splitlines() if line.startswith("labels and metrics: ")]
-    assert said == ([] if report.scale is None else [f"labels and metrics: {report.scale}"])
+    said = [line for line in str(report).splitlines() if line.startswith("labels: ")]
+    assert said == ([] if report.scale is None else [f"labels: {report.scale}"])
 
 
 # -- one pass, and checksums -------------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def test_a_run_leaves_what_it_should(dump, data, unlabeled, tmp_path, capsys, op
         "best.safetensors",
         "checkpoints",
         "curves.png",
+        "labels.json",
         "model",
     }
     assert {path.name for path in out.iterdir()} == names

@@ -58,7 +58,7 @@ def test_it_names_what_it_measures_and_nothing_else(found, kind):
     scale = label_scale(labels)
     metrics = scale.metrics(labels + 0.1, labels)
     assert tuple(metrics) == scale.names
-    assert str(scale).endswith(f"; {', '.join(metrics)}")
+    assert str(scale).endswith(f"; metrics ({', '.join(metrics)})")
     assert "\n" not in str(scale)
     name, mode = scale.monitor
     assert metrics[name] is not None

@@ -31,7 +31,7 @@ def render(
     if any(split.labels or split.more_labels for split in splits.values()):
         blocks.append(_table(_labels(splits)))
     if scale is not None:
-        blocks.append(f"labels and metrics: {scale}")
+        blocks.append(f"labels: {scale}")
     return "\n\n".join(block for block in blocks if block)
 
 

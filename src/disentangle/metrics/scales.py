@@ -47,7 +47,7 @@ class LabelScale:
 
     Example:
         >>> print(LabelScale("sims", (-1.0, 1.0)))
-        -1 to 1: sentiment in [-1, 1], as in CH-SIMS; mae, corr, acc2_sims, f1_sims, acc3_sims, acc5_sims
+        -1 to 1: sentiment in [-1, 1], as in CH-SIMS; metrics (mae, corr, acc2_sims, f1_sims, acc3_sims, acc5_sims)
     """
 
     kind: Kind
@@ -60,7 +60,7 @@ class LabelScale:
             raise ValueError(f"expected {wanted} values of {self.kind} in rising order, got {self.values}")
 
     def __str__(self) -> str:
-        return f"{self.shown}: {self._meaning}; {', '.join(self.names)}"
+        return f"{self.shown}: {self._meaning}; metrics ({', '.join(self.names)})"
 
     @property
     def discrete(self) -> bool:
@@ -189,11 +189,11 @@ def label_scale(label: Array) -> LabelScale:
 
     Example:
         >>> print(label_scale([0, 1, 1, 0]))
-        0, 1: two classes, a prediction from 0.5 on counts as 1; acc, f1_weighted, f1_macro, auc
+        0, 1: two classes, a prediction from 0.5 on counts as 1; metrics (acc, f1_weighted, f1_macro, auc)
         >>> print(label_scale([-2.4, 0.0, 3.0, 1.2]))
-        -2.4 to 3: sentiment in [-3, 3]; mae, corr, acc2_has0, acc2_non0, f1_has0, f1_non0, acc5, acc7
+        -2.4 to 3: sentiment in [-3, 3]; metrics (mae, corr, acc2_has0, acc2_non0, f1_has0, f1_non0, acc5, acc7)
         >>> print(label_scale([0.1, 0.25, 0.9]))
-        0.1 to 0.9: numbers; mae, corr
+        0.1 to 0.9: numbers; metrics (mae, corr)
     """
     y = vector(label)
     found = np.unique(y)
