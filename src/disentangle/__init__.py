@@ -46,7 +46,7 @@ from disentangle.information import (
     nearest_neighbour_mutual_information,
     permutation_test,
 )
-from disentangle.metrics import sentiment_metrics
+from disentangle.metrics import LabelScale, label_scale, sentiment_metrics
 from disentangle.nn import (
     MAGTextEncoder,
     MultimodalAdaptiveGate,
@@ -84,6 +84,7 @@ __all__ = [
     "GaussianConditional",
     "InfoNCEEstimator",
     "JointCritic",
+    "LabelScale",
     "LeaveOneOutEstimator",
     "MAGTextEncoder",
     "MINEEstimator",
@@ -112,6 +113,7 @@ __all__ = [
     "encode",
     "estimate_mutual_information",
     "gaussian_mutual_information",
+    "label_scale",
     "linear_decodability",
     "load",
     "nearest_neighbour_mutual_information",
