@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from typing import TypeVar
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from disentangle.data import DataError, Recordings, read_recordings, read_unlabeled, synthetic_recordings
+from disentangle.data.computed import check_computed_alike, read_record
 from disentangle.data.layouts.npy import read_frames
+from disentangle.data.looks import SIZE, Looks, looks_like
+from disentangle.data.unread import warn
 from disentangle.features import (
     AUDIO_FEATURES,
     OPENFACE_FEATURES,
@@ -21,12 +24,16 @@ from disentangle.features import (
     read_transcript,
     text_between,
 )
-from disentangle.metrics import LabelScale, disagreements, label_scale
-from disentangle.training import Run, RunError
 
-# What a modality's features are computed by where they are not given as .npy, and how many these are.
-FEATURES = {"audio": (audio_features, len(AUDIO_FEATURES)), "vision": (openface_features, len(OPENFACE_FEATURES))}
-T = TypeVar("T")
+# What a modality's features can be computed by where they are not given as .npy, and how many these are.
+FEATURES = {
+    "audio": (
+        {"paper": audio_features, "mmsa": functools.partial(audio_features, like="mmsa")},
+        len(AUDIO_FEATURES),
+    ),
+    "vision": ({"openface": openface_features}, len(OPENFACE_FEATURES)),
+}
+LOOKED_AT = 200  # recordings, of what a data set's audio looks like
 Clip = tuple[str, dict[str, np.ndarray]]  # a transcript, and the frames of each modality
 
 
@@ -49,11 +56,15 @@ def labeled_splits(path: str | None) -> dict[str, Recordings]:
 def read(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Recordings]:
     """The recordings of each split, and `"unlabeled"` ones where there are any: those of a file of their own first."""
     sources = labeled_splits(options.data)
+    computed_by = kinds_of(sources["train"])
+    for name in computed_by.keys() - sources["train"].computed_by.keys():
+        say(f"{name:9} looks like it was computed by {computed_by[name]}, which is not recorded; taken for that")
+    sources["train"] = replace(sources["train"], computed_by=computed_by)
     if options.unlabeled:
         sources["unlabeled"] = read_unlabeled(options.unlabeled)
     if "unlabeled" in sources:
         path = options.unlabeled or options.data
-        others = with_modalities(sources["unlabeled"], sources["train"].feature_sizes, path)
+        others = with_modalities(sources["unlabeled"], sources["train"].feature_sizes, path, computed_by)
         sources["unlabeled"] = replace(others, labels=None)
     for name, recordings in sources.items():
         missing, nonfinite = recordings.missing, recordings.nonfinite
@@ -61,70 +72,45 @@ def read(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, R
     return sources
 
 
-def labels_of(sources: Mapping[str, Recordings]) -> dict[str, np.ndarray]:
-    """The labels of train, valid and test."""
-    labels = {name: sources[name].labels for name in ("train", "valid", "test")}
-    return {name: each for name, each in labels.items() if each is not None}
+def kinds_of(recordings: Recordings) -> dict[str, str]:
+    """What each modality was computed by: as is recorded, or else as audio looks, where that is told."""
+    kinds = dict(recordings.computed_by)
+    if "audio" not in kinds and recordings.feature_sizes.get("audio") == SIZE:
+        looks = Looks()
+        for i in range(min(len(recordings), LOOKED_AT)):
+            looks.see(recordings.sequences["audio"][i])
+        kinds |= {"audio": looks.told} if looks.told else {}
+    return kinds
 
 
-def scale_of(
-    labels: Mapping[str, np.ndarray], say: Callable[[str], None], told: LabelScale | None = None
-) -> LabelScale:
-    """What the labels of training are, said with the metrics that follow, and what differs from it in other splits.
-
-    `told` is what they were for a model that is trained already. Raises `DataError` where there is nothing to learn from them,
-    or where a split cannot be measured.
-    """
-    scale = told or _checked("train", label_scale, labels["train"])
-    for name, each in labels.items():
-        _checked(name, scale.check, each)
-    say(f"labels    {scale}")
-    for line in disagreements(scale, labels):
-        say(f"          {line}")
-    return scale
+def compare(where: str | os.PathLike[str], name: str, given: str | None, wanted: str | None) -> None:
+    """Refuses features that were computed by something else than the training data's; says so where one is not known."""
+    if given and wanted:
+        check_computed_alike(where, {name: given}, {name: wanted})
+    elif wanted:
+        warn(f"nothing tells what the {name} features given were computed by; taken to be by {wanted}, as in training")
+    elif given:
+        warn(
+            f"the run does not say what its {name} features were computed by; taken to be by {given}, as those given are"
+        )
 
 
-def _checked(name: str, read: Callable[[np.ndarray], T], labels: np.ndarray) -> T:
-    try:
-        return read(labels)
-    except ValueError as error:
-        raise DataError(f"{name}: {error}") from None
-
-
-def baselines(scale: LabelScale, labels: Mapping[str, np.ndarray]) -> dict[str, dict[str, float | None]]:
-    """What a model scores on valid and test that knows nothing but the training labels: their mean, or the most frequent."""
-    constants = scale.baselines(labels["train"])
-    return {
-        f"{split}, {name}": scale.metrics([value] * len(labels[split]), labels[split])
-        for name, value in constants.items()
-        for split in ("valid", "test")
-    }
-
-
-def write_scale(run: Run, scale: LabelScale) -> None:
-    run.write("labels.json", asdict(scale))
-
-
-def read_scale(run: Run) -> LabelScale | None:
-    """What a run has found its labels to be, for whatever it is used on later; None of a run that did not keep it."""
-    path = run.folder / "labels.json"
-    try:
-        if not path.exists():
-            return None
-        told = json.loads(path.read_text())
-        return LabelScale(told["kind"], tuple(map(float, told["values"])))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{path}: expected a kind of labels and their values, as a run leaves them: {error}") from error
-
-
-def with_modalities(recordings: Recordings, sizes: Mapping[str, int], path: str | os.PathLike[str]) -> Recordings:
+def with_modalities(
+    recordings: Recordings,
+    sizes: Mapping[str, int],
+    path: str | os.PathLike[str],
+    computed_by: Mapping[str, str] = {},
+) -> Recordings:
     """The recordings with the modalities of the training data: one that they lack altogether is missing in each of them.
 
-    Modalities that the training data lacks are left out; frames of another size are an error.
+    Modalities that the training data lacks are left out; frames of another size, or computed by something else, are an error.
     """
+    kinds = kinds_of(recordings)
     for name, size in recordings.feature_sizes.items():
         if size != sizes.get(name, size):
             raise wrong_size(path, name, size, sizes[name])
+        if name in sizes:
+            compare(path, name, kinds.get(name), computed_by.get(name))
     sequences = {
         name: recordings.sequences.get(name, [np.zeros((0, size), np.float32)] * len(recordings))
         for name, size in sizes.items()
@@ -141,7 +127,7 @@ def wrong_size(path: str | os.PathLike[str], name: str, given: int, wanted: int)
     )
 
 
-def read_clip(given: Mapping[str, str], sizes: Mapping[str, int]) -> Clip:
+def read_clip(given: Mapping[str, str], sizes: Mapping[str, int], computed_by: Mapping[str, str]) -> Clip:
     """The transcript of a recording, and the frames of its modalities, from files by name; raises `DataError`."""
     if given.get("text") and given.get("transcript"):
         raise DataError("both text and transcript, expected one of them")
@@ -149,27 +135,41 @@ def read_clip(given: Mapping[str, str], sizes: Mapping[str, int]) -> Clip:
     if path := given.get("transcript"):
         text = text_between(read_transcript(path))
     none = {name: np.zeros((0, size), np.float32) for name, size in sizes.items()}
-    frames = {name: read_modality(name, given[name], sizes[name]) if given.get(name) else none[name] for name in sizes}
+    frames = {
+        name: read_modality(name, given[name], size, computed_by.get(name)) if given.get(name) else none[name]
+        for name, size in sizes.items()
+    }
     if not text and not any(map(len, frames.values())):
         raise DataError("nothing to predict from: nothing is said, and there are no frames")
     return text, frames
 
 
-def read_modality(name: str, path: str, size: int) -> np.ndarray:
-    """The frames of a modality, `(T, size)`: of a `.npy`, or computed by `FEATURES`."""
+def read_modality(name: str, path: str, size: int, wanted: str | None) -> np.ndarray:
+    """The frames of a modality, `(T, size)`: of a `.npy`, or computed by what `FEATURES` has for what is wanted."""
     if path.lower().endswith(".npy"):
         frames = read_frames(path)
         if not len(frames):
             return np.zeros((0, size), np.float32)
         if frames.shape[1] != size:
             raise wrong_size(path, name, frames.shape[1], size)
+        told = looks_like(frames) if (name, size) == ("audio", SIZE) else None
+        compare(path, name, read_record(Path(path).parent) or told, wanted)
         return frames
     if name not in FEATURES:
         raise DataError(f"{path}: expected the features of {name} as .npy, (frames, {size})")
-    compute, number = FEATURES[name]
+    kinds, number = FEATURES[name]
     if number != size:  # said before they are computed, which takes long
         raise wrong_size(path, name, number, size)
-    return compute(path)
+    if wanted is None and len(kinds) > 1:
+        raise DataError(
+            f"{path}: expected --like {' or --like '.join(kinds)}, as nothing tells what the run's {name} features were "
+            "computed by; python -m disentangle.data says what those of a data set look like"
+        )
+    if wanted is not None and wanted not in kinds:
+        raise DataError(f"{path}: expected {name} features computed by {wanted}, as in the training data, as .npy")
+    kind = wanted or next(iter(kinds))
+    compare(path, name, kind, wanted)
+    return kinds[kind](path)
 
 
 def recordings_of(clips: list[Clip]) -> Recordings:

@@ -17,17 +17,22 @@ What the training labels are (sentiment in [-3, 3] or [-1, 1], two classes, ...)
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mird_data import baselines, labeled_splits, labels_of, read, read_scale, scale_of, with_modalities, write_scale
+from mird_data import labeled_splits, read, with_modalities
+from mird_labels import baselines, known_scale, labels_of, scale_of
 from mird_options import one_seed, parse
-from mird_predict import prepare_prediction
+from mird_predict import open_model, prepare_prediction
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader
 
@@ -43,12 +48,12 @@ from disentangle import (
     SequenceEncoder,
     Standardize,
     encode,
-    load,
     predict,
     save,
 )
 from disentangle.data import (
     DataError,
+    DataWarning,
     MixedBatchSampler,
     RecordingDataset,
     collate,
@@ -106,15 +111,27 @@ def nothing(batch) -> dict[str, Masked]:
 class MIRD(nn.Module):
     """A private encoder and a decoder a modality, one shared encoder, and a regressor, eq. 1 to 19.
 
-    `sizes` are those of the frames of each modality beside text, by name. What a row lacks is masked everywhere.
+    `sizes` are those of the frames of each modality beside text, by name. What a row lacks is masked everywhere. To how many
+    word pieces transcripts are cut, what computed the features of a modality, and what the labels were, is kept for those
+    who use the model.
     """
 
     def __init__(
-        self, backbone: Any, sizes: dict[str, int], *, d=64, inject_after: int | None = None, reconstruct=True
+        self,
+        backbone: Any,
+        sizes: dict[str, int],
+        *,
+        d=64,
+        inject_after: int | None = None,
+        reconstruct=True,
+        max_words: int | None = None,
+        computed_by: dict[str, str] | None = None,
+        labels: dict[str, Any] | None = None,
     ):
         super().__init__()
         if isinstance(backbone, dict):  # the configuration of one, as a saved model keeps it
             backbone = backbone_from_config(backbone)
+        self.max_words, self.computed_by, self.labels = max_words, computed_by or {}, labels
         words, vocabulary = backbone.config.hidden_size, backbone.config.vocab_size
         self.others = {latent_of(name): name for name in sizes}
         self.modalities = {"L": "text", **self.others}
@@ -224,6 +241,9 @@ def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Cal
         "d": D,
         "inject_after": options.inject_layer,
         "reconstruct": not options.no_reconstruction,
+        "max_words": options.max_words,
+        "computed_by": sources["train"].computed_by,
+        "labels": asdict(scale),
     }
     model = MIRD(**{**config, "backbone": backbone})
     for m, layer in model.standardize.items():
@@ -233,8 +253,6 @@ def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Cal
     optimizer = torch.optim.AdamW(model.parameters(), options.lr)
     learns = penalty is not None and penalty.learns
     run = run or create_run(options)
-    if first:
-        write_scale(run, scale)
     trainer = AlternatingTrainer(
         model,
         penalty,
@@ -332,15 +350,23 @@ def prepare_seeds(options: argparse.Namespace, run: Run | None = None) -> Callab
 
 
 def prepare_evaluation(options: argparse.Namespace) -> Callable[[], None]:
-    run = Run.open(options.run)
-    data = options.data or run.config["data"]
+    model, config, tokenizer = open_model(options, MIRD)
+    data = options.data
+    if not data:
+        run = Run.open(options.run)
+        if "data" not in run.config:
+            raise ValueError(
+                f"{run.folder}: expected --data FILE, as a model's folder does not say what it was trained on"
+            )
+        data = run.config["data"]
     splits = labeled_splits(data)
     labels = labels_of(splits)
-    scale = scale_of(labels, print, read_scale(run))
-    model, config, tokenizer = load(run.folder / "model", MIRD, device=accelerator_for(options.device).device)
+    scale = scale_of(labels, print, known_scale(config))
     datasets = {
         name: RecordingDataset(
-            with_modalities(splits[name], config["sizes"], data), tokenizer, max_words=run.config["max_words"]
+            with_modalities(splits[name], config["sizes"], data, config["computed_by"]),
+            tokenizer,
+            max_words=config["max_words"],
         )
         for name in ("valid", "test")
     }
@@ -365,6 +391,41 @@ def prepare(options: argparse.Namespace) -> Callable[[], None]:
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments, __doc__)
     try:
+        with warnings_in_a_line():
+            return prepare_and_work(options)
+    except KeyboardInterrupt:
+        return stopped(options, 130)
+    except SystemExit as stop:
+        if stop.code != 128 + signal.SIGTERM:  # what a scheduler's request becomes, see disentangle.training.interrupts
+            raise
+        return stopped(options, 128 + signal.SIGTERM)
+
+
+def stopped(options: argparse.Namespace, code: int) -> int:
+    """Says how to go on, where there is something to go on from."""
+    folder = options.resume or options.out if options.command is None else None
+    hint = f"; what there is can be read in {folder}, and --resume {folder} goes on"
+    print(f"\nstopped{hint if folder and Path(folder).exists() else ''}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def warnings_in_a_line() -> Iterator[None]:
+    """Shows what is to be known of the data without the place in the code that says so."""
+    usual = warnings.formatwarning
+
+    def in_a_line(message, category, *where) -> str:
+        return f"warning: {message}\n" if issubclass(category, DataWarning) else usual(message, category, *where)
+
+    warnings.formatwarning = in_a_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
+def prepare_and_work(options: argparse.Namespace) -> int:
+    try:
         work = prepare(options)
     except (
         ValueError,
@@ -381,13 +442,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (RunError, SeedsError, DataError, ImportError, FloatingPointError) as error:  # a full disk, a file, NaN
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        folder = options.resume or options.out
-        if options.command:
-            print("\nstopped", file=sys.stderr)
-            return 130
-        print(f"\nstopped; what there is can be read in {folder}, and --resume {folder} goes on", file=sys.stderr)
-        return 130
     return 0
 
 

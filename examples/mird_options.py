@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 import time
 from pathlib import Path
 
@@ -22,7 +24,8 @@ reason in the column error."""
 
 
 def parse(arguments: list[str] | None, description: str | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=form, exit_on_error=False)
     add_data(parser)
     add_method(parser)
     add_training(parser)
@@ -41,15 +44,50 @@ def parse(arguments: list[str] | None, description: str | None) -> argparse.Name
     )
     add_prediction(own)
     for command in (again, own):
-        command.add_argument("--run", required=True, metavar="FOLDER", help="the run's folder")
+        command.add_argument(
+            "--run", required=True, metavar="FOLDER", help="the run's folder, or the model folder in it"
+        )
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
-    options = parser.parse_args(arguments)
+    options = parse_or_say_what_is_left_over(parser, sys.argv[1:] if arguments is None else arguments)
     if options.command is None:
         for name, value in (PAPER if options.data else EMBEDDED).items():
             if getattr(options, name) is None:
                 setattr(options, name, value)
         options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     return options
+
+
+def parse_or_say_what_is_left_over(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """The options; of a value that no option takes, argparse itself would say that it is no command."""
+    defaults = {"--" + name.replace("_", "-"): value for name, value in vars(parser.parse_args([])).items()}
+    try:
+        options, left = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        value = re.match(r"invalid choice: '(.*?)' \(", error.message)
+        blamed_command = error.argument_name == "command" and value
+        parser.error(left_over(arguments, value[1], defaults) if blamed_command else str(error))
+    if left:
+        unknown = left[0].startswith("--")
+        parser.error(f"unknown option {left[0]}" if unknown else left_over(arguments, left[0], defaults))
+    return options
+
+
+def left_over(arguments: list[str], value: str, defaults: dict[str, object]) -> str:
+    """What is wrong with a value that no option takes: which option it stands behind."""
+    flags = {"--json", *(option for option, default in defaults.items() if default is False)}
+    places = [i for i, each in enumerate(arguments) if each == value]
+    place = next(
+        (i for i in places if not i or not arguments[i - 1].startswith("--") or arguments[i - 1] in flags), None
+    )
+    if place is None:  # so that the option before it is none that takes one
+        return f"unknown option {arguments[places[0] - 1]}"
+    before = [i for i in range(place) if arguments[i].startswith("--")]
+    if not before:
+        return f"expected options, or evaluate or predict, got {value}"
+    option, given = arguments[before[-1]], arguments[before[-1] + 1 : place + 1]
+    wanted = "no value" if option in flags else "one value"
+    quoted = f'; as one, "{" ".join(given)}"' if option in ("--text", "--data", "--out", "--run") else ""
+    return f"expected {wanted} after {option}, got {' '.join(given)}{quoted}"
 
 
 def one_seed(options: argparse.Namespace, seed: int, folder: Path) -> list[str]:
@@ -74,6 +112,11 @@ def add_prediction(parser: argparse.ArgumentParser) -> None:
     add("--audio", metavar="FILE", help="sound or video, or features (frames, features) as .npy")
     add("--vision", metavar="FILE", help="the .csv that OpenFace wrote of a video, or features as .npy")
     add("--features", action="append", default=[], metavar="NAME=FILE.npy", help="another modality; may be repeated")
+    add(
+        "--like",
+        choices=("paper", "mmsa"),
+        help="what the run's audio features were computed by, where neither a record nor their numbers tell",
+    )
     add("--json", action="store_true", help="print JSON")
     add = parser.add_argument_group("many recordings").add_argument
     add("--csv", metavar="FILE", help="a table of recordings")

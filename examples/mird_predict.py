@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mird_data import FEATURES, Clip, read_clip, read_scale, recordings_of, with_modalities
+from mird_data import FEATURES, Clip, read_clip, recordings_of, with_modalities
+from mird_labels import known_scale
 from mird_options import recording_of
 from torch import nn
 from tqdm import tqdm
 
 from disentangle import load, predict
 from disentangle.data import DataError, RecordingDataset, Recordings, loader, read_recordings
+from disentangle.data.computed import check_computed_alike
 from disentangle.features.files import read_text
 from disentangle.metrics import LabelScale
 from disentangle.training import Run, accelerator_for
@@ -80,26 +82,44 @@ class Unread(NamedTuple):
 def prepare_prediction(options: argparse.Namespace, build: Callable[..., nn.Module]) -> Callable[[], None]:
     """Reads and checks what can be before anything is computed for long, and returns what is left to do."""
     clip = recording_of(options)
-    run = Run.open(options.run)
-    model, config, tokenizer = load(run.folder / "model", build, device=accelerator_for(options.device).device)
-    predictor = Predictor(model, tokenizer, run.config["max_words"], config["sizes"])
+    model, config, tokenizer = open_model(options, build)
+    predictor = Predictor(model, tokenizer, config["max_words"], config["sizes"])
+    computed_by = config["computed_by"]
+    if options.like:
+        check_computed_alike("--like", {"audio": options.like}, computed_by)
+        computed_by = {**computed_by, "audio": options.like}
     if clip:
         check_modalities(clip.keys() - {"text", "transcript"}, predictor.sizes)
-        recording = recordings_of([read_clip(clip, predictor.sizes)])
-        scale = read_scale(run)
+        recording = recordings_of([read_clip(clip, predictor.sizes, computed_by)])
+        scale = known_scale(config)
         return lambda: show(predictor, recording, scale, as_json=options.json)
     if Path(options.out).exists():
         raise ValueError(f"{options.out}: exists; give the name of a new file")
     if options.csv:
         table = Path(options.csv)
         names, rows = read_table(table, predictor.sizes)
-        clips = read_clips(names, rows, table.parent, predictor.sizes)
+        clips = read_clips(names, rows, table.parent, predictor.sizes, computed_by)
         return lambda: write(predictor, options.out, ["id"], clips)
     splits = read_recordings(options.data)
     if unused := sorted({m for split in splits.values() for m in split.sequences} - predictor.sizes.keys()):
         print(f"the run has no {', '.join(unused)}: not used", file=sys.stderr)
-    splits = {name: with_modalities(split, predictor.sizes, options.data) for name, split in splits.items()}
+    splits = {
+        name: with_modalities(split, predictor.sizes, options.data, computed_by) for name, split in splits.items()
+    }
     return lambda: write(predictor, options.out, ["id", "split", "label"], chunks_of(splits))
+
+
+def open_model(options: argparse.Namespace, build: Callable[..., nn.Module]) -> tuple[Any, dict[str, Any], Any]:
+    """The model of a run's folder, or of the model folder in it, which suffices; its configuration, and its tokenizer."""
+    given = Path(options.run)
+    folder = given / "model" if (given / "model").is_dir() else given
+    if not (folder / "model.safetensors").exists():
+        run = Run.open(given)  # or says that it is none
+        raise ValueError(f"{run.folder}: expected a model in it, got none: the run's first epoch has not ended")
+    model, config, tokenizer = load(folder, build, device=accelerator_for(options.device).device)
+    # Models that were saved earlier do not say themselves to how many word pieces transcripts are cut.
+    max_words = config.get("max_words") or Run.open(folder.parent).config["max_words"]
+    return model, {**config, "max_words": max_words, "computed_by": config.get("computed_by") or {}}, tokenizer
 
 
 def check_modalities(given: set[str], sizes: Mapping[str, int]) -> None:
@@ -158,7 +178,7 @@ def read_table(path: Path, sizes: Mapping[str, int]) -> tuple[list[str], list[li
 
 
 def read_clips(
-    names: list[str], rows: list[list[str]], folder: Path, sizes: Mapping[str, int]
+    names: list[str], rows: list[list[str]], folder: Path, sizes: Mapping[str, int], computed_by: Mapping[str, str]
 ) -> Iterator[Chunk | Unread]:
     """The recordings of a CSV, whose paths are relative to its folder."""
     ids: list[list[str]] = []
@@ -169,9 +189,8 @@ def read_clips(
         try:
             if len(row) != len(names):
                 raise DataError(f"expected {len(names)} cells as in the header, got {len(row)}")
-            clips.append(
-                read_clip({m: cell if m == "text" else str(folder / cell) for m, cell in given.items()}, sizes)
-            )
+            paths = {m: cell if m == "text" else str(folder / cell) for m, cell in given.items()}
+            clips.append(read_clip(paths, sizes, computed_by))
             ids.append([name])
         except ImportError:  # of no row's making
             raise

@@ -12,7 +12,8 @@ import argparse
 import sys
 
 import torch
-from mird_data import baselines, labeled_splits, labels_of, scale_of
+from mird_data import labeled_splits
+from mird_labels import baselines, labels_of, scale_of
 from mird_mosi import BATCH_SIZE, D, objective_for, warmup_then_decay
 from torch import Tensor, nn
 from torch.utils.data import DataLoader

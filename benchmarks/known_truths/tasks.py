@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .classes import bins, channel, clusters, counts, gated, overlapping_intervals, parity, rectified, rings
 from .sources import (
     Generator,
     Source,
@@ -54,10 +55,15 @@ from .transforms import (
     swiss_roll,
 )
 
+FEW = 300  # rows
+
 
 @dataclass(frozen=True)
 class Task:
-    """x (n, x_dim) and y (n, y_dim) from `sample(n, generator)`, I(x; y) = mi nats."""
+    """x (n, x_dim) and y (n, y_dim) from `sample(n, generator)`, I(x; y) = mi nats.
+
+    Classes are integers (n,). Where `rows` is a number, the task is about that many.
+    """
 
     name: str
     family: str
@@ -65,6 +71,7 @@ class Task:
     y_dim: int
     mi: float
     sample: Callable[[int, Generator], tuple[np.ndarray, np.ndarray]]
+    rows: int | None = None
 
 
 def sparse_normal(x_dim: int, y_dim: int | None = None) -> Source:
@@ -314,6 +321,80 @@ def independent_family() -> dict[str, Source]:
     }
 
 
+def classes_family() -> dict[str, Source]:
+    """x is numbers, y classes."""
+
+    def hidden(source: Source, by: int, seed: int) -> Source:
+        wider = padded(source, by)
+        return mapped(wider, x=rotation(wider.x_dim, seed))
+
+    skewed = 0.6 ** np.arange(10) / (0.6 ** np.arange(10)).sum()
+    return {
+        "2 classes, apart": clusters([-1.5, 1.5], 1.0),
+        "2 classes, close": clusters([-0.5, 0.5], 1.0),
+        "10 classes on a line": clusters(range(10), 0.5),
+        "10 classes on a line, spread 0.2": clusters(range(10), 0.2),
+        "10 unbalanced classes on a line": clusters(range(10), 0.4, skewed),
+        "2 unbalanced classes": clusters([-1, 1], 0.7, [0.9, 0.1]),
+        "9 classes in the plane": clusters([-1, 0, 1], 0.4, dim=2),
+        "49 classes in the plane, spread 0.3": clusters(range(7), 0.3, dim=2),
+        "49 classes hidden in 10 dimensions": hidden(clusters(range(7), 0.4, dim=2), 8, 400),
+        "27 classes hidden in 8 dimensions": hidden(clusters([-2, 0, 2], 1.0, dim=3), 5, 410),
+        "10 classes hidden in 64 dimensions": hidden(clusters(range(10), 0.3), 63, 420),
+        "2 classes hidden in 64 dimensions": hidden(clusters([-1, 1], 1.0), 63, 430),
+        "3 rings": rings([1, 2, 3], 0.2),
+        "5 rings hidden in 6 dimensions": hidden(rings([1, 2, 3, 4, 5], 0.3), 4, 440),
+        "parity of 2 coordinates": parity(2, 0.1),
+        "parity of 3 coordinates": parity(3, 0.05),
+        "5 overlapping intervals": overlapping_intervals(5),
+        "20 overlapping intervals": overlapping_intervals(20),
+        "4 bins of a normal": bins([-1, 0, 1], 0.5),
+        "10 bins of a normal": bins(np.linspace(-2, 2, 9), 0.2),
+        "counts": counts(0.0),
+        "counts, more zeros": counts(0.4),
+        "10 classes that are not there, 8 dimensions": hidden(clusters([0.0] * 10, 1.0), 7, 450),
+        "50 classes that are not there, 20 dimensions": hidden(clusters([0.0] * 50, 1.0), 19, 460),
+    }
+
+
+def few_rows_family() -> dict[str, Source]:
+    """Classes in 300 rows."""
+    kept = ("2 classes, apart", "2 classes, close", "10 classes on a line", "10 classes on a line, spread 0.2")
+    kept += ("10 unbalanced classes on a line", "9 classes in the plane", "3 rings", "4 bins of a normal")
+    kept += ("10 classes that are not there, 8 dimensions", "2 classes hidden in 64 dimensions")
+    return {f"{name}, {FEW} rows": source for name, source in classes_family().items() if name in kept}
+
+
+def classes_on_both_sides_family() -> dict[str, Source]:
+    skewed = 0.6 ** np.arange(10) / (0.6 ** np.arange(10)).sum()
+    return {
+        "10 classes, error 0.3": channel(np.full(10, 0.1), 0.3),
+        "2 classes, error 0.9": channel([0.5, 0.5], 0.9),
+        "10 unbalanced classes, error 0.3": channel(skewed, 0.3),
+        "50 classes, error 0.3": channel(np.full(50, 0.02), 0.3),
+        "50 classes, error 0.8": channel(np.full(50, 0.02), 0.8),
+        "100 classes, error 0.1": channel(np.full(100, 0.01), 0.1),
+        "50 classes, independent": channel(np.full(50, 0.02), 1.0),
+        "10 classes, independent": channel(np.full(10, 0.1), 1.0),
+    }
+
+
+def atoms_family() -> dict[str, Source]:
+    """Numbers that take some values again and again."""
+    return {
+        "rectified 0.8": rectified(0.8),
+        "rectified 0.95": rectified(0.95),
+        "rectified 0.8 d=5": rectified(0.8, dim=5),
+        "rectified 0.6 d=3": rectified(0.6, dim=3),
+        "rectified at 1, 0.9": rectified(0.9, 1.0),
+        "rectified at -1, 0.8 d=2": rectified(0.8, -1.0, dim=2),
+        "gated 0.9": gated(0.9, 0.5),
+        "gated 0.9 d=3": gated(0.9, 0.5, dim=3),
+        "rectified and independent d=5": rectified(0.0, dim=5),
+        "gated and independent": gated(0.0, 0.5),
+    }
+
+
 # Within a family new tasks go to the end: `halves` reads the order.
 FAMILIES: dict[str, Callable[[], dict[str, Source]]] = {
     "gaussian": gaussian_family,
@@ -333,12 +414,20 @@ FAMILIES: dict[str, Callable[[], dict[str, Source]]] = {
     "multiplicative": multiplicative_family,
     "mixture": mixture_family,
     "independent": independent_family,
+    "classes": classes_family,
+    "classes, few rows": few_rows_family,
+    "classes on both sides": classes_on_both_sides_family,
+    "atoms": atoms_family,
 }
 
 
 def tasks() -> list[Task]:
     """All tasks, family by family."""
-    return [Task(name, family, *source) for family, made in FAMILIES.items() for name, source in made().items()]
+    return [
+        Task(name, family, *source, FEW if made is few_rows_family else None)
+        for family, made in FAMILIES.items()
+        for name, source in made().items()
+    ]
 
 
 def halves(collection: Iterable[Task], seed: int = 0) -> tuple[list[Task], list[Task]]:

@@ -7,7 +7,7 @@ Where there is a grid, it is a trapezoid rule far finer than the density's width
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import digamma, entr, gammaln, i0e, xlogy
+from scipy.special import digamma, entr, gammaln, i0e, ndtr, xlogy
 
 GAUSSIAN_ENTROPY = float(np.log(2 * np.pi * np.e)) / 2
 
@@ -108,3 +108,52 @@ def mixture_mi(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) 
         p_y += weight * normal_density(y, b, t)
     ratio = xlogy(joint, joint) - xlogy(joint, np.multiply.outer(p_x, p_y))
     return float(np.trapezoid(np.trapezoid(ratio, y), x))
+
+
+def entropy_of(shares: np.ndarray | list[float]) -> float:
+    return float(entr(np.asarray(shares)).sum())
+
+
+def table_mi(joint: np.ndarray) -> float:
+    """Of classes with a table of probabilities."""
+    return entropy_of(joint.sum(0)) + entropy_of(joint.sum(1)) - entropy_of(joint.ravel())
+
+
+def clusters_mi(shares: np.ndarray, centers: np.ndarray, spread: float) -> float:
+    """I(k; centers[k] + spread · e): the entropy of the mixture less that of the noise."""
+    grid = np.linspace(centers.min() - 10 * spread, centers.max() + 10 * spread, 20_001)
+    density = normal_density(grid[:, None], centers, spread) @ shares
+    return entropy(density, grid) - GAUSSIAN_ENTROPY - float(np.log(spread))
+
+
+def bins_mi(edges: np.ndarray, noise: float) -> float:
+    """I(x; bin of x + noise · e): the entropy of the bins less its mean at a given x."""
+    x = np.linspace(-10, 10, 20_001)
+    bounds = np.concatenate([[-np.inf], edges, [np.inf]])
+    given = np.diff(ndtr((bounds - x[:, None]) / noise), axis=1)
+    overall = np.diff(ndtr(bounds / np.sqrt(1 + noise**2)))
+    return entropy_of(overall) - float(np.trapezoid(normal_density(x) * entr(given).sum(1), x))
+
+
+def zero_inflated_poisson_mi(zeros: float) -> float:
+    """Of x ~ Exp(1) and y ~ Poisson(x) with so many zeros put in; a Poisson of an exponential rate is geometric."""
+    x, k = np.linspace(0, 60, 60_001)[:, None], np.arange(80)
+    given = (1 - zeros) * np.exp(xlogy(k, x) - x - gammaln(k + 1))
+    overall = (1 - zeros) * 0.5 ** (k + 1)
+    given[:, 0] += zeros
+    overall[0] += zeros
+    return entropy_of(overall) - float(np.trapezoid(np.exp(-x[:, 0]) * entr(given).sum(1), x[:, 0]))
+
+
+def rectified_mi(rho: float, threshold: float) -> float:
+    """Of two normals that are replaced by the threshold below it: an atom, two edges and a density."""
+    noise = np.sqrt(1 - rho**2)
+    z = np.linspace(threshold, 9, 4001)
+    below = ndtr(threshold)
+    given = ndtr((threshold - rho * z) / noise)  # that the other one is below
+    edge = float(np.trapezoid(normal_density(z) * xlogy(given, given / below), z))
+    corner = below - float(np.trapezoid(normal_density(z) * given, z))
+    conditional = normal_density(z[None], rho * z[:, None], noise)
+    ratio = -np.log(noise) - (np.square((z[None] - rho * z[:, None]) / noise) - np.square(z[None])) / 2
+    inside = float(np.trapezoid(normal_density(z) * np.trapezoid(conditional * ratio, z, axis=1), z))
+    return float(xlogy(corner, corner / below**2)) + 2 * edge + inside

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from disentangle.contents import misplaced
 from disentangle.files import shared_tensors, sync
 
 __all__ = ["Saved", "SavedModelError", "load", "save"]
@@ -222,6 +223,7 @@ def _put_in_place(folder: Path) -> None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    _refuse_misplaced(path, "JSON")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -229,6 +231,11 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise SavedModelError(f"{path}: expected an object with the model's arguments, got {type(config).__name__}")
     return config
+
+
+def _refuse_misplaced(path: Path, wanted: str) -> None:
+    if path.is_file() and (wrong := misplaced(path, wanted)):
+        raise SavedModelError(f"{path}: {wrong}")
 
 
 def _refuse_arguments(path: Path, build: Callable[..., Any], config: Mapping[str, Any]) -> None:
@@ -243,6 +250,7 @@ def _refuse_arguments(path: Path, build: Callable[..., Any], config: Mapping[str
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError, safe_open
 
+    _refuse_misplaced(path, "safetensors")
     try:
         with safe_open(path, framework="pt") as file:
             wanted = (file.metadata() or {}).get(CHECKSUM)

@@ -10,7 +10,6 @@ from pathlib import Path
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -390,23 +389,6 @@ def test_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DataError, match="pipe: not a regular file"):
         load_pickle(tmp_path / "pipe")
-
-
-@pytest.mark.parametrize(
-    "data", [b"version https://git-lfs", b"\x1f\x8b\x08\x00", b"\x89HDF\r\n", b"<html>", b"a,b\n1,2\n"]
-)
-def test_other_kinds_of_file(file, data):
-    with pytest.raises(DataError, match="not a pickle"):
-        load(file, data)
-
-
-@pytest.mark.parametrize("save", [lambda path: np.savez(path, a=np.ones(2)), lambda path: torch.save({"a": 1}, path)])
-def test_zip_archives(tmp_path, save):
-    save(tmp_path / "file.npz")
-    with pytest.raises(
-        DataError, match=r"file.npz: a zip archive, as torch.save and numpy.savez write, and not a pickle$"
-    ):
-        load_pickle(tmp_path / "file.npz")
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------

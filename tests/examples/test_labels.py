@@ -2,8 +2,9 @@
 
 import json
 import re
+from dataclasses import asdict
 
-import mird_data
+import mird_labels
 import mird_mosi
 import numpy as np
 import pytest
@@ -138,13 +139,8 @@ def test_text_only_measures_the_same_way(dump, data, tmp_path, capsys):
     assert printed(said, "acc")["test, training majority"]["auc"] == 0.5
 
 
-def test_what_a_run_kept_of_its_labels_is_read_back(tmp_path):
-    run = Run.create(tmp_path / "run", {})
-    assert mird_data.read_scale(run) is None
+def test_a_model_keeps_what_its_labels_were():
+    assert mird_labels.known_scale({}) is None
     for labels in ([0, 1], [1, 2, 5], np.linspace(-3, 3, 19, dtype=np.float32)):
         scale = label_scale(labels)
-        mird_data.write_scale(run, scale)
-        assert mird_data.read_scale(run) == scale
-    (tmp_path / "run" / "labels.json").write_text("{}")
-    with pytest.raises(mird_data.RunError, match=r"labels\.json: expected a kind of labels and their values"):
-        mird_data.read_scale(run)
+        assert mird_labels.known_scale(json.loads(json.dumps({"labels": asdict(scale)}))) == scale

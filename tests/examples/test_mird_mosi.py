@@ -50,7 +50,6 @@ def test_a_run_leaves_what_it_should(dump, data, unlabeled, tmp_path, capsys, op
         "best.safetensors",
         "checkpoints",
         "curves.png",
-        "labels.json",
         "model",
     }
     assert {path.name for path in out.iterdir()} == names
@@ -255,7 +254,7 @@ class Exploit:
         (
             lambda data, path: path.write_bytes(pickle.dumps({"training": 1})),
             [],
-            "expected train, valid (or dev), test",
+            "expected train, valid (or val, validation, dev, ...) and test, got training",
         ),
         (
             lambda data, path: path.write_bytes(
@@ -316,7 +315,8 @@ def test_evaluate_refuses_a_folder_that_is_no_run(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data, tmp_path, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data, tmp_path, capsys, number):
     out, path = tmp_path / "run", dump(data)
     options = ["--data", path, "--backbone", "tiny", "--epochs", "1000", "--lr", "1e-3", "--out", str(out)]
     process = subprocess.Popen(
@@ -330,11 +330,11 @@ def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data,
         while time.monotonic() < deadline and not (out / "best.safetensors").exists():
             assert process.poll() is None
             time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert f"what there is can be read in {out}, and --resume {out} goes on" in err
     assert len(Run.open(out).history) >= 1
     assert (out / "curves.png").stat().st_size > 0

@@ -92,7 +92,8 @@ def test_a_fold_depends_on_its_own_parameters_alone():
             others = [j for j in range(3) if j != i]
             assert p.grad is not None
             assert (p.grad[others] == 0).all()
-        assert all(w.grad is not None and w.grad[i].abs().sum() > 0 for w in critic.weights)
+        weights = (*critic.of_u.weights, *critic.of_v.weights)
+        assert all(w.grad is not None and w.grad[i].abs().sum() > 0 for w in weights)
 
 
 @pytest.mark.slow

@@ -157,8 +157,8 @@ def test_takes_tensors_and_arrays_alike():
     [
         ((10, 2), (9, 2), "expected x and y with the same number of rows, got 10 and 9"),
         ((8, 4), (8, 4), "expected at least 9 rows for x of rank 4 and y of rank 4, got 8"),
-        ((8,), (8, 4), r"expected x as \(rows, dim\) with at least 2 rows, got shape \(8,\)"),
-        ((1, 4), (1, 4), r"expected x as \(rows, dim\) with at least 2 rows, got shape \(1, 4\)"),
+        ((8, 1, 1), (8, 4), r"expected x as \(rows, dim\) or \(rows,\) with at least 2 rows, got shape \(8, 1, 1\)"),
+        ((1, 4), (1, 4), r"expected x as \(rows, dim\) or \(rows,\) with at least 2 rows, got shape \(1, 4\)"),
     ],
 )
 def test_refuses_shapes(x, y, message):

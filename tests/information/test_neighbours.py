@@ -176,7 +176,7 @@ def test_takes_tensors_and_arrays_alike():
         ((60, 2), (59, 2), 3, "expected x and y with the same number of rows, got 60 and 59"),
         ((49, 2), (49, 2), 3, "expected at least 50 rows for 3 neighbours, got 49"),
         ((60, 2), (60, 2), 0, "expected at least 1 neighbour, got 0"),
-        ((60,), (60, 2), 3, r"expected x as \(rows, dim\) with at least 2 rows, got shape \(60,\)"),
+        ((60, 1, 1), (60, 2), 3, r"expected x as \(rows, dim\) or \(rows,\) .* got shape \(60, 1, 1\)"),
     ],
 )
 def test_refuses(x, y, neighbors, message):

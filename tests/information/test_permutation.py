@@ -159,7 +159,7 @@ def test_infinite_statistics_count():
     ("x", "y", "options", "message"),
     [
         ((9, 2), (8, 2), {}, "expected x and y with the same number of rows, got 9 and 8"),
-        ((9,), (9, 2), {}, r"expected x as \(rows, dim\) with at least 2 rows, got shape \(9,\)"),
+        ((9, 1, 1), (9, 2), {}, r"expected x as \(rows, dim\) or \(rows,\) .* got shape \(9, 1, 1\)"),
         ((9, 2), (9, 2), {"permutations": 0}, "expected at least 1 permutation, got 0"),
         (
             (9, 2),

@@ -12,11 +12,13 @@ from disentangle.data.samplers import MixedBatchSampler
 from disentangle.data.store import open_store, write_store
 from disentangle.data.synthetic import synthetic_recordings
 from disentangle.data.tables import recordings_from_datasets, recordings_from_pandas
+from disentangle.data.unread import DataWarning
 
 __all__ = [
     "Batch",
     "DataError",
     "DataReport",
+    "DataWarning",
     "LazyFrames",
     "MixedBatchSampler",
     "RecordingDataset",

@@ -14,17 +14,29 @@ from typing import Any
 from tqdm import tqdm
 
 from disentangle.data.figures import plot_data
-from disentangle.data.layouts import PICKLES, folder, is_pickle, mmsa, mult, read_pickled, read_recordings, words
+from disentangle.data.layouts import (
+    PICKLES,
+    folder,
+    is_pickle,
+    mmsa,
+    mult,
+    pickles_of,
+    read_pickled,
+    read_recordings,
+    words,
+)
 from disentangle.data.pickles import load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
 from disentangle.data.report import describe
 from disentangle.data.report_parts import Source
+from disentangle.data.splits import keys_of_splits
+from disentangle.data.unread import collected
 
 DESCRIPTION = """\
 Shows what is in a data set, whatever its layout: the splits, how long recordings are and on which side they
 were padded, what is missing or not finite, the labels and which metrics follow from those of train,
 checksums, and recordings that two splits share.
-What is wrong stands first, each line after a "!".
+What is wrong stands first, each line after a "!", and with it what lies there and is not read.
 
 Reads, running nothing that is in it:
   a pickle of MMSA, MulT, MAG-BERT or MISA, or the paper's, with splits or unlabelled; a folder of one a split
@@ -45,10 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not every terminal has bars
     try:
-        splits, layout = _read(given.data)
+        with collected() as unread:
+            splits, layout = _read(given.data)
         source = _source(given.data, layout)
         with _bar(sum(map(len, splits.values())), " recordings") as bar:
-            report = describe(splits, source=source, advance=bar.update)
+            report = describe(splits, source=source, unread=unread, advance=bar.update)
         sys.stdout.write(f"{report.to_json() if given.json else report}\n")
         if given.figure is not None:
             figure = given.figure or f"{given.data.resolve().stem}.png"
@@ -82,12 +95,13 @@ def _read(path: Path) -> tuple[dict[str, Recordings], str]:
     if not is_pickle(path):
         return read_recordings(path), _unpickled(path)
     content: Any = load_pickle(path)
-    if isinstance(content, dict) and "raw_text" in content:
+    if isinstance(content, dict) and "raw_text" in content and not keys_of_splits(path, content):
         return {"unlabeled": mmsa.read(str(path), content, labeled=False)}, UNLABELED
     splits = read_pickled(path, content)
     for name, split in splits.items():
         check_same_features(splits["train"], split, f"{path}: {name}")
-    layout = next(layout for layout in PICKLES if layout.matches(content["train"]))
+    train = content[keys_of_splits(path, content)["train"]]
+    layout = next(layout for layout in PICKLES if layout.matches(train))
     return splits, f"pickle as of {NAMES[layout]}"
 
 
@@ -95,7 +109,7 @@ def _unpickled(path: Path) -> str:
     """What the layout of a data set that is no single pickle is called."""
     if path.suffix == ".json":
         return "dialogues"
-    if (path / "train.pkl").exists():
+    if path.is_dir() and pickles_of(path):
         return "folder of pickles"
     if (path / "store.json").exists():
         return "store"

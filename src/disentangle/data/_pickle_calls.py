@@ -214,6 +214,16 @@ _CALLS: dict[tuple[str, str], Callable[[Machine, list[Any]], object] | None] = {
     # Only as what a default dictionary would make.
     **{("builtins", name): None for name in ("list", "dict", "tuple", "int", "float", "str", "bool")},
 }
+# What other packages leave in pickles, and how it becomes an array.
+_CONVERSIONS = {
+    "torch": "tensors of torch: convert each with .detach().cpu().numpy()",
+    "tensorflow": "tensors of TensorFlow: convert each with .numpy()",
+    "jax": "arrays of JAX: convert each with numpy.asarray",
+    "jaxlib": "arrays of JAX: convert each with numpy.asarray",
+    "cupy": "arrays of CuPy: convert each with .get()",
+    "pandas": "frames or series of pandas: convert each with .to_numpy(), or read them by recordings_from_pandas,",
+    "scipy": "sparse matrices of SciPy: convert each with .toarray()",
+}
 _SYMBOLS = {key: Symbol(".".join(key), call) for key, call in _CALLS.items()}
 
 
@@ -221,5 +231,7 @@ def symbol(module: str, name: str) -> Symbol:
     """The global of that name, if it is in the table."""
     found = _SYMBOLS.get((_MODULES.get(module, module), name))
     if found is None:
+        if hint := _CONVERSIONS.get(module.partition(".")[0]):
+            raise Refused(f"expected NumPy arrays, got {hint} before pickling ({printable(module)}.{printable(name)})")
         raise Refused(f"asks to run {printable(module)}.{printable(name)}; not a data file")
     return found

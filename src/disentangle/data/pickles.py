@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import stat
 
+from disentangle.contents import misplaced
 from disentangle.data._pickle_machine import Machine, Refused
 from disentangle.data._pickle_opcodes import run
 
@@ -81,6 +82,7 @@ def load_pickle(path: str | os.PathLike[str]) -> object:
     """
     check_file(path)
     try:
+        wrong = misplaced(path, "a pickle")
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
@@ -89,8 +91,8 @@ def load_pickle(path: str | os.PathLike[str]) -> object:
         raise DataError(f"{path}: does not fit into memory") from error
     if not data:
         raise DataError(f"{path}: empty, expected a pickle")
-    if data.startswith(b"PK"):  # in a pickle, a reference to an object outside of the file: refused as well
-        raise DataError(f"{path}: a zip archive, as torch.save and numpy.savez write, and not a pickle")
+    if wrong:
+        raise DataError(f"{path}: {wrong}")
     machine = Machine(data)
     try:
         return run(machine)

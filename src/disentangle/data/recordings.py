@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from disentangle.data.computed import check_computed_alike
 from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
 
@@ -28,6 +29,8 @@ class Recordings:
         more_labels: Other labels by name, each `(N,)` float32; NaN where a recording has none.
         padding: How many frames of zeros were cut in front and behind, `(N, 2)` for each modality of which it is known:
             frame t of recording i was frame `t + padding[i, 0]` in the file, where modalities may have been aligned.
+        computed_by: What the features of a modality were computed by, "paper" or "mmsa" for example, where it is recorded:
+            see `disentangle.data.computed`.
 
     Raises:
         ValueError: If the parts differ in how many recordings they have, or the frames of a modality in their size.
@@ -46,6 +49,7 @@ class Recordings:
     factors: dict[str, np.ndarray] = field(default_factory=dict)
     more_labels: dict[str, np.ndarray] = field(default_factory=dict)
     padding: dict[str, np.ndarray] = field(default_factory=dict)
+    computed_by: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.ids:
@@ -111,11 +115,12 @@ class Recordings:
             factors=of(self.factors),
             more_labels=of(self.more_labels),
             padding=of(self.padding),
+            computed_by=self.computed_by,
         )
 
 
 def check_same_features(train: Recordings, other: Recordings, path: str | os.PathLike[str]) -> None:
-    """Checks that recordings have the training data's modalities and sizes of frames.
+    """Checks that recordings have the training data's modalities, in its sizes, and computed by the same where it is recorded.
 
     Arguments:
         train: The training data.
@@ -131,3 +136,4 @@ def check_same_features(train: Recordings, other: Recordings, path: str | os.Pat
             raise DataError(
                 f"{path}: {got.get(name, 'no')} {name} features, expected {wanted.get(name, 'none')} as in the training data"
             )
+    check_computed_alike(path, other.computed_by, train.computed_by)

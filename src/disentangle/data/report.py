@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from disentangle.data.looks import SIZE, Looks
 from disentangle.data.recordings import Recordings
 from disentangle.data.report_checks import find_leaks, normalized, warnings
 from disentangle.data.report_parts import Histogram, Labels, Leak, Lengths, Modality, Padding, Source, Split
@@ -55,13 +56,18 @@ class DataReport:
 
 
 def describe(
-    splits: Mapping[str, Recordings], *, source: Source | None = None, advance: Callable[[], object] | None = None
+    splits: Mapping[str, Recordings],
+    *,
+    source: Source | None = None,
+    unread: Iterable[str] = (),
+    advance: Callable[[], object] | None = None,
 ) -> DataReport:
     """Describes a data set.
 
     Arguments:
         splits: The recordings by the names of their splits, such as `read_recordings` gives.
         source: Where they come from.
+        unread: What lies there and is not read, each a line: the texts of the `DataWarning`s of reading it.
         advance: Called after each recording, for a progress bar.
 
     Example:
@@ -88,7 +94,13 @@ def describe(
             missing_text=recordings.text.count(""),
             words=_described_lengths(scan.lengths["text"], length_edges["text"]),
             modalities={
-                m: _described_frames(seen, scan.lengths[m], length_edges[m], recordings.padding.get(m))
+                m: _described_frames(
+                    seen,
+                    scan.lengths[m],
+                    length_edges[m],
+                    recordings.padding.get(m),
+                    recordings.computed_by.get(m),
+                )
                 for m, seen in scan.frames.items()
             },
             labels=main,
@@ -101,7 +113,7 @@ def describe(
     mains = {name: each[MAIN] for name, each in labels.items() if MAIN in each}
     train = mains.get("train", np.zeros(0))
     scale = label_scale(train) if len(np.unique(train)) > 1 else None
-    return DataReport(described, leaks, warnings(described, leaks, mains, scale), source, scale)
+    return DataReport(described, leaks, (*unread, *warnings(described, leaks, mains, scale)), source, scale)
 
 
 @dataclass
@@ -110,6 +122,7 @@ class _Frames:
 
     low: np.ndarray
     high: np.ndarray
+    looks: Looks | None = None
     nan: int = 0
     infinite: int = 0
     nonfinite_recordings: int = 0
@@ -121,6 +134,8 @@ class _Frames:
         values = (frames.astype(np.float32) + np.float32(0)).astype("<f4", copy=False)
         finite, nan = np.isfinite(values), np.isnan(values)
         values[nan] = np.nan
+        if self.looks:
+            self.looks.see(values)
         self.nan += int(nan.sum())
         self.infinite += int((~finite & ~nan).sum())
         self.nonfinite_recordings += not finite.all()
@@ -152,7 +167,12 @@ class _Scan:
 def _scan(recordings: Recordings, advance: Callable[[], object] | None) -> _Scan:
     sizes = recordings.feature_sizes
     frames = {
-        m: _Frames(np.full(size, np.nan, np.float32), np.full(size, np.nan, np.float32)) for m, size in sizes.items()
+        m: _Frames(
+            low=np.full(size, np.nan, np.float32),
+            high=np.full(size, np.nan, np.float32),
+            looks=Looks() if (m, size) == ("audio", SIZE) else None,
+        )
+        for m, size in sizes.items()
     }
     lengths = {"text": np.array([len(text.split()) for text in recordings.text], np.int64)}
     lengths |= {m: np.zeros(len(recordings), np.int64) for m in frames}
@@ -235,7 +255,9 @@ def _described_labels(values: np.ndarray, edges: np.ndarray) -> Labels:
     )
 
 
-def _described_frames(seen: _Frames, lengths: np.ndarray, edges: np.ndarray, cut: np.ndarray | None) -> Modality:
+def _described_frames(
+    seen: _Frames, lengths: np.ndarray, edges: np.ndarray, cut: np.ndarray | None, computed_by: str | None
+) -> Modality:
     present = lengths > 0
     return Modality(
         size=len(seen.low),
@@ -247,6 +269,8 @@ def _described_frames(seen: _Frames, lengths: np.ndarray, edges: np.ndarray, cut
         infinite=seen.infinite,
         nonfinite_recordings=seen.nonfinite_recordings,
         constant=tuple(np.flatnonzero(~(seen.low < seen.high)).tolist()) if present.any() else (),
+        computed_by=computed_by,
+        looks_like=seen.looks.told if seen.looks else None,
     )
 
 

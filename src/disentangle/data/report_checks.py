@@ -79,6 +79,7 @@ def warnings(
     have = {m: {name: each.modalities[m] for name, each in splits.items() if m in each.modalities} for m in modalities}
     missing = {"text": {name: split.missing_text for name, split in splits.items()}}
     for modality, of in have.items():
+        lines += _computed_otherwise(modality, of)
         lines += _nonfinite(modality, of)
         missing[modality] = {name: each.missing for name, each in of.items()}
     for modality, counts in missing.items():
@@ -107,6 +108,21 @@ def _nonfinite(modality: str, of: Mapping[str, Modality]) -> list[str]:
     found = {name: each.nonfinite_recordings for name, each in of.items()}
     what = _count(values, "value is", "values are")
     return [f"{modality}: {what} NaN or infinite, in {_recordings(found)}"] if values else []
+
+
+def _computed_otherwise(modality: str, of: Mapping[str, Modality]) -> list[str]:
+    """Features that are not what their record says, or are of one kind in one split and of another in the next."""
+    lines = [
+        f"{name}: {modality}: recorded as computed by {each.computed_by}, and looks like {each.looks_like}"
+        for name, each in of.items()
+        if each.computed_by in ("paper", "mmsa") and each.looks_like not in (None, each.computed_by)
+    ]
+    kinds = {name: each.computed_by or each.looks_like for name, each in of.items()}
+    if len(set(kinds.values()) - {None}) > 1:
+        lines.append(
+            f"{modality}: of different kinds: {', '.join(f'{name} {kind}' for name, kind in kinds.items() if kind)}"
+        )
+    return lines
 
 
 def _zero_ends(modality: str, of: Mapping[str, Modality]) -> list[str]:

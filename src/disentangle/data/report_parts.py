@@ -59,6 +59,8 @@ class Modality:
         infinite: How many are infinite.
         nonfinite_recordings: In how many recordings either is found.
         constant: The features that never change, or are never finite.
+        computed_by: What they were computed by, where it is recorded.
+        looks_like: What 33 acoustic features look like, "paper" or "mmsa"; None where the numbers do not tell, and of others.
     """
 
     size: int
@@ -70,6 +72,8 @@ class Modality:
     infinite: int
     nonfinite_recordings: int
     constant: tuple[int, ...]
+    computed_by: str | None = None
+    looks_like: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from disentangle.data.looks import SIZE
 from disentangle.data.report_parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
 from disentangle.metrics import LabelScale
 
@@ -11,6 +12,11 @@ __all__ = ["render"]
 
 BARS = " ▁▂▃▄▅▆▇█"
 NONE = "–"
+KINDS = {
+    "paper": "looks like the paper's 33 features, which log F0 begins",
+    "mmsa": "looks like the 33 features of CH-SIMS and MMSA, which the zero-crossing rate begins",
+    None: "looks neither like the paper's 33 features nor like those of CH-SIMS and MMSA",
+}
 NOTE = """
 front, behind: frames of padding that were cut from a recording, the mean and the most
 NaN, inf: values; in: recordings that have any; constant: features that never change"""
@@ -27,7 +33,13 @@ def render(
         splits: What is in its splits.
         scale: What the labels of train are.
     """
-    blocks = [_source(source), _warnings(warnings), _table(_splits(splits)), _table(_modalities(splits)) + NOTE]
+    blocks = [
+        _source(source),
+        _warnings(warnings),
+        _table(_splits(splits)),
+        _table(_modalities(splits)) + NOTE,
+        _computed(splits),
+    ]
     if any(split.labels or split.more_labels for split in splits.values()):
         blocks.append(_table(_labels(splits)))
     if scale is not None:
@@ -68,6 +80,20 @@ def _modalities(splits: Mapping[str, Split]) -> Iterator[Sequence[str]]:
             if modality in split.modalities:
                 yield title, name, *_modality(split.modalities[modality], split.recordings)
                 title = ""
+
+
+def _computed(splits: Mapping[str, Split]) -> str:
+    """What features were computed by, as is recorded or as they look."""
+    lines = []
+    for modality in dict.fromkeys(m for split in splits.values() for m in split.modalities):
+        of = [split.modalities[modality] for split in splits.values() if modality in split.modalities]
+        recorded = dict.fromkeys(each.computed_by for each in of if each.computed_by)
+        looks = dict.fromkeys(each.looks_like for each in of if each.lengths)
+        if recorded:
+            lines.append(f"{modality}: computed by {', '.join(recorded)}, as is recorded")
+        elif modality == "audio" and of[0].size == SIZE:
+            lines.append(f"{modality}: {' and '.join(KINDS[each] for each in looks)}; what computed it is not recorded")
+    return "\n".join(lines)
 
 
 def _modality(modality: Modality, recordings: int) -> Iterator[str]:

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from disentangle.contents import misplaced
 from disentangle.data import fields
 from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
@@ -111,7 +112,11 @@ def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:
     folder = Path(folder).absolute()
     path = folder / "store.json"
     try:
+        if path.is_file() and (wrong := misplaced(path, "JSON")):
+            raise DataError(f"{path}: {wrong}")
         content = json.loads(path.read_bytes())
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{folder}: no store.json in it") from None
     except OSError as error:
@@ -132,7 +137,9 @@ def _entry(name: str, recordings: Recordings) -> dict[str, Any]:
     wrong = [each for each in (name, *chain(*names.values())) if not PLAIN.fullmatch(each)]
     if wrong:
         raise ValueError(f"expected names that can be those of files, got {fields.listed(wrong)}")
-    return {"text": recordings.text, "ids": recordings.ids, "labels": recordings.labels is not None, **names}
+    return {"text": recordings.text, "ids": recordings.ids, "labels": recordings.labels is not None, **names} | (
+        {"computed_by": recordings.computed_by} if recordings.computed_by else {}
+    )
 
 
 def _write_split(folder: Path, recordings: Recordings, dtype: np.dtype) -> None:
@@ -209,8 +216,10 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
         for field, dimensions in DIMENSIONS.items()
     }
     labels = np.array(_mapped(folder / "labels.npy", 1)) if entry.get("labels") else None
+    computed_by = fields.dictionary(f"{where}: computed_by", entry.get("computed_by", {}))
+    _strings(f"{where}: computed_by", list(computed_by.values()))
     try:
-        return Recordings(text, frames, labels, ids, **arrays)
+        return Recordings(text, frames, labels, ids, **arrays, computed_by=computed_by)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
 
@@ -246,7 +255,11 @@ def _mapped(path: Path, dimensions: int) -> np.ndarray:
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
+        if wrong := misplaced(path, "a file of NumPy (.npy)"):
+            raise DataError(f"{path}: {wrong}")
         array = np.lib.format.open_memmap(path, mode="r")
+    except DataError:
+        raise
     except Exception as error:  # whatever a damaged head leads to
         what = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(f"{path}: not an array of NumPy: {what}") from None

@@ -4,7 +4,7 @@
 `pip install "disentangle[audio]"`. Faces are followed by OpenFace 2.0, a program of its own, whose CSV files are read here.
 """
 
-from disentangle.features.audio import AUDIO_FEATURES, AUDIO_FRAME_RATE, audio_features
+from disentangle.features.audio import AUDIO_FEATURES, AUDIO_FRAME_RATE, MMSA_AUDIO_FEATURES, audio_features
 from disentangle.features.extract import Failed, extract_audio, extract_vision
 from disentangle.features.openface import OPENFACE_FEATURES, openface_features
 from disentangle.features.transcripts import Segment, read_transcript, text_between
@@ -12,6 +12,7 @@ from disentangle.features.transcripts import Segment, read_transcript, text_betw
 __all__ = [
     "AUDIO_FEATURES",
     "AUDIO_FRAME_RATE",
+    "MMSA_AUDIO_FEATURES",
     "OPENFACE_FEATURES",
     "Failed",
     "Segment",

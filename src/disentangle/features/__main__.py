@@ -10,10 +10,12 @@ from disentangle.features.extract import extract_audio, extract_vision
 
 DESCRIPTION = """\
 Writes the features of recordings, one array (frames, features) for each file, as FOLDER/NAME.npy.
-Files whose features are there are passed over, so an interrupted run goes on where it was."""
+Files whose features are there are passed over, so an interrupted run goes on where it was. What computed them
+is kept beside them, in FOLDER/computed_by.json: a model that was trained on other features refuses them."""
 
 AUDIO = """\
-33 features of sound, 43 frames a second: log F0 (NaN where there is no voice), 20 MFCC, 12 chroma.
+33 features of sound, 43 frames a second. Like the paper's: log F0 (NaN where there is no voice), 20 MFCC,
+12 chroma. Like those of CH-SIMS and MMSA: zero-crossing rate, 20 MFCC by HTK's formula, 12 chroma.
 Reads WAV, FLAC, OGG and MP3; videos and anything else where ffmpeg is installed."""
 
 VISION = """\
@@ -28,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 1 where a file failed, else 0."""
     given = _parser().parse_args(arguments)
     try:
-        failed = given.extract(given.files, given.out, at_once=given.at_once)
+        options = {"like": given.like} if "like" in given else {}
+        failed = given.extract(given.files, given.out, at_once=given.at_once, **options)
     except (ValueError, ImportError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -52,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
         kind.add_argument("--out", required=True, metavar="FOLDER", help="where to write NAME.npy for each file")
         kind.add_argument("--at-once", type=int, default=1, metavar="N", help="how many files to work at (default: 1)")
         kind.set_defaults(extract=extract)
+        if name == "audio":
+            like = "whose features to compute (default: paper)"
+            kind.add_argument("--like", choices=("paper", "mmsa"), default="paper", help=like)
     return parser
 
 

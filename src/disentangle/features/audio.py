@@ -1,12 +1,20 @@
-"""33 features of each frame of sound: fundamental frequency, mel-frequency cepstral coefficients and a chromagram.
+"""33 features of each frame of sound, of either of two kinds: "paper" and "mmsa".
 
-They are the paper's acoustic features, by librosa. The paper names neither rate nor settings, so librosa's own are used: mono
+"paper" are the paper's acoustic features, by librosa: fundamental frequency, mel-frequency cepstral coefficients and a
+chromagram. The paper names neither rate nor settings, so librosa's own are used: mono
 at 22050 Hz and a frame every 512 samples, 43 a second. Frame t is centred on t / `AUDIO_FRAME_RATE` seconds in all of them.
 Two settings differ. F0 is looked for where voices are, 65 to 600 Hz, and the chromagram is tuned to A = 440 Hz in every
 recording rather than to what each seems to be tuned to, which speech is not.
 
 `log_f0` is the natural logarithm of Hz, and NaN in frames without voice: there is no pitch in them, and any number would stand
 for one. `Standardize` replaces it by the mean of the voiced frames of the training data.
+
+"mmsa" are what most of this field has in their place. The paper of CH-SIMS (Yu et al., ACL 2020) describes its 33 features as
+log F0, 20 MFCC and 12 of a constant-Q chromagram. The code that its authors published (`__getAudioEmbedding` in
+`data/getFeature.py` of early versions of https://github.com/thuiar/MMSA) computes, in this order, the zero-crossing rate under
+the name of F0, MFCC with HTK's formula of the mel scale, and the chromagram, tuned to what each recording seems to be tuned to.
+All else is left to librosa: mono at 22050 Hz, windows of 2048 samples and a frame every 512. librosa has changed its
+resampling since, so sound of other rates comes out slightly different from theirs.
 """
 
 from __future__ import annotations
@@ -15,18 +23,30 @@ import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from disentangle.contents import misplaced
 from disentangle.data import DataError
 from disentangle.features.files import check_file
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["AUDIO_FEATURES", "AUDIO_FRAME_RATE", "audio_features", "import_librosa"]
+__all__ = [
+    "AUDIO_FEATURES",
+    "AUDIO_FRAME_RATE",
+    "MMSA_AUDIO_FEATURES",
+    "AudioKind",
+    "audio_features",
+    "columns_of",
+    "import_librosa",
+]
+
+AudioKind = Literal["paper", "mmsa"]
 
 SAMPLE_RATE = 22050
 HOP = 512
@@ -38,13 +58,16 @@ QUIETEST = 1e-4  # -80 dB: what a lossy codec makes of silence stays below it
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 AUDIO_FEATURES = ("log_f0", *(f"mfcc_{i}" for i in range(20)), *(f"chroma_{name}" for name in PITCH_CLASSES))
-"""The names of the 33 columns."""
+"""The names of the 33 columns of the paper's kind."""
+
+MMSA_AUDIO_FEATURES = ("zero_crossing_rate", *AUDIO_FEATURES[1:])
+"""The names of the 33 columns of MMSA's kind."""
 
 AUDIO_FRAME_RATE = SAMPLE_RATE / HOP
 """Frames a second."""
 
 
-def audio_features(path: str | os.PathLike[str]) -> np.ndarray:
+def audio_features(path: str | os.PathLike[str], *, like: AudioKind = "paper") -> np.ndarray:
     """Computes the 33 features of each frame of a recording's sound.
 
     WAV, FLAC, OGG and MP3 are read by libsndfile; the sound of a video, and any other format, by ffmpeg, which has to be
@@ -52,13 +75,15 @@ def audio_features(path: str | os.PathLike[str]) -> np.ndarray:
 
     Arguments:
         path: A file of sound, or a video.
+        like: Which kind: "paper", or "mmsa" for those of CH-SIMS and MMSA.
 
     Returns:
-        `(T, 33)` float32, columns as in `AUDIO_FEATURES`, T = 1 + samples // 512 at 22050 Hz.
+        `(T, 33)` float32, columns as in `AUDIO_FEATURES` or `MMSA_AUDIO_FEATURES`, T = 1 + samples // 512 at 22050 Hz.
 
     Raises:
         DataError: If the file has no sound that can be read, or only silence, or less than 0.1 s.
         ImportError: Where librosa is missing.
+        ValueError: If `like` is neither.
 
     Example:
         >>> import tempfile, pathlib, soundfile
@@ -67,15 +92,47 @@ def audio_features(path: str | os.PathLike[str]) -> np.ndarray:
         >>> features = audio_features(path)
         >>> features.shape, float(np.exp(features[20, 0]).round()), AUDIO_FEATURES[21 + features[20, 21:].argmax()]
         ((44, 33), 220.0, 'chroma_A')
+        >>> audio_features(path, like="mmsa")[20, 0] * 2048  # crossings in 2048 samples: two a period
+        np.float32(41.0)
     """
+    columns_of(like)
     librosa = import_librosa()
     samples = _samples(path, librosa)
+    features = _like_paper(samples, librosa) if like == "paper" else _like_mmsa(samples, librosa)
+    return np.ascontiguousarray(features.T, dtype=np.float32)
+
+
+def columns_of(like: AudioKind) -> tuple[str, ...]:
+    """The names of the columns of a kind of features.
+
+    Raises:
+        ValueError: If there is no such kind.
+    """
+    if like not in ("paper", "mmsa"):
+        raise ValueError(f"expected like of 'paper' or 'mmsa', got {like!r}")
+    return AUDIO_FEATURES if like == "paper" else MMSA_AUDIO_FEATURES
+
+
+def _like_mmsa(samples: np.ndarray, librosa: ModuleType) -> np.ndarray:
+    """MMSA's features, `(33, T)`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a chromagram's low octaves, for which a second is short
+        return np.vstack(
+            [
+                librosa.feature.zero_crossing_rate(samples, frame_length=FRAME, hop_length=HOP),
+                librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE, n_mfcc=20, hop_length=HOP, n_fft=FRAME, htk=True),
+                librosa.feature.chroma_cqt(y=samples, sr=SAMPLE_RATE, hop_length=HOP),
+            ]
+        )
+
+
+def _like_paper(samples: np.ndarray, librosa: ModuleType) -> np.ndarray:
+    """The paper's features, `(33, T)`."""
     mfcc = librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE, n_mfcc=20, hop_length=HOP, n_fft=FRAME)
     # Its lowest octaves want a second of sound. Around it is silence anyway, and there can as well be more of that.
     longer = np.pad(samples, (0, max(0, SAMPLE_RATE * 3 - len(samples))))
     chroma = librosa.feature.chroma_cqt(y=longer, sr=SAMPLE_RATE, hop_length=HOP, tuning=0.0)
-    features = np.vstack([_log_f0(samples, librosa), mfcc, chroma[:, : mfcc.shape[1]]])
-    return np.ascontiguousarray(features.T, dtype=np.float32)
+    return np.vstack([_log_f0(samples, librosa), mfcc, chroma[:, : mfcc.shape[1]]])
 
 
 def import_librosa() -> ModuleType:
@@ -112,6 +169,8 @@ def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
     check_file(path)
     if not os.stat(path).st_size:
         raise DataError(f"{path}: empty, expected sound")
+    if wrong := misplaced(path, "sound"):
+        raise DataError(f"{path}: {wrong}")
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError):  # the latter where the file is named `.raw`

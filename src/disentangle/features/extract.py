@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from disentangle.data import DataError
-from disentangle.features.audio import audio_features, import_librosa
-from disentangle.features.openface import openface_features
+from disentangle.data.computed import RECORD, read_record, record
+from disentangle.features.audio import AudioKind, audio_features, columns_of, import_librosa
+from disentangle.features.openface import OPENFACE_FEATURES, openface_features
 
 __all__ = ["Failed", "extract_audio", "extract_vision"]
 
@@ -36,10 +38,12 @@ def extract_audio(
     files: Iterable[str | os.PathLike[str]],
     folder: str | os.PathLike[str],
     *,
+    like: AudioKind = "paper",
     at_once: int = 1,
     progress: bool = True,
 ) -> list[Failed]:
-    """Writes `audio_features` of each file to `folder/<name of the file, without ending>.npy`.
+    """Writes `audio_features` of each file to `folder/<name of the file, without ending>.npy`, and beside them a record of
+    what computed them: see `disentangle.data.computed`.
 
     What is there already is not computed again, so an interrupted run goes on where it was; delete a file to have it anew. Each
     is written under another name and renamed, so that what is there is whole.
@@ -47,6 +51,7 @@ def extract_audio(
     Arguments:
         files: Files of sound, or videos.
         folder: Where to write; it is made if need be.
+        like: Which kind of features: "paper", or "mmsa" for those of CH-SIMS and MMSA.
         at_once: How many files to work at, each in a process of its own. With more than one, a script needs the usual
             `if __name__ == "__main__":`.
         progress: Whether to show a bar.
@@ -55,7 +60,8 @@ def extract_audio(
         The files that could not be read; they keep none of the others from being written.
 
     Raises:
-        ValueError: If two files would be written to one name, or `at_once` is less than 1.
+        ValueError: If two files would be written to one name, `at_once` is less than 1, or the folder holds features of
+            another kind, or some that nothing tells the kind of.
         ImportError: Where librosa is missing.
 
     Example:
@@ -65,7 +71,8 @@ def extract_audio(
         [('1.mp4', 'no such file')]
     """
     import_librosa()
-    return _extract(audio_features, files, folder, at_once, progress)
+    features = functools.partial(audio_features, like=like)
+    return _extract(features, files, folder, at_once, progress, computed=(like, columns_of(like)))
 
 
 def extract_vision(
@@ -87,9 +94,10 @@ def extract_vision(
         The files that could not be read.
 
     Raises:
-        ValueError: If two files would be written to one name, or `at_once` is less than 1.
+        ValueError: If two files would be written to one name, `at_once` is less than 1, or the folder holds features of
+            another kind, or some that nothing tells the kind of.
     """
-    return _extract(openface_features, files, folder, at_once, progress)
+    return _extract(openface_features, files, folder, at_once, progress, computed=("openface", OPENFACE_FEATURES))
 
 
 def _extract(
@@ -98,6 +106,7 @@ def _extract(
     folder: str | os.PathLike[str],
     at_once: int,
     progress: bool,
+    computed: tuple[str, Sequence[str]],
 ) -> list[Failed]:
     if at_once < 1:
         raise ValueError(f"expected at_once of at least 1, got {at_once}")
@@ -108,10 +117,24 @@ def _extract(
             raise ValueError(f"expected files of different names, got {targets[target]} and {file}, both {target.name}")
         targets[target] = file
     Path(folder).mkdir(parents=True, exist_ok=True)
+    _record(Path(folder), *computed)
     work = {file: target for target, file in targets.items() if not target.exists()}
     outcomes = tqdm(_outcomes(features, work, at_once), total=len(work), disable=not progress, unit="file")
     failed = {file: reason for file, reason in outcomes if reason is not None}
     return [Failed(file, failed[file]) for file in work if file in failed]
+
+
+def _record(folder: Path, computed_by: str, columns: Sequence[str]) -> None:
+    """Writes what features are computed by, before the first of them; refuses to mix them with others."""
+    found = read_record(folder)
+    if found is None and any(folder.glob("*.npy")):
+        raise ValueError(
+            f"{folder}: expected a new folder or one with a {RECORD}, got .npy files that nothing tells the kind of"
+        )
+    if found not in (None, computed_by):
+        raise ValueError(f"{folder}: expected a folder of features computed by {computed_by}, got one of {found}")
+    if found is None:
+        _atomically(folder / RECORD, lambda out: out.write(record(computed_by, columns).encode()))
 
 
 def _outcomes(features: Features, work: dict[Path, Path], at_once: int) -> Iterator[tuple[Path, str | None]]:
@@ -144,13 +167,18 @@ def _write(features: Features, file: Path, target: Path) -> str | None:
         return str(error).removeprefix(f"{file}: ")
     except Exception as error:  # whatever else a damaged file leads to, in libraries too
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    _atomically(target, lambda out: np.save(out, values))
+    return None
+
+
+def _atomically(target: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file under another name, which it loses when it is on the disk."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with open(unfinished, "wb") as out:
-            np.save(out, values)
+            write(out)
             out.flush()
             os.fsync(out.fileno())
         os.replace(unfinished, target)
     finally:
         unfinished.unlink(missing_ok=True)
-    return None

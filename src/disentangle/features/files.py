@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from disentangle.contents import misplaced
 from disentangle.data.pickles import DataError, check_file
 
 __all__ = ["check_file", "read_text"]
@@ -28,8 +29,12 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """
     check_file(path)
     try:
+        if wrong := misplaced(path, "text"):
+            raise DataError(f"{path}: {wrong}")
         with open(path, encoding="utf-8-sig", newline=None) as file:
             return file.read()
+    except DataError:
+        raise
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
     except OSError as error:

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 
 from disentangle.dependence import Bound
-from disentangle.information.copula import DEGREES_OF_FREEDOM, EllipticalCopula, quantiles
+from disentangle.information.classes import classifier_mutual_information, entropy
+from disentangle.information.copula import DEGREES_OF_FREEDOM, EllipticalCopula, quantiles, uniform_ranks
 from disentangle.information.correction import Correction, Fold, fit_correction, noise_contrastive_loss
+from disentangle.information.counts import counted_mutual_information
 from disentangle.information.gaussian import gaussian_mutual_information
-from disentangle.information.neighbours import nearest_neighbour_mutual_information
+from disentangle.information.neighbours import neighbours_of
 from disentangle.information.result import MutualInformation
+from disentangle.information.samples import Variable
 
 __all__ = ["INFINITE", "automatic_mutual_information"]
 
@@ -38,26 +41,69 @@ INFINITE = "some direction of y is a function of x: the information is infinite,
 
 
 class _Margins(NamedTuple):
-    """x and y with normal margins, which the critic sees, and with those of the copula."""
+    """x and y with normal margins, equal values equal or apart, and with those of the copula, apart.
+
+    A copula is fitted to margins without atoms: what is drawn to set equal values apart tells nothing, and the density
+    ratio of what comes of it is that of x and y. A critic sees the values as they are.
+    """
 
     normal: tuple[Tensor, Tensor]
+    apart: tuple[Tensor, Tensor]
     fitted: tuple[Tensor, Tensor]
     degrees_of_freedom: float
 
 
-def automatic_mutual_information(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
-    """The estimate from uniform ranks, `(rows, dim)`; see `disentangle.estimate_mutual_information`."""
+def automatic_mutual_information(x: Variable, y: Variable, seed: int) -> MutualInformation:
+    """The estimate for rows that are all different; see `disentangle.estimate_mutual_information`."""
+    if x.classes is None and y.classes is None:
+        return _of_numbers(x.numbers, y.numbers, seed)
+    if x.classes is not None and y.classes is not None:
+        return counted_mutual_information(x.classes, y.classes)
+    return _of_classes(y.numbers, x, "x", seed) if y.classes is None else _of_classes(x.numbers, y, "y", seed)
+
+
+def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
     generator = torch.Generator().manual_seed(seed)
-    nu = _degrees_of_freedom(x, y, generator)
-    margins = _Margins((quantiles(x, math.inf), quantiles(y, math.inf)), (quantiles(x, nu), quantiles(y, nu)), nu)
+    margins = _margins(x, y, generator)
     estimate = _by_copula(margins)
     if math.isinf(estimate.value):
         return estimate
+    dimensions = margins.normal[0].shape[1] + margins.normal[1].shape[1]
     if len(x) >= FEWEST_ROWS:
         estimate = _with_critic(estimate, fit_correction(_folds(margins, generator), generator), margins.normal[1])
-    if len(x) >= NEIGHBOUR_ROWS and x.shape[1] + y.shape[1] <= NEIGHBOUR_DIMENSIONS:
-        estimate = _or_neighbours(estimate, margins)
-    return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, x.shape[1] + y.shape[1])))
+    if len(x) >= NEIGHBOUR_ROWS and dimensions <= NEIGHBOUR_DIMENSIONS:
+        estimate = _larger(estimate, neighbours_of(*map(Variable, margins.normal)))
+    return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
+
+
+def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> MutualInformation:
+    """Of numbers and the classes of the variable of this name."""
+    assert classes.classes is not None
+    codes, most = classes.classes, entropy(classes.classes)
+    rows, count = len(codes), int(codes.max()) + 1
+    scores = quantiles(uniform_ranks(numbers), math.inf)
+    estimate = classifier_mutual_information(numbers, codes, seed)
+    if name == "x":  # these would be the likelihoods of x
+        estimate = replace(estimate, log_likelihood=None, marginal_log_likelihood=None)
+    if rows >= NEIGHBOUR_ROWS and scores.shape[1] <= NEIGHBOUR_DIMENSIONS:
+        estimate = _larger(estimate, neighbours_of(Variable(scores), classes))
+    if classes.ordered and count > 2 and estimate.value < 0.9 * most:  # the order of values may tell more
+        ordered = _of_numbers(numbers, codes.double()[:, None], seed)
+        estimate = _larger(estimate, replace(ordered, value=min(ordered.value, most)))
+    warnings = list(estimate.warnings)
+    if rows < 5 * count:
+        warnings.append(f"{rows} rows are few for {count} classes: the value is probably too low")
+    return replace(estimate, method=f"{estimate.method}, {count} classes of {name}", warnings=tuple(warnings))
+
+
+def _margins(x: Tensor, y: Tensor, generator: torch.Generator) -> _Margins:
+    drawn = torch.Generator().manual_seed(generator.initial_seed())
+    shared, apart = ([uniform_ranks(side, by) for side in (x, y)] for by in (None, drawn))
+    nu = _degrees_of_freedom(*apart, generator)
+    normal, normal_apart, fitted = (
+        (quantiles(a, nu_), quantiles(b, nu_)) for (a, b), nu_ in ((shared, math.inf), (apart, math.inf), (apart, nu))
+    )
+    return _Margins(normal, normal_apart, fitted, nu)
 
 
 def _degrees_of_freedom(x: Tensor, y: Tensor, generator: torch.Generator) -> float:
@@ -74,9 +120,10 @@ def _degrees_of_freedom(x: Tensor, y: Tensor, generator: torch.Generator) -> flo
 
 def _by_copula(margins: _Margins) -> MutualInformation:
     rows, nu = len(margins.normal[0]), margins.degrees_of_freedom
-    value = gaussian_mutual_information(*margins.normal)
-    if math.isinf(value):
+    if math.isinf(value := gaussian_mutual_information(*margins.normal)):
         return MutualInformation(value, 0.0, "copula", COPULA, rows, rows, warnings=(INFINITE,))
+    if math.isinf(nu):
+        value = gaussian_mutual_information(*margins.apart)
     copula = EllipticalCopula(*margins.fitted, nu)
     if not math.isinf(nu):
         value = copula.information(rows)
@@ -101,9 +148,9 @@ def _folds(margins: _Margins, generator: torch.Generator) -> list[Fold]:
 
 
 def _fold(margins: _Margins, fitting: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> Fold:
-    (x, y), (a, b), nu = margins
+    (x, y), _, (a, b), nu = margins
     inputs = EllipticalCopula(x[fitting], y[fitting], math.inf)
-    copula = inputs if math.isinf(nu) else EllipticalCopula(a[fitting], b[fitting], nu)
+    copula = EllipticalCopula(a[fitting], b[fitting], nu)
     train, valid, test = (
         (*inputs.coordinates(x[index], y[index]), *copula.coordinates(a[index], b[index])) for index in parts
     )
@@ -127,12 +174,12 @@ def _with_critic(estimate: MutualInformation, correction: Correction, y: Tensor)
     return replace(estimate, marginal_log_likelihood=without, log_likelihood=without + float(corrected.mean()))
 
 
-def _or_neighbours(estimate: MutualInformation, margins: _Margins) -> MutualInformation:
-    neighbours = nearest_neighbour_mutual_information(*margins.normal)
-    if neighbours.value - SIGNIFICANT * neighbours.standard_error <= estimate.value:
+def _larger(estimate: MutualInformation, other: MutualInformation) -> MutualInformation:
+    """The other one where it is larger by more than its noise."""
+    if other.value - SIGNIFICANT * other.standard_error <= estimate.value:
         return estimate
     return replace(
-        neighbours,
+        other,
         log_likelihood=estimate.log_likelihood,
         marginal_log_likelihood=estimate.marginal_log_likelihood,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,8 +17,11 @@ RIDGE = 1e-9  # keeps repeated columns from dividing by zero
 LARGEST = 1 - 1e-9  # squared correlation that scores can be computed with
 
 
-def uniform_ranks(matrix: Tensor) -> Tensor:
-    """The ranks of each column on (0, 1), ties sharing their mean, `(rows, dim)` float64; constant columns are left out.
+def uniform_ranks(matrix: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """The ranks of each column on (0, 1), `(rows, dim)` float64; constant columns are left out.
+
+    Equal values share the mean of their ranks, or have them in an order that the generator draws: then every column is
+    uniform, and a fit to it is not misled by atoms.
 
     Example:
         >>> uniform_ranks(torch.tensor([[3.0, 1.0], [9.0, 1.0]], dtype=torch.float64))
@@ -27,7 +31,15 @@ def uniform_ranks(matrix: Tensor) -> Tensor:
     from scipy.stats import rankdata
 
     varies = matrix.amax(0) > matrix.amin(0)
-    ranks = rankdata(matrix[:, varies].numpy(), axis=0)
+    if generator is None:
+        ranks = rankdata(matrix[:, varies].numpy(), axis=0)
+    else:
+        order = torch.rand(len(matrix), int(varies.sum()), generator=generator).argsort(
+            0
+        )  # another one for each column
+        ranks = np.empty(order.shape)
+        shuffled = rankdata(matrix[:, varies].gather(0, order).numpy(), method="ordinal", axis=0)
+        np.put_along_axis(ranks, order.numpy(), shuffled, axis=0)
     return torch.from_numpy((ranks - 0.5) / len(matrix))
 
 

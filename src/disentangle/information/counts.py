@@ -1,51 +1,82 @@
-"""Mutual information of variables that take few values, by counting the pairs of them."""
+"""Mutual information of classes and classes, by counting the pairs of them."""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from disentangle.dependence import Bound
+from disentangle.information.classes import entropy
 from disentangle.information.result import MutualInformation
 
 __all__ = ["counted_mutual_information"]
 
-ROWS_A_PAIR = 5
+ROWS_PER_PAIR, ONCE = 5, 0.02  # on average at least; the share of rows whose pair is there once, at most
+STRENGTHS = [2.0**i for i in range(-3, 16)]  # rows that the frequencies of y count for, beside those of a class of x
+DISCOUNTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 COUNTED = Bound("neither", "the number of rows is finite: it is exact as rows are added")
+SMOOTHED = Bound("lower", "the rows are drawn independently")
 
 
-def counted_mutual_information(x: Tensor, y: Tensor) -> MutualInformation | None:
-    r"""The information of the table of counts, where every pair of values that was drawn was drawn five times on average.
+def counted_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
+    r"""What two variables with classes tell about one another, at most the entropy of either.
 
-    With n rows, `n_xy` of them with a pair of values, and K numbers of values and pairs that were drawn,
+    **Where a pair of classes that was drawn was drawn five times on average, and hardly any only once**: the information
+    of the table of counts. With n rows, :math:`n_{xy}` of them with a pair of classes, and K numbers of classes and pairs
+    that were drawn,
 
     .. math:: \hat I = \frac1n\sum_{xy} n_{xy} \log\frac{n\,n_{xy}}{n_x n_y} - \frac{K_{xy} - K_x - K_y + 1}{2n}
 
-    The second term is the bias. A row is one value, so classes may be one-hot.
+    The second term is the bias.
+
+    **Otherwise** that bias is not known well enough, and the value is a lower bound: how much better the class of a row is
+    predicted by the other rows, its class of x known, than by the frequencies alone. With :math:`\tilde n` the counts of
+    the other rows, :math:`\tilde t_x` the number of classes of y that they have beside x, and the discount D, m, and
+    direction that give most,
+
+    .. math:: \hat I = \frac1n\sum_i \log\frac{\max(\tilde n_{x_iy_i} - D, 0) + (m + D\,\tilde t_{x_i})\,n_{y_i} / n}
+              {(\tilde n_{x_i} + m)\; n_{y_i}/n}
 
     References:
-        Miller, Note on the bias of information estimates (1955)
+        | Miller, Note on the bias of information estimates (1955)
+        | Teh, A hierarchical Bayesian language model based on Pitman-Yor processes (ACL 2006), the smoothing
 
-    Returns:
-        The estimate, or nothing where there are more values than that.
+    Arguments:
+        x: `(rows,)` int64, classes 0 to C-1, each of them in at least one row.
+        y: Likewise.
 
     Example:
-        >>> import torch
-        >>> side = torch.arange(100).remainder(2)[:, None]
-        >>> print(counted_mutual_information(side, 1 - side))  # log 2, and 1 / 200
-        0.698 ± 0.000 nats (counts, 100 rows)
+        >>> side = torch.arange(100).remainder(2)
+        >>> print(counted_mutual_information(side, 1 - side))  # log 2
+        0.693 ± 0.000 nats (counts, 100 rows)
     """
-    rows = len(x)
-    (x_values, of_x, n_x), (y_values, of_y, n_y) = (
-        side.unique(dim=0, return_inverse=True, return_counts=True) for side in (x, y)
-    )
-    _, pairs, n_xy = (of_x * len(y_values) + of_y).unique(return_inverse=True, return_counts=True)
-    if rows < ROWS_A_PAIR * len(n_xy):
-        return None
-    terms = (rows * n_xy[pairs].double() / (n_x[of_x] * n_y[of_y])).log()
-    freedom = len(n_xy) - len(x_values) - len(y_values) + 1
-    value = float(terms.mean()) - freedom / (2 * rows)
+    rows, n_x, n_y = len(x), x.bincount().double(), y.bincount().double()
+    _, pair, counts = (x * len(n_y) + y).unique(return_inverse=True, return_counts=True)
+    n_xy = counts.double()[pair]
+    most = min(entropy(x), entropy(y))
+    if rows < ROWS_PER_PAIR * len(counts) or int((counts == 1).sum()) > ONCE * rows:
+        terms = max(_smoothed(n_xy, n_x, n_y, x, y), _smoothed(n_xy, n_y, n_x, y, x), key=torch.mean)
+        value, error = float(terms.mean()), float(terms.std()) / math.sqrt(rows)
+        return MutualInformation(min(value, most), error, "counts, smoothed", SMOOTHED, rows, rows)
+    terms = (rows * n_xy / (n_x[x] * n_y[y])).log()
+    freedom = len(counts) - len(n_x) - len(n_y) + 1
+    value = min(float(terms.mean()) - freedom / (2 * rows), most)
     # of independent variables the terms vanish, and rows times twice the mean is a chi-square variable
     error = math.sqrt(float(terms.var()) / rows + max(freedom, 0) / (2 * rows**2))
     return MutualInformation(value, error, "counts", COUNTED, rows, rows)
+
+
+def _smoothed(n_xy: Tensor, n_x: Tensor, n_y: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """The terms of the lower bound of y told by x, at the best strength and discount; `n_xy` is that of each row's pair."""
+    rows, others, seen = len(x), n_xy - 1, (n_xy > 1).double()
+    # each pair counts once: every of its rows a part; then without the row itself
+    kinds = torch.zeros_like(n_x).index_add_(0, x, 1 / n_xy)[x] - (1 - seen)
+    shares = n_y[y] / rows
+    terms = [
+        ((others - discount * seen + (m + discount * kinds) * shares) / ((n_x[x] - 1 + m) * shares)).log()
+        for m in STRENGTHS
+        for discount in DISCOUNTS
+    ]
+    return max(terms, key=torch.mean)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from disentangle.information.matrix import Matrix, as_matrices
+from disentangle.information.samples import Samples, as_pair
 
 __all__ = ["linear_decodability"]
 
 
-def linear_decodability(source: Matrix, target: Matrix, *, seed: int = 0) -> float:
+def linear_decodability(source: Samples, target: Samples, *, groups: Samples | None = None, seed: int = 0) -> float:
     r"""How well a known factor can be read from a latent by a linear map: R² on rows that the map has not seen.
 
     .. math:: R^2 = \frac{1}{d}\sum_{j=1}^{d}
@@ -22,15 +22,17 @@ def linear_decodability(source: Matrix, target: Matrix, *, seed: int = 0) -> flo
 
     Arguments:
         source: The latent, `(rows, source_dim)`, on any device.
-        target: The factor, `(rows, target_dim)`.
+        target: The factor, `(rows, target_dim)`, or `(rows,)` of numbers or classes. Classes become one-hot columns.
+        groups: `(rows,)`: rows that are no independent draws, near-copies of one clip say, have the same value. One row
+            of each is used. Rows that are copies of others are used once in any case.
         seed: Which rows fall into which half.
 
     Returns:
         The mean of R² over the target's dimensions.
 
     Raises:
-        ValueError: Where source and target are not matrices with the same number of rows, hold a value that is not
-            finite, have fewer than 4 rows, or every target dimension is constant.
+        ValueError: Where source and target do not have the same number of rows, hold a value that is not finite, have
+            fewer than 4 rows, or every target dimension is constant.
 
     Example:
         >>> import torch
@@ -45,7 +47,8 @@ def linear_decodability(source: Matrix, target: Matrix, *, seed: int = 0) -> flo
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x, t = (side.numpy() for side in as_matrices(source=source, target=target))
+    pair = as_pair(source=source, target=target, groups=groups, seed=seed)
+    x, t = pair.x.numbers.numpy(), pair.y.numbers.numpy()
     rows = len(x)
     if rows < 4:
         raise ValueError(f"expected at least 4 rows, two a half, got {rows}")

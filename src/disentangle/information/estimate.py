@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from disentangle.dependence import Bound
 from disentangle.information.automatic import INFINITE, automatic_mutual_information
 from disentangle.information.copula import quantiles, uniform_ranks
-from disentangle.information.counts import counted_mutual_information
 from disentangle.information.gaussian import gaussian_mutual_information, orthonormal_basis
-from disentangle.information.matrix import Matrix, as_matrices
-from disentangle.information.neighbours import nearest_neighbour_mutual_information
+from disentangle.information.neighbours import neighbours_of
 from disentangle.information.result import MutualInformation
+from disentangle.information.samples import Pair, Samples, as_pair
 from disentangle.information.trained import ESTIMATORS, trained_mutual_information
 
 __all__ = ["METHODS", "estimate_mutual_information"]
 
 METHODS = ("auto", "gaussian", "copula", "nearest neighbours", *ESTIMATORS)
 FEWEST_ROWS = 50
+DRAWS = 5  # of one row of each group
 GAUSSIAN = Bound(
     "neither", "x and y are not jointly Gaussian: it is exact where they are, and too low where one of them is"
 )
@@ -29,7 +32,15 @@ COPULA = Bound("neither", "the copula of x and y is not Gaussian: it is exact wh
 
 @torch.inference_mode(False)  # it learns, wherever it is called
 @torch.enable_grad()
-def estimate_mutual_information(x: Matrix, y: Matrix, *, method: str = "auto", seed: int = 0) -> MutualInformation:
+def estimate_mutual_information(
+    x: Samples,
+    y: Samples,
+    *,
+    method: str = "auto",
+    classes: Collection[str] | None = None,
+    groups: Samples | None = None,
+    seed: int = 0,
+) -> MutualInformation:
     r"""The mutual information of x and y in nats, measured.
 
     This is a meter: nothing was trained against it. What it has to train is evaluated on rows that were held out; closed forms
@@ -97,24 +108,43 @@ def estimate_mutual_information(x: Matrix, y: Matrix, *, method: str = "auto", s
     """
     if method not in METHODS:
         raise ValueError(f"expected a method among {', '.join(METHODS)}, got {method!r}")
-    a, b = as_matrices(x=x, y=y)
-    rows = len(a)
+    if groups is None:
+        return _of_pair(as_pair(x=x, y=y, classes=classes), method, seed)
+    pairs = [as_pair(x=x, y=y, classes=classes, groups=groups, seed=seed + i) for i in range(DRAWS)]
+    estimates = [_of_pair(pair, method, seed) for pair in pairs]
+    value, error = (sum(each) / DRAWS for each in zip(*((e.value, e.standard_error) for e in estimates), strict=True))
+    return replace(estimates[0], value=value, standard_error=error)
+
+
+def _of_pair(pair: Pair, method: str, seed: int) -> MutualInformation:
+    rows = len(pair.x.numbers)
     if rows < FEWEST_ROWS:
-        raise ValueError(f"expected at least {FEWEST_ROWS} rows, got {rows}")
+        different = "" if rows == pair.given else " that are neither copies nor of one group"
+        raise ValueError(f"expected at least {FEWEST_ROWS} rows{different}, got {rows}")
+    estimate = _estimate(pair, method, seed)
+    return replace(estimate, rows=pair.given, warnings=(*pair.warnings, *estimate.warnings))
+
+
+def _estimate(pair: Pair, method: str, seed: int) -> MutualInformation:
+    x, y = pair.x, pair.y
+    rows, a, b = len(x.numbers), x.numbers, y.numbers
     if any((side == side[0]).all() for side in (a, b)):
         bound = Bound("neither", "never: x or y is constant, and a constant tells nothing")
         return MutualInformation(0.0, 0.0, method, bound, rows, rows, warnings=("x or y is constant",))
+    if method == "auto":
+        return automatic_mutual_information(x, y, seed)
     if method == "nearest neighbours":
-        return nearest_neighbour_mutual_information(a, b)
+        return neighbours_of(x, y)
     if method == "gaussian":
         return _gaussian(a, b, "gaussian", GAUSSIAN)
-    a, b = uniform_ranks(a), uniform_ranks(b)
-    if method == "auto":
-        return counted_mutual_information(a, b) or automatic_mutual_information(a, b, seed)
-    a, b = quantiles(a, math.inf), quantiles(b, math.inf)
+    a = quantiles(uniform_ranks(a), math.inf)
+    if method == "copula" or y.classes is None:
+        b = quantiles(uniform_ranks(b), math.inf)
     if method == "copula":
         return _gaussian(a, b, "copula", COPULA)
-    return trained_mutual_information(a, b, method, seed)
+    if y.classes is not None:
+        b = one_hot(y.classes).double()
+    return trained_mutual_information(a, b, method, seed, y.classes)
 
 
 def _gaussian(x: Tensor, y: Tensor, method: str, bound: Bound) -> MutualInformation:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from disentangle.information.matrix import Matrix, as_matrix
+from disentangle.information.samples import Samples, as_array, as_matrix
 
 __all__ = ["gaussian_mutual_information", "orthonormal_basis", "wishart_bias"]
 
 
-def gaussian_mutual_information(x: Matrix, y: Matrix) -> float:
+def gaussian_mutual_information(x: Samples, y: Samples) -> float:
     r"""The mutual information, in nats, of the Gaussian with the covariance of (x, y), unbiased at any number of rows.
 
     With p and q the ranks of x and y, m = rows - 1, and :math:`r_k` the canonical correlations of the rows,
@@ -92,19 +93,19 @@ def wishart_bias(rows: int, p: int, q: int) -> float:
     return float((torch.digamma(freedom) - torch.digamma(freedom - q / 2)).sum() / 2)
 
 
-def orthonormal_basis(name: str, values: Matrix) -> Tensor:
-    """An orthonormal basis of the centred columns, `(rows, rank)`, in float64."""
-    raw = torch.as_tensor(values)
-    eps = torch.finfo(raw.dtype).eps if raw.is_floating_point() else 0.0
+def orthonormal_basis(name: str, values: Samples) -> Tensor:
+    """An orthonormal basis of the centered columns, `(rows, rank)`, in float64."""
     matrix = as_matrix(name, values)
-    centred = matrix - matrix[:1]  # a constant column is exactly 0 here; a mean would leave its rounding
-    centred = centred - centred.mean(0)
-    size = centred.abs().amax(0)
+    kept = as_array(values).dtype
+    eps = float(np.finfo(kept).eps) if kept.kind == "f" else 0.0
+    centered = matrix - matrix[:1]  # a constant column is exactly 0 here; a mean would leave its rounding
+    centered = centered - centered.mean(0)
+    size = centered.abs().amax(0)
     # relative to what the numbers could hold before they became float64
     varies = size > eps * matrix.abs().amax(0)
-    centred = centred[:, varies] / size[varies]
-    if centred.shape[1] == 0:
-        return centred
-    centred = centred / centred.norm(dim=0)
-    u, s, _ = torch.linalg.svd(centred, full_matrices=False)
-    return u[:, s > s[0] * max(10 * eps, max(centred.shape) * torch.finfo(s.dtype).eps)]
+    centered = centered[:, varies] / size[varies]
+    if centered.shape[1] == 0:
+        return centered
+    centered = centered / centered.norm(dim=0)
+    u, s, _ = torch.linalg.svd(centered, full_matrices=False)
+    return u[:, s > s[0] * max(10 * eps, max(centered.shape) * torch.finfo(s.dtype).eps)]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from disentangle.dependence import Bound
-from disentangle.information.matrix import Matrix, as_matrices, standardised
 from disentangle.information.result import MutualInformation
+from disentangle.information.samples import Samples, Variable, as_pair, standardized
 
-__all__ = ["nearest_neighbour_mutual_information"]
+__all__ = ["nearest_neighbour_mutual_information", "neighbours_of"]
 
 BLOCKS = 10  # for the standard error
+BOUND = Bound("neither", "the number of rows is finite")
 JITTER = 1e-8  # in standard deviations: below what matters, above the rounding of float64
 
 
-def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int = 3) -> MutualInformation:
+def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: int = 3) -> MutualInformation:
     r"""The mutual information, in nats, by the estimator of Kraskov, Stögbauer and Grassberger: no model, nothing to train.
 
     With :math:`\epsilon_i` the distance of row i of (x, y) to its k-th nearest neighbour, and :math:`n_x(i)` the number of
@@ -24,7 +26,7 @@ def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int
 
     .. math:: \hat I = \psi(k) + \psi(N) - \frac1N\sum_i \left[\psi(n_x(i) + 1) + \psi(n_y(i) + 1)\right]
 
-    It is the first of the paper's two estimators. Distances are the largest difference in any column, on standardised
+    It is the first of the paper's two estimators. Distances are the largest difference in any column, on standardized
     columns: the value does not depend on their units, but, unlike the information, it does change a little with the
     shape of the margins and with a rotation.
 
@@ -36,8 +38,16 @@ def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int
 
     **Ties.** A column that holds a value twice gets normal noise of 1e-8 of its standard deviation, always the same noise.
     Where the values of a column lie further apart than that, the noise does not change the information, so discrete
-    variables, and mixtures such as the output of a ReLU, are estimated correctly. A whole row that is there twice counts as
-    evidence for dependence: leave out repeated recordings.
+    variables, and mixtures such as the output of a ReLU, are estimated correctly. Rows that are copies of others are counted
+    once.
+
+    **Classes.** Where one side is classes (names, whole numbers, one-hot rows), the estimator of Ross takes over: the k
+    neighbours of a row are those within its class, and with :math:`m_i` rows of any class nearer than the last of them and
+    :math:`N_{y_i}` rows in the class,
+
+    .. math:: \hat I = \psi(N) - \frac1N\sum_i \left[\psi(N_{y_i}) - \psi(k_i) + \psi(m_i)\right]
+
+    It is cut off at the entropy of the classes, and warns of nothing but many dimensions.
 
     **The standard error** is that of 10 disjoint blocks of rows, each estimated by itself: :math:`\mathrm{sd} / \sqrt{10}`.
     The terms of the sum depend on one another, and their own standard deviation would be up to a quarter too small. At 600
@@ -46,18 +56,19 @@ def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int
 
     References:
         | Kraskov, Stögbauer and Grassberger, Estimating mutual information (Physical Review E 2004), eq. 8
+        | Ross, Mutual Information between Discrete and Continuous Data Sets (PLoS ONE 2014)
         | Holmes and Nemenman, Estimation of mutual information for real-valued data with error bars (Physical Review E 2019)
 
     Arguments:
-        x: `(rows, x_dim)`, on any device; computed in float64 on the CPU.
-        y: `(rows, y_dim)`, row i belonging to row i of x.
+        x: `(rows, x_dim)`, or `(rows,)` of numbers or classes, on any device; computed in float64 on the CPU.
+        y: Likewise, row i belonging to row i of x.
         neighbors: k. More is less noise and more bias.
 
     Returns:
         The estimate, its standard error and its warnings.
 
     Raises:
-        ValueError: Where x and y are not matrices with the same number of rows, hold a value that is not finite, have
+        ValueError: Where x and y do not have the same number of rows, hold a value that is not finite, have
             fewer than 10 (neighbors + 2) rows, or `neighbors` is less than 1.
 
     Example:
@@ -68,29 +79,34 @@ def nearest_neighbour_mutual_information(x: Matrix, y: Matrix, *, neighbors: int
         >>> abs(estimate.value - entropy.item()) < 0.05
         True
     """
-    a, b = (side.numpy() for side in as_matrices(x=x, y=y))
-    rows = len(a)
+    pair = as_pair(x=x, y=y)
     if neighbors < 1:
         raise ValueError(f"expected at least 1 neighbour, got {neighbors}")
-    if rows < BLOCKS * (neighbors + 2):
-        raise ValueError(f"expected at least {BLOCKS * (neighbors + 2)} rows for {neighbors} neighbours, got {rows}")
+    if len(pair.x.numbers) < BLOCKS * (neighbors + 2):
+        rows = f"at least {BLOCKS * (neighbors + 2)} rows for {neighbors} neighbours"
+        raise ValueError(f"expected {rows}, got {len(pair.x.numbers)}")
+    estimate = neighbours_of(pair.x, pair.y, neighbors)
+    return replace(estimate, rows=pair.given, warnings=(*pair.warnings, *estimate.warnings))
+
+
+def neighbours_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:
+    """The estimate for rows that are all different; by Ross' estimator where one of the two is classes and the other is not."""
+    if y.classes is None and x.classes is not None:
+        x, y = y, x
     rng = np.random.default_rng(0)
-    a, b = (_apart(standardised(side), rng) for side in (a, b))
-    if min(a.shape[1], b.shape[1]) == 0:
-        value, error = 0.0, 0.0  # a constant tells nothing
+    a = _apart(standardized(x.numbers.numpy()), rng)
+    of_classes = y.classes is not None and x.classes is None
+    b = y.classes.numpy() if of_classes else _apart(standardized(y.numbers.numpy()), rng)
+    rows, dimensions = len(a), a.shape[1] + (0 if of_classes else b.shape[1])
+    value = _ross if of_classes else _kraskov
+    if a.shape[1] == 0 or (b.ndim == 2 and b.shape[1] == 0):
+        nats, error = 0.0, 0.0  # a constant tells nothing
     else:
-        value = _kraskov(a, b, neighbors)
+        nats = value(a, b, neighbors)
         blocks = np.array_split(rng.permutation(rows), BLOCKS)
-        error = float(np.std([_kraskov(a[i], b[i], neighbors) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
-    return MutualInformation(
-        value,
-        error,
-        "nearest neighbours",
-        Bound("neither", "the number of rows is finite"),
-        rows,
-        rows,
-        warnings=tuple(_warnings(value, rows, a.shape[1] + b.shape[1], neighbors)),
-    )
+        error = float(np.std([value(a[i], b[i], neighbors) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
+    warnings = tuple(_warnings(nats, rows, dimensions, neighbors, of_classes))
+    return MutualInformation(nats, error, "nearest neighbours", BOUND, rows, rows, warnings=warnings)
 
 
 def _apart(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -112,10 +128,29 @@ def _kraskov(x: np.ndarray, y: np.ndarray, neighbors: int) -> float:
     return float(digamma(neighbors) + digamma(len(x)) - np.mean([digamma(n) for n in counts], axis=1).sum())
 
 
-def _warnings(value: float, rows: int, dimensions: int, neighbors: int) -> list[str]:
+def _ross(x: np.ndarray, y: np.ndarray, neighbors: int) -> float:
+    """Of numbers x and classes y; at most the entropy of the classes. A class of a single row says nothing and is left out."""
+    from scipy.spatial import KDTree
+    from scipy.special import digamma
+
+    _, y, counts = np.unique(y, return_inverse=True, return_counts=True)
+    x, y = x[counts[y] > 1], y[counts[y] > 1]
+    if len(x) == 0:
+        return 0.0
+    k, radius = np.minimum(neighbors, counts - 1), np.empty(len(x))
+    for i in np.unique(y):
+        of_class = x[y == i]
+        radius[y == i] = KDTree(of_class).query(of_class, k=[k[i] + 1], p=np.inf)[0][:, 0]
+    nearer = KDTree(x).query_ball_point(x, np.nextafter(radius, 0), p=np.inf, return_length=True)  # the row itself too
+    value = digamma(len(x)) - np.mean(digamma(counts[y]) - digamma(k[y]) + digamma(nearer))
+    shares = counts / counts.sum()
+    return float(min(value, -np.sum(shares * np.log(shares))))
+
+
+def _warnings(value: float, rows: int, dimensions: int, neighbors: int, of_classes: bool) -> list[str]:
     warnings = []
     if dimensions > 6:
         warnings.append(f"{dimensions} dimensions are many for nearest neighbours; the estimate is probably too low")
-    if value > 0.6 * math.log(rows / neighbors):
+    if not of_classes and value > 0.6 * math.log(rows / neighbors):
         warnings.append(f"{rows} rows show hardly more than {value:.2f} nats; the estimate is probably too low")
     return warnings

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from disentangle.functional.kernels import double_centered, gaussian_kernel
-from disentangle.information.matrix import Matrix, as_matrices, standardised
+from disentangle.information.samples import Samples, as_pair, standardized
 
 __all__ = ["PermutationTest", "permutation_test"]
 
@@ -50,11 +50,12 @@ class PermutationTest:
 
 
 def permutation_test(
-    x: Matrix,
-    y: Matrix,
+    x: Samples,
+    y: Samples,
     *,
     statistic: Callable[[Tensor, Tensor], SupportsFloat] | None = None,
     permutations: int = 500,
+    groups: Samples | None = None,
     seed: int = 0,
 ) -> PermutationTest:
     r"""Tests whether x and y are independent, by comparing a statistic with its values after the rows of y are shuffled.
@@ -65,12 +66,13 @@ def permutation_test(
 
     Under independence :math:`p \le \alpha` happens with probability at most :math:`\alpha`, exactly, for every
     distribution and every statistic: no number of rows is too small, no tail too heavy. It only needs rows that are
-    independent draws. Frames of one recording are not: then take one row a recording, or p is too small.
+    independent draws. Frames of one recording are not, nor are crops of one clip: name the recordings by `groups`, and one
+    row of each is used, or p is too small. Rows that are copies of others are found and used once.
 
     A small p says that there is dependence, not how much. A large one says that this statistic saw none in these rows.
 
     **The statistic** is by default the Hilbert-Schmidt independence criterion, `disentangle.functional.hsic`, with Gaussian
-    kernels of median bandwidth on standardised columns. It sees every kind of dependence as rows are added; its power
+    kernels of median bandwidth on standardized columns. It sees every kind of dependence as rows are added; its power
     falls with the number of dimensions. Of more than 2000 rows it uses 2000, drawn by `seed`. A permutation re-orders the
     kernel matrices, which are computed once: O(rows²) operations each, about 5 ms at 2000 rows.
 
@@ -82,17 +84,18 @@ def permutation_test(
         | Phipson and Smyth, Permutation P-values Should Never Be Zero (2010), for the ones in p
 
     Arguments:
-        x: `(rows, x_dim)`, on any device.
-        y: `(rows, y_dim)`, row i belonging to row i of x.
-        statistic: From x and y, float64 tensors on the CPU, to a number; HSIC by default.
+        x: `(rows, x_dim)`, or `(rows,)` of numbers or classes, on any device. Classes become one-hot columns.
+        y: Likewise, row i belonging to row i of x.
+        statistic: From x and y, float64 `(rows, dim)` on the CPU, to a number; HSIC by default.
         permutations: B. The p-value cannot be below 1 / (1 + B).
-        seed: Draws the permutations, and the rows where HSIC does not use all.
+        groups: `(rows,)`, the same number or name for rows that are no independent draws of one another.
+        seed: Draws the permutations, and the rows where not all are used.
 
     Returns:
         The p-value, the statistic, and its mean over the permutations.
 
     Raises:
-        ValueError: Where x and y are not matrices with the same number of rows, hold a value that is not finite,
+        ValueError: Where x and y do not have the same number of rows, hold a value that is not finite,
             `permutations` is less than 1, or the statistic is NaN.
 
     Example:
@@ -103,9 +106,10 @@ def permutation_test(
         >>> permutation_test(x, noise).p_value > 0.05
         True
     """
-    x, y = as_matrices(x=x, y=y)
     if permutations < 1:
         raise ValueError(f"expected at least 1 permutation, got {permutations}")
+    pair = as_pair(x=x, y=y, groups=groups, seed=seed)
+    x, y = pair.x.numbers, pair.y.numbers
     rng = np.random.default_rng(seed)
     if statistic is None and len(x) > ROWS:
         rows = torch.from_numpy(np.sort(rng.choice(len(x), ROWS, replace=False)))
@@ -122,7 +126,7 @@ def permutation_test(
 
 def _hsic(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
     """From an order of the rows of y to the biased HSIC."""
-    k, m = _centred_kernel(x), _centred_kernel(y)
+    k, m = _centered_kernel(x), _centered_kernel(y)
     rows = len(k)
 
     def of_order(order: Tensor) -> float:
@@ -136,9 +140,9 @@ def _hsic(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
     return of_order
 
 
-def _centred_kernel(x: Tensor) -> Tensor:
+def _centered_kernel(x: Tensor) -> Tensor:
     """`(rows, rows)`; computed in float64, kept in float32, half of the memory to read again and again."""
-    columns = torch.from_numpy(standardised(x.numpy()))
+    columns = torch.from_numpy(standardized(x.numpy()))
     if columns.shape[1] == 0:
         return torch.zeros(len(x), len(x))  # of a constant
     return double_centered(gaussian_kernel(columns, None), False).float()

@@ -5,18 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import estimate_mutual_information
-from disentangle.information.matrix import Matrix, as_matrix
 from disentangle.information.permutation import permutation_test
 from disentangle.information.result import MutualInformation
+from disentangle.information.samples import Samples, as_array, as_variable
 from disentangle.information.tables import aligned, latex, markdown
 from disentangle.plots import plot_matrix
 
@@ -64,7 +63,8 @@ class DependenceReport:
         rows: A row a pair.
         variables: The names of the variables.
         factors: The names of the known factors.
-        dimensions: How many columns each of them has.
+        dimensions: How many columns each of them has; of classes, as one-hot columns.
+        classes: How many classes those have that are classes.
         root_mean_squares: The size of each over its rows. A penalty may be low because a latent shrank.
         permutations: How many permutations each p-value rests on.
         seed: What everything was drawn by.
@@ -74,6 +74,7 @@ class DependenceReport:
     variables: tuple[str, ...]
     factors: tuple[str, ...]
     dimensions: dict[str, int]
+    classes: dict[str, int]
     root_mean_squares: dict[str, float]
     permutations: int
     seed: int
@@ -101,6 +102,7 @@ class DependenceReport:
             "variables": list(self.variables),
             "factors": list(self.factors),
             "dimensions": dict(self.dimensions),
+            "classes": dict(self.classes),
             "root_mean_squares": dict(self.root_mean_squares),
             "permutations": self.permutations,
             "seed": self.seed,
@@ -151,13 +153,15 @@ class DependenceReport:
 
     def _legend(self) -> list[str]:
         pairs = sum(row.p_value is not None for row in self.rows)
-        sizes = ", ".join(f"{name} {self.root_mean_squares[name]:.3g} ({d})" for name, d in self.dimensions.items())
+        numbers = {name: d for name, d in self.dimensions.items() if name not in self.classes}
+        sizes = ", ".join(f"{name} {self.root_mean_squares[name]:.3g} ({d})" for name, d in numbers.items())
         lines = [
             "nats: mutual information, with the 95 % confidence interval of the estimate",
             f"p: permutation test of independence with HSIC, {self.permutations} permutations; "
             f"p (Holm): adjusted for {pairs} pairs",
             "R²(x→y): R² of y predicted from x by a linear map, on held-out rows; R²(y→x): the other way",
-            f"root mean square (columns): {sizes}",
+            *([f"root mean square (columns): {sizes}"] if numbers else []),
+            *([f"classes: {', '.join(f'{name} {n}' for name, n in self.classes.items())}"] if self.classes else []),
         ]
         least = pairs / (1 + self.permutations)
         if least > 0.05:
@@ -169,13 +173,15 @@ class DependenceReport:
 
 
 def dependence_report(
-    variables: Mapping[str, Matrix],
+    variables: Mapping[str, Samples],
     *,
-    factors: Mapping[str, Matrix] | None = None,
+    factors: Mapping[str, Samples] | None = None,
     pairs: Sequence[tuple[str, str]] | None = None,
-    present: Mapping[str, Matrix] | None = None,
+    present: Mapping[str, Samples] | None = None,
     method: str = "auto",
     permutations: int = 1000,
+    classes: Collection[str] | None = None,
+    groups: Samples | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> DependenceReport:
@@ -191,7 +197,8 @@ def dependence_report(
 
     And for each variable its root mean square: a latent that has shrunk to nothing looks disentangled to many a penalty.
 
-    Give rows that nothing was trained on, and that are independent draws: one a recording, not its frames. An information
+    Give rows that nothing was trained on, and that are independent draws: one per recording, not its frames, or say by
+    `groups` which rows belong to one recording. An information
     near zero with a large p-value is the evidence for independence; a small p-value alone may be a dependence of no
     consequence, in many rows.
 
@@ -202,13 +209,16 @@ def dependence_report(
         Holm, A Simple Sequentially Rejective Multiple Test Procedure (1979)
 
     Arguments:
-        variables: By name, `(rows, dim)` each, with the same number of rows.
-        factors: Known factors to compare them with, likewise. A categorical one as one-hot columns.
+        variables: By name, `(rows, dim)` or `(rows,)` each, with the same number of rows.
+        factors: Known factors to compare them with, likewise: numbers, or classes as names, whole numbers or one-hot.
         pairs: Which pairs to report; by default all pairs of variables, and each variable with each factor.
         present: For some names `(rows,)` bool, which rows have it. A pair is measured on the rows that have both; what the
             others hold, be it NaN, does not matter.
         method: Of `estimate_mutual_information`.
         permutations: Of `permutation_test`.
+        classes: The names of those that are classes; told from the values if not given.
+        groups: `(rows,)`, the same number or name for rows that are no independent draws of one another, such as clips of
+            one recording.
         seed: Draws everything.
         progress: Whether to show a progress bar.
 
@@ -231,19 +241,19 @@ def dependence_report(
     """
     from tqdm.auto import tqdm
 
-    both = _joined(variables, factors or {})
+    arrays = _joined(variables, factors or {})
     if permutations < 1:
         raise ValueError(f"expected at least 1 permutation, got {permutations}")
     if pairs is None:
         pairs = [*itertools.combinations(variables, 2), *itertools.product(variables, factors or {})]
-    _check_pairs(pairs, both)
-    masks = _masks(both, present or {})
-    matrices = {name: as_matrix(name, torch.as_tensor(value)[masks[name]]) for name, value in both.items()}
+    _check_pairs(pairs, arrays)
+    masks = _masks(arrays, present or {})
+    settings = _Settings(method, permutations, seed, classes, None if groups is None else as_array(groups))
+    _check_settings(settings, arrays)
+    own = {n: as_variable(n, array[masks[n]], settings.told(n)) for n, array in arrays.items()}
     rows = []
     for x, y in tqdm(pairs, desc="pairs", unit="pair", disable=not progress, dynamic_ncols=True):
-        # both sides hold their own rows only: which of these the other one has too
-        a, b = matrices[x][masks[y][masks[x]]], matrices[y][masks[x][masks[y]]]
-        rows.append(_row(x, y, a, b, method, permutations, seed))
+        rows.append(_row(x, y, arrays, masks[x] & masks[y], settings))
     if all(row.information is None for row in rows):
         notes = sorted({note for row in rows for note in row.notes})
         raise ValueError(f"expected a pair whose information can be measured, got {'; '.join(notes)}")
@@ -252,30 +262,48 @@ def dependence_report(
         rows=tuple(rows),
         variables=tuple(variables),
         factors=tuple(factors or {}),
-        dimensions={name: matrix.shape[1] for name, matrix in matrices.items()},
-        root_mean_squares={name: matrix.square().mean().sqrt().item() for name, matrix in matrices.items()},
+        dimensions={name: side.numbers.shape[1] for name, side in own.items()},
+        classes={name: int(side.classes.max()) + 1 for name, side in own.items() if side.classes is not None},
+        root_mean_squares={name: float(side.numbers.square().mean().sqrt()) for name, side in own.items()},
         permutations=permutations,
         seed=seed,
     )
 
 
-def _row(x: str, y: str, a: Tensor, b: Tensor, method: str, permutations: int, seed: int) -> DependenceRow:
+class _Settings(NamedTuple):
+    method: str
+    permutations: int
+    seed: int
+    classes: Collection[str] | None
+    groups: np.ndarray | None
+
+    def told(self, name: str) -> bool | None:
+        """Whether the variable was said to be classes; `None` where nothing was said of any."""
+        return None if self.classes is None else name in self.classes
+
+
+def _row(x: str, y: str, arrays: Mapping[str, np.ndarray], both: np.ndarray, settings: _Settings) -> DependenceRow:
+    """What a pair shares in the rows that have both, `(rows,)` bool."""
     notes: list[str] = []
-    if len(a) < 2:
-        return DependenceRow(x, y, len(a), None, None, None, None, None, ("fewer than 2 rows have both",))
+    rows, groups = int(both.sum()), None if settings.groups is None else settings.groups[both]
+    if rows < 2:
+        return DependenceRow(x, y, rows, None, None, None, None, None, ("fewer than 2 rows have both",))
+    a, b = arrays[x][both], arrays[y][both]
+    numbers = [as_variable(name, side, settings.told(name)).numbers for name, side in ((x, a), (y, b))]
+    told = None if settings.classes is None else [side for side, n in (("x", x), ("y", y)) if settings.told(n)]
 
     def measured(what: str, meter: Callable[..., Any], *args: Any, **options: Any) -> Any:
         try:
-            return meter(*args, seed=seed, **options)
+            return meter(*args, groups=groups, seed=settings.seed, **options)
         except ValueError as error:  # too few rows, or a constant: no reason to lose the other pairs
             notes.append(f"no {what}: {error}")
 
-    estimate = measured("information", estimate_mutual_information, a, b, method=method)
-    test = measured("p", permutation_test, a, b, permutations=permutations)
-    forth = measured("R²(x→y)", linear_decodability, a, b)
-    back = measured("R²(y→x)", linear_decodability, b, a)
+    estimate = measured("information", estimate_mutual_information, a, b, method=settings.method, classes=told)
+    test = measured("p", permutation_test, *numbers, permutations=settings.permutations)
+    forth = measured("R²(x→y)", linear_decodability, *numbers)
+    back = measured("R²(y→x)", linear_decodability, *numbers[::-1])
     warnings = estimate.warnings if estimate else ()
-    return DependenceRow(x, y, len(a), estimate, test and test.p_value, None, forth, back, (*warnings, *notes))
+    return DependenceRow(x, y, rows, estimate, test and test.p_value, None, forth, back, (*warnings, *notes))
 
 
 def _holm(rows: Sequence[DependenceRow]) -> list[float | None]:
@@ -289,14 +317,14 @@ def _holm(rows: Sequence[DependenceRow]) -> list[float | None]:
     return adjusted
 
 
-def _joined(variables: Mapping[str, Matrix], factors: Mapping[str, Matrix]) -> dict[str, Matrix]:
+def _joined(variables: Mapping[str, Samples], factors: Mapping[str, Samples]) -> dict[str, np.ndarray]:
     if shared := variables.keys() & factors.keys():
         raise ValueError(f"expected different names for variables and factors, got {sorted(shared)} for both")
-    both = {**variables, **factors}
-    counts = {name: len(value) for name, value in both.items()}
+    arrays = {name: as_array(value) for name, value in {**variables, **factors}.items()}
+    counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         raise ValueError(f"expected variables with the same number of rows, got {counts}")
-    return both
+    return arrays
 
 
 def _check_pairs(pairs: Sequence[tuple[str, str]], names: Mapping[str, Any]) -> None:
@@ -309,14 +337,20 @@ def _check_pairs(pairs: Sequence[tuple[str, str]], names: Mapping[str, Any]) -> 
             raise ValueError(f"expected a pair of two of {sorted(names)}, got {(x, y)}")
 
 
-def _masks(values: Mapping[str, Matrix], present: Mapping[str, Matrix]) -> dict[str, Tensor]:
+def _check_settings(settings: _Settings, arrays: Mapping[str, np.ndarray]) -> None:
+    rows = len(next(iter(arrays.values())))
+    if settings.groups is not None and settings.groups.shape != (rows,):
+        raise ValueError(f"expected groups as ({rows},), one for each row, got {settings.groups.shape}")
+    if unknown := sorted(set(settings.classes or ()) - arrays.keys()):
+        raise ValueError(f"expected classes among {sorted(arrays)}, got {unknown}")
+
+
+def _masks(arrays: Mapping[str, np.ndarray], present: Mapping[str, Samples]) -> dict[str, np.ndarray]:
     masks = {}
-    for name, value in values.items():
-        mask = torch.as_tensor(present.get(name, torch.ones(len(value), dtype=torch.bool))).cpu()
-        if mask.dtype != torch.bool or mask.shape != (len(value),):
-            raise ValueError(
-                f"expected the presence of {name} as bool ({len(value)},), got {mask.dtype} {tuple(mask.shape)}"
-            )
+    for name, array in arrays.items():
+        mask = as_array(present[name]) if name in present else np.ones(len(array), bool)
+        if mask.dtype != bool or mask.shape != (len(array),):
+            raise ValueError(f"expected the presence of {name} as bool ({len(array)},), got {mask.dtype} {mask.shape}")
         masks[name] = mask
     return masks
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from disentangle.conditionals import MixtureConditional
+from disentangle.conditionals import CategoricalConditional, MixtureConditional
 from disentangle.critics import SeparableCritic
 from disentangle.dependence import (
     BarberAgakovEstimator,
@@ -25,7 +25,8 @@ from disentangle.dependence import (
     SMILEEstimator,
     VariationalUpperBound,
 )
-from disentangle.dependence.estimators import ConditionalEstimator
+from disentangle.dependence.estimators import ConditionalEstimator, CriticEstimator
+from disentangle.information.classes import entropy
 from disentangle.information.result import MutualInformation
 
 __all__ = ["ESTIMATORS", "trained_mutual_information"]
@@ -50,18 +51,38 @@ def _barber_agakov(x_dim: int, y_dim: int) -> Dependence:
     return BarberAgakovEstimator(x_dim, y_dim, entropy=NORMAL_ENTROPY, conditional=q)
 
 
-ESTIMATORS: dict[str, Callable[[int, int], Dependence]] = {
-    "club": lambda p, q: CLUBEstimator(p, q, HIDDEN),
-    "sampled club": lambda p, q: SampledCLUBEstimator(p, q, HIDDEN),
-    "leave-one-out": lambda p, q: LeaveOneOutEstimator(p, q, HIDDEN),
-    "variational": lambda p, q: VariationalUpperBound(p, q, HIDDEN),
-    "infonce": lambda p, q: InfoNCEEstimator(p, q, critic=SeparableCritic(p, q, HIDDEN)),
-    "nwj": lambda p, q: NWJEstimator(p, q, critic=SeparableCritic(p, q, HIDDEN)),
-    "mine": lambda p, q: MINEEstimator(p, q, critic=SeparableCritic(p, q, HIDDEN)),
-    "smile": lambda p, q: SMILEEstimator(p, q, critic=SeparableCritic(p, q, HIDDEN)),
-    "difference of entropies": _difference_of_entropies,
-    "barber-agakov": _barber_agakov,
+BY_CONDITIONAL: dict[str, type[ConditionalEstimator]] = {
+    "club": CLUBEstimator,
+    "sampled club": SampledCLUBEstimator,
+    "leave-one-out": LeaveOneOutEstimator,
+    "variational": VariationalUpperBound,
 }
+BY_CRITIC: dict[str, type[CriticEstimator]] = {
+    "infonce": InfoNCEEstimator,
+    "nwj": NWJEstimator,
+    "mine": MINEEstimator,
+    "smile": SMILEEstimator,
+}
+ESTIMATORS = (*BY_CONDITIONAL, *BY_CRITIC, "difference of entropies", "barber-agakov")
+
+
+def _estimator(method: str, x_dim: int, y: Tensor, classes: Tensor | None) -> Dependence:
+    """The estimator for x of a size and y, `(rows, y_dim)`; or y of one column of classes, and these, `(rows,)`."""
+    y_dim = y.shape[1]
+    if method in BY_CRITIC:
+        return BY_CRITIC[method](x_dim, y_dim, critic=SeparableCritic(x_dim, y_dim, HIDDEN))
+    if classes is not None:
+        q = CategoricalConditional(x_dim, int(classes.max()) + 1, HIDDEN)
+        if method == "barber-agakov":
+            return BarberAgakovEstimator(x_dim, 1, entropy=entropy(classes), conditional=q)
+        if method in ("difference of entropies", "variational"):
+            raise ValueError(f"expected y of numbers for {method}, got classes: use barber-agakov, or leave-one-out")
+        return BY_CONDITIONAL[method](x_dim, 1, conditional=q)
+    if method == "barber-agakov":
+        return _barber_agakov(x_dim, y_dim)
+    if method == "difference of entropies":
+        return _difference_of_entropies(x_dim, y_dim)
+    return BY_CONDITIONAL[method](x_dim, y_dim, HIDDEN)
 
 
 class _Split(NamedTuple):
@@ -70,15 +91,27 @@ class _Split(NamedTuple):
     test: Tensor
 
 
-def trained_mutual_information(x: Tensor, y: Tensor, method: str, seed: int) -> MutualInformation:
-    """The estimate of one of `ESTIMATORS` on rows that it was not trained on; x and y are normal scores, `(rows, dim)`."""
+def trained_mutual_information(
+    x: Tensor, y: Tensor, method: str, seed: int, classes: Tensor | None = None
+) -> MutualInformation:
+    """The estimate of one of `ESTIMATORS` on rows that it was not trained on.
+
+    Arguments:
+        x: `(rows, x_dim)`, normal scores.
+        y: `(rows, y_dim)`, normal scores, or one-hot columns of classes.
+        method: Which one.
+        seed: Draws the split, the initial network and the batches.
+        classes: `(rows,)` int64, where y is classes: what predicts y then predicts these.
+    """
+    if classes is not None and method not in BY_CRITIC:
+        y = classes[:, None]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         order = torch.randperm(len(x))
         first, second = (round(sum(SHARES[: i + 1]) * len(x)) for i in range(2))
         index = order[:first], order[first:second], order[second:]
         xs, ys = (_Split(*(side[i].float() for i in index)) for side in (x, y))
-        estimator = ESTIMATORS[method](x.shape[1], y.shape[1])
+        estimator = _estimator(method, x.shape[1], y, classes)
         _train(estimator, xs, ys)
         with torch.no_grad():
             return _evaluate(estimator, xs.test, ys, method)
@@ -120,6 +153,9 @@ def _evaluate(estimator: Dependence, x: Tensor, y: _Split, method: str) -> Mutua
         likelihood = float(estimator.conditional(x).log_prob(y.test).mean())
         if isinstance(estimator, DifferenceOfEntropiesEstimator):
             marginal = likelihood - value
+        elif isinstance(estimator.conditional, CategoricalConditional):
+            counts = y.train[:, 0].long().bincount(minlength=estimator.conditional.classes) + 1.0
+            marginal = float((counts / counts.sum()).log()[y.test[:, 0].long()].mean())
         else:
             normal = torch.distributions.Normal(y.train.mean(0), y.train.std(0))
             marginal = float(normal.log_prob(y.test).sum(1).mean())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from disentangle.contents import misplaced
 from disentangle.nn.text import stack_of
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def load_backbone(name_or_folder: str | Path) -> tuple[nn.Module, Any]:
     local = Path(name).is_dir()
     if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise BackboneError(f"no folder {name!r}: {WAY_OUT}")
+    if local:
+        _refuse_misplaced(Path(name))
     with _quiet(bars=not local), _one_line(name):
         config = AutoConfig.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)
@@ -87,6 +90,14 @@ def load_backbone(name_or_folder: str | Path) -> tuple[nn.Module, Any]:
             f"the tokenizer of {name!r} knows {len(tokenizer)} word pieces, its model {rows}: {WAY_OUT}"
         )
     return model, tokenizer
+
+
+def _refuse_misplaced(folder: Path) -> None:
+    """Names a file that is something else: in a folder cloned without its large files, those are pointers."""
+    for path in sorted(folder.iterdir()):
+        wanted = {".json": "JSON", ".safetensors": "safetensors", ".txt": "text"}.get(path.suffix)
+        if wanted and path.is_file() and (wrong := misplaced(path, wanted)):
+            raise BackboneError(f"{path}: {wrong}")
 
 
 def tiny_backbone(

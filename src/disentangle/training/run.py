@@ -23,6 +23,7 @@ from typing import Any
 
 from torch import nn
 
+from disentangle.contents import misplaced
 from disentangle.files import (
     RunError,
     append_line,
@@ -74,6 +75,7 @@ class Run:
     def open(cls, folder: str | os.PathLike[str]) -> Run:
         """The run in an existing folder; raises `RunError` where there is none."""
         folder = Path(folder)
+        _refuse_misplaced(folder / "config.json", "JSON")
         try:
             return cls(folder, json.loads((folder / "config.json").read_text()))
         except (OSError, ValueError) as error:
@@ -122,6 +124,7 @@ class Run:
         from safetensors import SafetensorError
 
         path = self.folder / f"{name}.safetensors"
+        _refuse_misplaced(path, "safetensors")
         try:
             tensors = read_weights(path)
         except (OSError, SafetensorError) as error:
@@ -145,6 +148,11 @@ class Run:
     def _lines(self) -> list[bytes]:
         content = self._metrics.read_bytes() if self._metrics.exists() else b""
         return [line + b"\n" for line in content.split(b"\n")[:-1]]
+
+
+def _refuse_misplaced(path: Path, wanted: str) -> None:
+    if path.is_file() and (wrong := misplaced(path, wanted)):
+        raise RunError(f"{path}: {wrong}")
 
 
 def _finite(value: Any) -> Any:

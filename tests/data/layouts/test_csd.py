@@ -207,6 +207,14 @@ def test_align_against_sums_over_ticks(data):
         np.testing.assert_allclose(row, wanted, rtol=1e-6, atol=1e-6)
 
 
+def test_align_refuses_intervals_that_end_before_they_start():
+    values, right, wrong = np.ones((2, 1)), np.array([[0.0, 1], [1, 2]]), np.array([[0.0, 1], [2, 1]])
+    with pytest.raises(ValueError, match=r"expected intervals that end after they start, got 2 to 1$"):
+        align(values, wrong, right)
+    with pytest.raises(ValueError, match=r"expected onto that end after they start, got 2 to 1$"):
+        align(values, right, wrong)
+
+
 def test_align_identities():
     values, times = frames(5).astype(np.float64), seconds(0, 0.5, 2, 2.25, 3, 7)
     np.testing.assert_array_equal(align(values, times, times), values)

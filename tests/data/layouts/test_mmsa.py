@@ -208,7 +208,10 @@ def test_values_that_are_not_finite_stay_and_are_counted(file):
     [
         (without(field_split(), "audio"), "train: no audio, found raw_text, vision, regression_labels, id$"),
         (without(field_split(), "vision"), "train: no vision or video, found raw_text, audio, regression_labels, id$"),
-        (without(field_split(), "raw_text"), "train: expected raw_text, .*, got audio, vision, regression_labels, id$"),
+        (
+            without(field_split(), "raw_text"),
+            "train: expected the transcripts as raw_text, got audio, vision, regression_labels, id$",
+        ),
         (without(field_split(), "regression_labels"), "train: no regression_labels or labels, found raw_text, audio"),
         ({}, "train: expected raw_text, .*, got nothing$"),
         (field_split(video=np.ones((3, 2, 2))), "train: both vision and video, expected one of them$"),

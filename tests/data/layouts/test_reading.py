@@ -68,7 +68,9 @@ def test_folders_that_hold_no_data_set(tmp_path):
     ):
         read_recordings(tmp_path)
     pickles(tmp_path, train=field_split())
-    with pytest.raises(DataError, match=r": expected train, valid \(or dev\), test, got train$"):
+    with pytest.raises(
+        DataError, match=r": expected train, valid \(or val, validation, dev, \.\.\.\) and test, got train$"
+    ):
         read_recordings(tmp_path)
     (tmp_path / "labels.csd").touch()
     with pytest.raises(DataError, match=r"labels.csd: one part of a data set, expected the folder of its .csd files$"):
@@ -101,24 +103,33 @@ def test_splits_of_different_features(file):  # noqa: F811
 
 def test_no_splits(file):  # noqa: F811
     with pytest.raises(
-        DataError, match=r"data.pkl: a list, perhaps one split; expected train, valid \(or dev\), test, or a folder"
+        DataError,
+        match=r"data.pkl: a list, perhaps one split; expected train, .* and test, or a folder",
     ):
         read_recordings(write(file, [1]))
     with pytest.raises(DataError, match=r"data.pkl: expected a dictionary, got int$"):
         read_recordings(write(file, 1))
-    with pytest.raises(DataError, match=r"data.pkl: expected train, valid \(or dev\), test, got train, dev$"):
+    with pytest.raises(
+        DataError,
+        match=r"data.pkl: expected train, valid \(or val, validation, dev, \.\.\.\) and test, got train, dev$",
+    ):
         read_recordings(write(file, {"train": field_split(), "dev": field_split()}))
-    with pytest.raises(DataError, match=r"expected train, valid \(or dev\), test, got 0, 1, .*, 11, \.\.\.$"):
+    with pytest.raises(
+        DataError,
+        match=r"expected train, valid \(or val, validation, dev, \.\.\.\) and test, got 0, 1, .*, 11, \.\.\.$",
+    ):
         read_recordings(write(file, dict.fromkeys(range(1000))))
 
 
 def test_the_wrong_kind_of_file(file):  # noqa: F811
     with pytest.raises(
-        DataError, match=r"data.pkl: an unlabelled file, expected a data set with train, valid \(or dev\), test$"
+        DataError,
+        match=r"data.pkl: an unlabelled file, expected a data set with train, .* and test$",
     ):
         read_recordings(write(file, flat()))
     with pytest.raises(
-        DataError, match=r"data.pkl: a data set with splits \(train, valid, test\), expected an unlabelled"
+        DataError,
+        match=r"data.pkl: expected an unlabelled file, .* got a data set with splits \(train, valid, test\)$",
     ):
         read_unlabeled(write(file, dict.fromkeys(SPLITS, field_split())))
     for read in read_recordings, read_unlabeled:

@@ -1,11 +1,14 @@
 """Data sets as they lie in files: each layout is a module, and what a file or folder holds tells which one it is.
 
-- A pickle: a dictionary of three splits, "valid" called so or "dev"; or a folder of one pickle a split, `train.pkl`, `dev.pkl`
-  and `test.pkl`. A split's layout is that of `mmsa` (which has the paper's, too), `mult` or `words`.
+- A pickle: a dictionary of three splits, and perhaps an unlabelled one; or a folder of one pickle for each, `train.pkl`,
+  `dev.pkl` and `test.pkl`. A split's layout is that of `mmsa` (which has the paper's, too), `mult` or `words`.
 - A folder of `.csd` files: `csd`.
 - A folder with a `.csv` table and `.npy` files: `folder`.
 - A store: `disentangle.data.store`.
 - A `.json` file: `dialogues`.
+
+Splits have their usual names in all of them: "valid" may be called "val", "validation", "dev", and so on, see
+`disentangle.data.splits`. What lies there and is not read is named in a `DataWarning`.
 
 Padding is cut in pickles, and only there: frames `(N, T, D)` are padded with zeros at the front, at the end, or both, by a
 different amount for each recording and modality. A recording's frames are those between its first and its last frame that is
@@ -21,21 +24,22 @@ from disentangle.data import fields
 from disentangle.data.layouts import csd, dialogues, folder, mmsa, mult, words
 from disentangle.data.pickles import DataError, load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
+from disentangle.data.splits import LABELED, keys_of_splits
 from disentangle.data.store import open_store
+from disentangle.data.unread import warn_of_fields, warn_of_files
 
-__all__ = ["is_pickle", "read_pickled", "read_recordings", "read_unlabeled"]
+__all__ = ["is_pickle", "pickles_of", "read_pickled", "read_recordings", "read_unlabeled"]
 
 PICKLES = (mmsa, mult, words)
-# The names under which a file, or a folder, can have each split; of two, the second counts.
-SPLITS = {"train": ("train",), "valid": ("dev", "valid"), "test": ("test",)}
 
 
 def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     """Reads a data set, `{"train", "valid", "test"}`, in any layout of the field; see `disentangle.data.layouts`.
 
-    A pickle has all three splits; other layouts may have some of them, and "unlabeled". Text is stripped; blank text is
-    missing. Frames are float32; values that are NaN or infinite, or become so, stay and are counted in
-    `Recordings.nonfinite`: standardisation can replace them, and a reader should not hide them.
+    A pickle has all three splits; other layouts may have some of them. All may have "unlabeled". What is there and is not
+    read is named in a `DataWarning`. Text is stripped; blank text is missing. Frames are float32; values that are NaN or
+    infinite, or become so, stay and are counted in `Recordings.nonfinite`: standardisation can replace them, and a reader
+    should not hide them.
 
     Arguments:
         path: The file or folder. Nothing in it is run.
@@ -88,9 +92,18 @@ def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
         >>> len(recordings), recordings.labels, recordings.feature_sizes
         (1, None, {'audio': 5, 'vision': 4})
     """
-    if is_pickle(Path(path)):
-        return _flat_pickle(Path(path))
-    splits = _read(Path(path))
+    path = Path(path)
+    if is_pickle(path):
+        content = fields.dictionary(path, load_pickle(path))
+        if not (keys := keys_of_splits(path, content)):
+            return mmsa.read(str(path), content, labeled=False)
+        if "unlabeled" not in keys:
+            raise DataError(
+                f"{path}: expected an unlabelled file, or a split unlabeled, got a data set with splits "
+                f"({fields.listed(content)})"
+            )
+        return mmsa.read(f"{path}: unlabeled", content[keys["unlabeled"]], labeled=False)
+    splits = _read(path)
     if "unlabeled" not in splits:
         raise DataError(f"{path}: expected recordings of a split unlabeled, got {fields.listed(splits)}")
     return splits["unlabeled"]
@@ -100,20 +113,32 @@ def _read(path: Path) -> dict[str, Recordings]:
     if is_pickle(path):
         return read_pickled(path, load_pickle(path))
     if path.is_dir():
-        pickles = {key: path / f"{key}.pkl" for keys in SPLITS.values() for key in keys}
-        if any(file.exists() for file in pickles.values()):
-            return read_pickled(path, {key: load_pickle(file) for key, file in pickles.items() if file.exists()})
-        if (path / "store.json").exists():
-            return open_store(path)
-        if any(path.glob("*.csd")):
-            return csd.read(path)
-        if any(path.glob("*.csv")):
-            return folder.read(path)
-        found = fields.listed(sorted(file.name for file in path.glob("*")))
-        raise DataError(f"{path}: expected train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, got {found}")
+        return _read_folder(path)
     if path.suffix == ".csd":
         raise DataError(f"{path}: one part of a data set, expected the folder of its .csd files")
     return dialogues.read(path) if path.suffix == ".json" else folder.read(path)
+
+
+def _read_folder(path: Path) -> dict[str, Recordings]:
+    if pickles := pickles_of(path):
+        warn_of_files(path, pickles.values())
+        return read_pickled(path, {split: load_pickle(file) for split, file in pickles.items()})
+    if (path / "store.json").exists():
+        splits = open_store(path)
+        ours = {key: split for split, key in keys_of_splits(path, splits).items()}
+        return {ours.get(name, name): split for name, split in splits.items()}
+    if any(path.glob("*.csd")):
+        return csd.read(path)
+    if any(path.glob("*.csv")):
+        return folder.read(path)
+    found = fields.listed(sorted(file.name for file in path.glob("*")))
+    raise DataError(f"{path}: expected train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, got {found}")
+
+
+def pickles_of(path: Path) -> dict[str, Path]:
+    """The pickles of splits in a folder, by split."""
+    files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in (".pickle", ".pkl")}
+    return {split: files[stem] for split, stem in keys_of_splits(path, files).items()}
 
 
 def is_pickle(path: Path) -> bool:
@@ -121,28 +146,25 @@ def is_pickle(path: Path) -> bool:
     return not path.is_dir() and path.suffix not in (".csd", ".csv", ".json")
 
 
-def _flat_pickle(path: Path) -> Recordings:
-    content = fields.dictionary(path, load_pickle(path))
-    if "raw_text" not in content and any(name in content for name in SPLITS):
-        raise DataError(f"{path}: a data set with splits ({fields.listed(content)}), expected an unlabelled file")
-    return mmsa.read(str(path), content, labeled=False)
-
-
 def read_pickled(path: Path, content: object) -> dict[str, Recordings]:
     """The splits that a pickle holds, or a folder of pickles."""
     if isinstance(content, list | tuple):
-        raise DataError(
-            f"{path}: a list, perhaps one split; expected train, valid (or dev), test, or a folder of the three"
-        )
+        raise DataError(f"{path}: a list, perhaps one split; expected {LABELED}, or a folder of the three")
     content = fields.dictionary(path, content)
-    splits = {name: content[key] for name, keys in SPLITS.items() for key in keys if key in content}
-    if not splits and "raw_text" in content:
-        raise DataError(f"{path}: an unlabelled file, expected a data set with train, valid (or dev), test")
-    if len(splits) < len(SPLITS):
-        raise DataError(f"{path}: expected train, valid (or dev), test, got {fields.listed(content)}")
-    for layout in PICKLES:
-        if layout.matches(splits["train"]):
-            return {name: layout.read(f"{path}: {name}", split) for name, split in splits.items()}
-    train = splits["train"]
-    found = fields.listed(train) if isinstance(train, dict) else fields.kind(train)
-    raise DataError(f"{path}: train: expected {' or '.join(layout.CONTENT for layout in PICKLES)}, got {found}")
+    keys = keys_of_splits(path, content)
+    if not keys and "raw_text" in content:
+        raise DataError(f"{path}: an unlabelled file, expected a data set with {LABELED}")
+    if not {"train", "valid", "test"} <= keys.keys():
+        raise DataError(f"{path}: expected {LABELED}, got {fields.listed(content)}")
+    warn_of_fields(path, content, keys.values())
+    train = content[keys["train"]]
+    layout = next((layout for layout in PICKLES if layout.matches(train)), None)
+    if layout is None:
+        found = fields.listed(train) if isinstance(train, dict) else fields.kind(train)
+        raise DataError(f"{path}: train: expected {' or '.join(layout.CONTENT for layout in PICKLES)}, got {found}")
+    return {
+        name: mmsa.read(f"{path}: {name}", content[key], labeled=False)
+        if name == "unlabeled"
+        else layout.read(f"{path}: {name}", content[key])
+        for name, key in keys.items()
+    }

@@ -12,7 +12,8 @@ What a file holds is told by its name or that of its root:
 
 Recording k of video v is called `v[k]`, as the SDK's `align` does. It has the words and frames whose middle is within its
 interval, in the order of time: so each belongs to one of two recordings that adjoin, while the SDK gives what lies across to
-both. In files that were aligned already, whose entries are called `v[k]` themselves, all frames of the entry belong to it.
+both. In files that were aligned already, whose entries are called `v[k]` themselves, all frames of the entry belong to it. A
+recording whose interval does not end after it starts is left out, and a `DataWarning` names it; it keeps its number.
 
 Splits are those of `splits.json`, `{id: split}`, or `splits.csv`, beside the files; an id is a recording's or a video's, and
 what is not named is left out. Without such a file, all are for training.
@@ -39,6 +40,7 @@ from disentangle.data.layouts.words import EMOTIONS
 from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.data.unread import warn, warn_of_files
 
 __all__ = ["align", "read", "read_csd"]
 
@@ -75,7 +77,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     """
     folder = Path(path)
     files = _files(folder)
-    recordings = _recordings(files.pop("labels"))
+    recordings = _recordings(files["labels"])
+    warn_of_files(folder, [*files.values(), folder / "splits.json", folder / "splits.csv"])
+    del files["labels"]
     splits = read_splits(folder)
     if splits is not None:
         recordings = [each for each in recordings if splits.get(each.id) or splits.get(each.video)]
@@ -89,7 +93,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
         label, *others = recording.labels.tolist()
         names = EMOTIONS if len(others) == len(EMOTIONS) else [str(c) for c in range(1, len(others) + 1)]
         rows.append(Row(recording.id, text, label, split, dict(zip(names, others, strict=True))))
-    return gather(str(folder), rows, sequences)
+    return gather(str(folder), rows, sequences, {})
 
 
 def read_csd(path: str | os.PathLike[str]) -> ComputationalSequence:
@@ -119,7 +123,7 @@ def align(features: np.ndarray, intervals: np.ndarray, onto: np.ndarray) -> np.n
         `(N, D)` float32; NaN where no frame overlaps.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes do not fit, or an interval ends before it starts.
 
     Example:
         >>> align(np.array([[1.0], [4.0]]), np.array([[0, 2], [2, 4]]), np.array([[0, 3], [3, 4], [5, 6]])).tolist()
@@ -130,6 +134,10 @@ def align(features: np.ndarray, intervals: np.ndarray, onto: np.ndarray) -> np.n
         raise ValueError(
             f"expected features (T, D), intervals (T, 2) and onto (N, 2), got {', '.join(map(str, shapes))}"
         )
+    for name, each in (("intervals", intervals), ("onto", onto)):
+        if (reversed_ := each[:, 1] < each[:, 0]).any():
+            start, end = each[reversed_][0].tolist()
+            raise ValueError(f"expected {name} that end after they start, got {start:g} to {end:g}")
     order = np.argsort(intervals[:, 0], kind="stable")
     starts, ends = intervals[order].T
     latest = np.maximum.accumulate(ends)  # in order, as ends need not be
@@ -169,8 +177,8 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _recordings(path: Path) -> list[Recording]:
-    """The rows of the labels."""
-    result = []
+    """The rows of the labels whose intervals are some."""
+    result, empty = [], []
     sizes = set()
     with opened(path) as entries:
         for video in entries.ids:
@@ -181,9 +189,16 @@ def _recordings(path: Path) -> list[Recording]:
             whole = len(labels) == 1 and video.endswith("]")
             for k, (row, (start, end)) in enumerate(zip(labels, intervals.tolist(), strict=True)):
                 name = video if whole else f"{video}[{k}]"
-                result.append(Recording(_video(video), name, start, end, row))
+                if start < end or whole:
+                    result.append(Recording(_video(video), name, start, end, row))
+                else:
+                    empty.append(f"{name} from {start:g} to {end:g}")
     if len(sizes) != 1:
         raise DataError(f"{path}: expected labels of one size, got sizes {sorted(sizes)[:12]}")
+    if empty:
+        warn(f"{path}: {len(empty)} recordings do not end after they start and are left out: {fields.listed(empty)}")
+    if not result:
+        raise DataError(f"{path}: expected intervals that end after they start, got none")
     return result
 
 

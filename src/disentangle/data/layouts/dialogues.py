@@ -15,10 +15,12 @@ import os
 from pathlib import Path
 
 from disentangle.data import fields
+from disentangle.data.computed import read_records
 from disentangle.data.layouts.npy import modalities
-from disentangle.data.layouts.rows import Row, gather, load_json, number, read_splits, split_name
+from disentangle.data.layouts.rows import Row, gather, number, read_splits, split_name
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.data.text_files import load_json
 
 __all__ = ["read"]
 
@@ -47,7 +49,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     rows = [_row(f"{path}: {fields.listed([name])}", name, value, splits) for name, value in content.items()]
     if splits is not None:
         rows = [row for row in rows if row.split is not None]
-    return gather(str(path), rows, modalities(path.parent, [row.id for row in rows]))
+    sequences = modalities(path.parent, [row.id for row in rows])
+    return gather(str(path), rows, sequences, read_records(path.parent, sequences))
 
 
 def _row(where: str, name: str, value: object, splits: dict[str, str | None] | None) -> Row:

@@ -4,6 +4,7 @@
       index.csv              id,text,label,split
       audio/<id>.npy         (T, D) numbers, in float32 or another type
       vision/<id>.npy
+      audio/computed_by.json what the features were computed by, if it is known: see `disentangle.data.computed`
 
 The table is `index.csv`, or the only `.csv` there. Of its columns only `id` is needed:
 
@@ -11,11 +12,13 @@ The table is `index.csv`, or the only `.csv` there. Of its columns only `id` is 
 - `text`: the transcript; blank where it is missing;
 - `label`: a number; blank for an unlabelled recording;
 - `label_T`, `label_A`, ...: further labels, `more_labels["T"]`, ...; blank where there is none;
-- `split`: train, valid (or dev), test or unlabeled; blank for train where there is a label, for unlabeled where there is none;
+- `split`: train, valid, test or unlabeled, or another name of these (`disentangle.data.splits`); blank for train where there is
+  a label, for unlabeled where there is none;
 - `file`: the name of the recording's files without `.npy`, where it is not the id.
 
-Other columns are ignored. A modality is missing for a recording without a file. The arrays stay in their files until they are
-asked for, and are as long as they are: zeros at either end are data, not padding.
+Other columns are ignored. A modality is missing for a recording without a file; what lies there and is not read, features of
+another ending for example, is named in a `DataWarning`. The arrays stay in their files until they are asked for, and are as
+long as they are: zeros at either end are data, not padding.
 """
 
 from __future__ import annotations
@@ -29,10 +32,14 @@ from pathlib import Path
 import numpy as np
 
 from disentangle.data import fields
+from disentangle.data.computed import RECORD, read_records, record
 from disentangle.data.layouts.npy import modalities
-from disentangle.data.layouts.rows import SPLITS, Row, gather, load_table, number, split_name, unique
+from disentangle.data.layouts.rows import Row, gather, number, split_name, unique
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.data.splits import SPLITS
+from disentangle.data.text_files import load_table
+from disentangle.data.unread import warn_of_files
 
 __all__ = ["read", "write_folder"]
 
@@ -66,6 +73,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
         (['so good', ''], [2.5, -1.0], (2, 5))
     """
     index = _index(Path(path))
+    if Path(path).is_dir():
+        warn_of_files(index.parent, [index])
     table = load_table(index, ("id",))
     ids = table["id"]
     files = table.get("file", ids)
@@ -78,7 +87,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
         text, label, split = (table.get(key, blank)[i] for key in ("text", "label", "split"))
         others = {key[len(MORE) :]: number(f"{at}: {fields.listed([key])}", values[i]) for key, values in more.items()}
         rows.append(Row(name, text, number(f"{at}: label", label), split_name(f"{at}: split", split), others))
-    return gather(str(index), rows, modalities(index.parent, files))
+    sequences = modalities(index.parent, files)
+    return gather(str(index), rows, sequences, read_records(index.parent, sequences))
 
 
 def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings]) -> None:
@@ -93,10 +103,12 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
 
     Raises:
         DataError: If the folder is not empty, or cannot be written.
-        ValueError: If a split or a modality has a name that cannot be read back, or text cannot be written as UTF-8.
+        ValueError: If a split or a modality has a name that cannot be read back, text cannot be written as UTF-8, or the
+            features of two splits were computed by different things.
     """
     folder = Path(folder)
     _check_names(splits)
+    computed_by = _computed_by(splits)
     more = list(dict.fromkeys(name for split in splits.values() for name in split.more_labels))
     ids = [name for split in splits.values() for name in split.ids]
     numbered = len({name.casefold() for name in ids}) < len(ids) or not all(map(PLAIN.fullmatch, ids))
@@ -115,6 +127,9 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
                     if len(array := frames[i]):
                         (folder / modality).mkdir(exist_ok=True)
                         np.save(folder / modality / f"{file}.npy", array, allow_pickle=False)
+        for modality, name in computed_by.items():
+            if (folder / modality).exists():
+                (folder / modality / RECORD).write_text(record(name), encoding="utf-8")
         os.replace(unfinished, folder / "index.csv")
     except OSError as error:
         raise DataError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
@@ -135,6 +150,18 @@ def _check_names(splits: Mapping[str, Recordings]) -> None:
                 text.encode()
             except UnicodeEncodeError:
                 raise ValueError(f"expected text that UTF-8 can write, got {fields.listed([text])}") from None
+
+
+def _computed_by(splits: Mapping[str, Recordings]) -> dict[str, str]:
+    """What each modality was computed by, where it is recorded for all splits that have it."""
+    result = {}
+    for modality in dict.fromkeys(modality for split in splits.values() for modality in split.sequences):
+        found = {split.computed_by.get(modality) for split in splits.values() if modality in split.sequences}
+        if len(found - {None}) > 1:
+            raise ValueError(f"expected {modality} computed alike in all splits, got {fields.listed(found)}")
+        if name := found.pop() if len(found) == 1 else None:
+            result[modality] = name
+    return result
 
 
 def _cells(split: str, recordings: Recordings, i: int, more: Sequence[str]) -> list[object]:

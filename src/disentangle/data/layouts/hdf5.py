@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from disentangle.contents import misplaced
 from disentangle.data import fields
 from disentangle.data.pickles import DataError
 
@@ -149,6 +150,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Entries]:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{path}: not a regular file")
+        if wrong := misplaced(path, "an HDF5 file"):
+            raise DataError(f"{path}: {wrong}")
         with h5py.File(path, "r", locking=False) as file:
             yield Entries(path, file, status.st_size)
     except DataError:

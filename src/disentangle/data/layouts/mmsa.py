@@ -6,7 +6,8 @@ MMSA's `unaligned_50.pkl`, `aligned_50.pkl` and `unaligned_39.pkl` (CMU-MOSI, CM
 
 `text` and `text_bert` are what a BERT made of the transcripts, and are not read. Nor are `audio_lengths` and
 `vision_lengths`: they count frames from the front, which is wrong where padding stands there, and in files of aligned
-features they tell the padded length. The frames tell the same, and always.
+features they tell the padded length. The frames tell the same, and always. Of other fields, a `DataWarning` says that they are
+not read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from disentangle.data import fields
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.data.unread import warn_of_fields
 
 __all__ = ["CONTENT", "matches", "read"]
 
@@ -23,11 +25,22 @@ CONTENT = "raw_text, audio, vision, regression_labels (MMSA)"
 # The names under which a file can have each field.
 MODALITIES = {"audio": ("audio",), "vision": ("vision", "video")}
 LABELS = ("regression_labels", "labels")
+# What files of this kind have besides, and nothing is lost without.
+USELESS = {
+    "text",
+    "text_bert",
+    "text_lengths",
+    "audio_lengths",
+    "vision_lengths",
+    "video_lengths",
+    "annotations",
+    "mode",
+}
 
 
 def matches(split: object) -> bool:
     """Whether a split has this layout."""
-    return isinstance(split, dict) and "raw_text" in split
+    return isinstance(split, dict) and ("raw_text" in split or "regression_labels" in split)
 
 
 def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
@@ -42,6 +55,9 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
         DataError: If it cannot be used.
     """
     content = fields.dictionary(where, split)
+    if "raw_text" not in content:
+        lost = "; text is what a BERT made of them, which does not bring them back" * ("text" in content)
+        raise DataError(f"{where}: expected the transcripts as raw_text, got {fields.listed(content)}{lost}")
     wanted = {"text": ("raw_text",), **MODALITIES, **({"labels": LABELS} if labeled else {})}
     keys = {}
     for name, options in wanted.items():
@@ -52,6 +68,9 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
         raise DataError(f"{where}: both vision and video, expected one of them")
     others = _other_labels(content) if labeled else {}
     used = [*keys.values(), *(["id"] if "id" in content else []), *others.values()]
+    classes = [key for key in content if isinstance(key, str) and key.startswith("classification_labels")]
+    unused = classes if labeled else [*classes, *LABELS, *_other_labels(content).values()]
+    warn_of_fields(where, content, [*used, *unused, *USELESS])
     columns = {key: fields.column(f"{where}: {key}", content[key]) for key in used}
     fields.same_length(where, columns)
     sequences, padding = {}, {}

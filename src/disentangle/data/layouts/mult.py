@@ -10,6 +10,7 @@ from __future__ import annotations
 from disentangle.data import fields
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.data.unread import warn_of_fields
 
 __all__ = ["CONTENT", "matches", "read"]
 
@@ -19,7 +20,7 @@ MODALITIES = {"audio": "audio", "vision": "vision", "glove": "text"}
 
 def matches(split: object) -> bool:
     """Whether a split has this layout."""
-    return isinstance(split, dict) and "text" in split and "raw_text" not in split
+    return isinstance(split, dict) and "text" in split and not {"raw_text", "regression_labels"} & split.keys()
 
 
 def read(where: str, split: object) -> Recordings:
@@ -39,6 +40,7 @@ def read(where: str, split: object) -> Recordings:
             raise DataError(f"{where}: no {key}, found {fields.listed(content)}")
     if "id" in content:
         keys.append("id")
+    warn_of_fields(where, content, keys)
     columns = {key: fields.column(f"{where}: {key}", content[key]) for key in keys}
     fields.same_length(where, columns)
     sequences, padding = {}, {}

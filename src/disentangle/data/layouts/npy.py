@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from disentangle.contents import misplaced
 from disentangle.data import fields
+from disentangle.data.computed import RECORD
 from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
+from disentangle.data.unread import warn_of_features
 
 __all__ = ["frames_shape", "modalities", "read_frames"]
 
@@ -20,8 +23,8 @@ __all__ = ["frames_shape", "modalities", "read_frames"]
 def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
     """The frames of each modality, read when they are asked for; only the heads of the files are looked at before.
 
-    A modality is a folder with at least one `.npy` in it, and is missing for a name that has no file. Files of other names
-    are left alone.
+    A modality is a folder with at least one `.npy` in it, and is missing for a name that has no file. What else is in the
+    folders is left alone, and a `DataWarning` names it.
 
     Arguments:
         folder: Where the modalities' folders are.
@@ -31,7 +34,9 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
         DataError: If a name or a link leads out of the folder, or the files are not of frames of one size.
     """
     result = {}
-    for modality, there in _folders(folder).items():
+    for modality, files in _folders(folder).items():
+        there = _arrays(files)
+        warn_of_features(modality, files, [RECORD, *(there[name] for name in names if name in there)], names)
         if not there or not names:
             continue
         _check_inside(str(modality), folder)
@@ -42,7 +47,7 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
         wrong = [name for name in names if not _is_plain(name)]
         if wrong:
             raise DataError(f"{modality}: expected ids that are plain names of files, got {fields.listed(wrong)}")
-        paths = [str(modality / f"{name}.npy") if f"{name}.npy" in there else None for name in names]
+        paths = [str(modality / there[name]) if name in there else None for name in names]
         if not any(paths):
             raise DataError(
                 f"{modality}: none of its {len(there)} files is {fields.listed([names[0]])}.npy, or that of another recording"
@@ -89,13 +94,18 @@ def frames_shape(path: str) -> tuple[int, int]:
     return length, size
 
 
-def _folders(folder: Path) -> dict[Path, set[str]]:
-    """The folders in a folder, and the names of the arrays in each."""
+def _folders(folder: Path) -> dict[Path, list[str]]:
+    """The folders in a folder, and what is in each, by name."""
     try:
         found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        return {path: {name for name in os.listdir(path) if name.endswith(".npy")} for path in found}
+        return {path: sorted(os.listdir(path)) for path in found}
     except OSError as error:
         raise DataError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
+def _arrays(files: Sequence[str]) -> dict[str, str]:
+    """The `.npy` files among some in order, by their names without it; of `a.NPY` and `a.npy` the second counts."""
+    return {file[: -len(".npy")]: file for file in files if file.lower().endswith(".npy")}
 
 
 def _check_inside(path: str, folder: Path) -> None:
@@ -113,6 +123,8 @@ def _mapped(path: str) -> np.ndarray:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise DataError(f"{path}: not a regular file")
+        if wrong := misplaced(path, "a file of NumPy (.npy)"):
+            raise DataError(f"{path}: {wrong}")
         _check_head(path)
         array = np.lib.format.open_memmap(path, mode="r")
     except DataError:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
-import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,12 +13,10 @@ from disentangle.data import fields
 from disentangle.data.lazy import LazyFrames
 from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.data.splits import SPLITS, split_of
+from disentangle.data.text_files import load_json, load_table
 
-__all__ = ["SPLITS", "Row", "gather", "load_json", "load_table", "number", "read_splits", "split_name", "unique"]
-
-SPLITS = ("train", "valid", "test", "unlabeled")
-OTHER_NAMES = {"dev": "valid", "val": "valid", "validation": "valid", "unlabelled": "unlabeled"}
-LARGEST = 2**28  # bytes of a text file; the transcripts of the largest sets are a tenth of it
+__all__ = ["Row", "gather", "number", "read_splits", "split_name", "unique"]
 
 
 class Row(NamedTuple):
@@ -35,13 +29,16 @@ class Row(NamedTuple):
     more: Mapping[str, float | None] = {}
 
 
-def gather(where: str, rows: Sequence[Row], sequences: Mapping[str, LazyFrames]) -> dict[str, Recordings]:
+def gather(
+    where: str, rows: Sequence[Row], sequences: Mapping[str, LazyFrames], computed_by: Mapping[str, str]
+) -> dict[str, Recordings]:
     """The splits that rows belong to, in the order of `SPLITS`; those that have none are left out.
 
     Arguments:
         where: The file, for messages.
         rows: The rows, N.
         sequences: The frames of each modality, N.
+        computed_by: What they were computed by, as in `Recordings`.
 
     Raises:
         DataError: If there are no rows, or only some of a split's have labels.
@@ -66,6 +63,7 @@ def gather(where: str, rows: Sequence[Row], sequences: Mapping[str, LazyFrames])
                 labels=None if None in labels else np.array(labels, np.float32),
                 ids=[rows[i].id for i in indices],
                 more_labels=_more_labels([rows[i].more for i in indices]),
+                computed_by=dict(computed_by),
             )
     return result
 
@@ -77,12 +75,12 @@ def _more_labels(rows: Sequence[Mapping[str, float | None]]) -> dict[str, np.nda
 
 
 def split_name(where: str, value: object) -> str | None:
-    """One of `SPLITS`, under any of its names; None if blank."""
+    """The split of a name; None if blank."""
     name = "" if value is None else fields.text(where, value)
-    name = OTHER_NAMES.get(name, name)
-    if name and name not in SPLITS:
+    split = split_of(name)
+    if name and split is None:
         raise DataError(f"{where}: expected {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, got {fields.listed([name])}")
-    return name or None
+    return split
 
 
 def number(where: str, value: object) -> float | None:
@@ -128,54 +126,3 @@ def read_splits(folder: Path) -> dict[str, str | None] | None:
         name: split_name(f"{file}: row {i}", split)
         for i, (name, split) in enumerate(zip(table["id"], table["split"], strict=True), 1)
     }
-
-
-def load_json(path: Path) -> Any:
-    """What a JSON file holds; a key that comes twice in one object is an error."""
-    return _parsed(path, "JSON", lambda text: json.loads(text, object_pairs_hook=_once))
-
-
-def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """The columns of a CSV file, each cell stripped, by the names in its first line; those `wanted` have to be there."""
-    lines = _parsed(path, "CSV", lambda text: list(csv.reader(io.StringIO(text, newline=""), strict=True)))
-    lines = [[cell.strip() for cell in line] for line in lines if line]
-    names = lines[0] if lines else []
-    absent = [name for name in wanted if name not in names]
-    if absent:
-        raise DataError(f"{path}: expected a column {fields.listed(absent)}, got {fields.listed(names)}")
-    if len(set(names)) < len(names):
-        raise DataError(f"{path}: two columns of one name, found {fields.listed(names)}")
-    for i, line in enumerate(lines[1:], 1):
-        if len(line) != len(names):
-            raise DataError(f"{path}: row {i}: expected {len(names)} cells, got {len(line)}")
-    return {name: [line[c] for line in lines[1:]] for c, name in enumerate(names)}
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a key that comes twice in one object")
-    return content
-
-
-def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
-    try:
-        # A pipe or a device would block or never end.
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: not a regular file")
-        if status.st_size > LARGEST:
-            raise DataError(f"{path}: {status.st_size:,} bytes, expected {kind} of at most {LARGEST:,}")
-        return parse(path.read_bytes().decode("utf-8-sig"))
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: expected UTF-8, and it is not at byte {error.start}") from None
-    except RecursionError:
-        raise DataError(f"{path}: not {kind} of data: nested too deep") from None
-    except (ValueError, csv.Error) as error:
-        raise DataError(f"{path}: not {kind}: {' '.join(str(error).split())[:120]}") from None

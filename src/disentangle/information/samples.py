@@ -1,0 +1,251 @@
+"""Rows as the meters take them: numbers or classes, every independent draw once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+__all__ = ["Pair", "Samples", "Variable", "as_array", "as_matrix", "as_pair", "as_variable", "standardized"]
+
+Samples = (
+    Tensor | ArrayLike
+)  # (rows, dim), or (rows,) of numbers or classes; checked by the meters, whatever reads them
+ROWS_PER_CLASS = 5  # on average, for whole numbers to be taken for classes
+ROWS_PER_INTEGER = 2  # the same for a column of an integer type
+INDEPENDENT = "rows of one group are not independent draws; with groups=, one row of each is used at a time"
+
+
+class Variable(NamedTuple):
+    """One side of a pair.
+
+    Attributes:
+        numbers: `(rows, dim)` float64 on the CPU; of names and whole numbers that are classes, one-hot.
+        classes: `(rows,)` int64, 0 to C-1, each of them in at least one row, where the variable is classes; else `None`.
+        ordered: Whether the classes are those of a column of numbers, in their order.
+    """
+
+    numbers: Tensor
+    classes: Tensor | None = None
+    ordered: bool = False
+
+
+class Pair(NamedTuple):
+    """Two variables, row by row, without copies of a row.
+
+    Attributes:
+        x: One side.
+        y: The other one.
+        given: How many rows were given.
+        warnings: What was found of the rows, a sentence each.
+    """
+
+    x: Variable
+    y: Variable
+    given: int
+    warnings: tuple[str, ...]
+
+
+def as_variable(name: str, values: Samples, classes: bool | None = None) -> Variable:
+    """The numbers of a variable, and its classes where it has some.
+
+    What counts as classes unless it is said: names, booleans and one-hot rows; a column of an integer type with two rows
+    per value on average; columns of whole numbers that could make no more different rows than there are, with five rows
+    per value; and anything that takes at most √rows different values.
+
+    Arguments:
+        name: For errors.
+        values: A tensor on any device, an array, a list, or a pandas series or frame, `(rows,)` or `(rows, dim)`.
+        classes: Whether each different row is a class; told from the values if not given.
+
+    Raises:
+        TypeError: For values that are neither numbers nor names, or several columns of names.
+        ValueError: For another shape, fewer than 2 rows, or values that are missing or not finite.
+    """
+    return _variable(_array(name, values), classes)
+
+
+def as_matrix(name: str, values: Samples) -> Tensor:
+    """The numbers of a variable, `(rows, dim)` in float64 on the CPU; see `as_variable`."""
+    return as_variable(name, values).numbers
+
+
+def as_pair(
+    *, classes: Collection[str] | None = None, groups: Samples | None = None, seed: int = 0, **sides: Samples
+) -> Pair:
+    """Two variables by name, each independent draw once.
+
+    Of rows that are there several times one is kept. Where x and y are classes, equal rows are what is expected of
+    them, and all are kept; so are equal rows of which each number is there in other rows too, such as zeros.
+
+    Arguments:
+        classes: The names of those that are classes; told from the values if not given.
+        groups: `(rows,)`: rows that are no independent draws of one another, near-copies of one clip say, have the same
+            value. One row of each group is kept, drawn by the seed.
+        seed: Draws the rows of groups.
+        sides: The two variables.
+
+    Raises:
+        TypeError: As `as_variable`.
+        ValueError: As `as_variable`; where the two, or the groups, have other numbers of rows; where `classes` names
+            something else.
+    """
+    if classes is not None and (unknown := set(classes) - sides.keys()):
+        raise ValueError(f"expected classes among {', '.join(sides)}, got {', '.join(sorted(unknown))}")
+    told = [None if classes is None else name in classes for name in sides]
+    arrays = [_array(name, values) for name, values in sides.items()]
+    given = len(arrays[0])
+    if given != len(arrays[1]):
+        names = " and ".join(sides)
+        raise ValueError(f"expected {names} with the same number of rows, got {given} and {len(arrays[1])}")
+    of_group = None if groups is None else _groups(groups, given)
+    x, y = (_variable(array, as_told) for array, as_told in zip(arrays, told, strict=True))
+    kept, warnings = _without_copies(x, y), []
+    if len(kept) < given:
+        warnings.append(f"{given - len(kept)} of {given} rows are copies of others: each was counted once")
+    elif of_group is None:
+        warnings += [text for name, side in zip(sides, (x, y), strict=True) for text in _repeats(name, side)]
+    if of_group is not None:
+        order = kept[np.random.default_rng(seed).permutation(len(kept))]
+        kept = np.sort(order[np.unique(of_group[order], return_index=True)[1]])
+    if len(kept) < given:  # what was taken for classes by the number of rows may be none
+        x, y = (_variable(array[kept], as_told) for array, as_told in zip(arrays, told, strict=True))
+    return Pair(x, y, given, tuple(warnings))
+
+
+def standardized(matrix: np.ndarray) -> np.ndarray:
+    """The columns that vary, with mean 0 and variance 1; constant ones are left out."""
+    centered = matrix / np.maximum(np.abs(matrix).max(0), np.finfo(float).tiny)  # so that no square overflows
+    centered = centered[:, np.ptp(centered, axis=0) > 0]
+    centered = centered - centered.mean(0)
+    return centered / centered.std(0)
+
+
+def _variable(array: np.ndarray, classes: bool | None) -> Variable:
+    if array.dtype.kind in "SU":
+        codes = torch.from_numpy(np.unique(array, return_inverse=True)[1].reshape(-1))
+        return Variable(one_hot(codes).double(), None if classes is False else codes)
+    matrix = torch.from_numpy(array.astype(np.float64).reshape(len(array), -1))
+    if classes is False:
+        return Variable(matrix)
+    codes, counts = _codes(matrix)
+    column, integers = matrix.shape[1] == 1, array.dtype.kind in "bui"
+    few = integers and column and len(counts) * ROWS_PER_INTEGER <= len(matrix)
+    if not (classes or array.dtype.kind == "b" or few or _are_classes(matrix, len(counts))):
+        return Variable(matrix)
+    nominal = integers and column and len(counts) * ROWS_PER_CLASS <= len(matrix)
+    return Variable(one_hot(codes).double() if nominal else matrix, codes, column)
+
+
+def as_array(values: Samples) -> np.ndarray:
+    """The values of a tensor on any device, an array, a list, or a pandas series or frame, as they are."""
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype in (torch.bfloat16, torch.half) else values).numpy()
+    return np.asarray(values)
+
+
+def _array(name: str, values: Samples) -> np.ndarray:
+    """`(rows,)` or `(rows, dim)` of numbers, booleans or, as one column, names."""
+    array = as_array(values)
+    if array.ndim not in (1, 2) or len(array) < 2 or array.size == 0:
+        raise ValueError(f"expected {name} as (rows, dim) or (rows,) with at least 2 rows, got shape {array.shape}")
+    if array.dtype.kind == "O":
+        array = _of_objects(name, array)
+    if array.dtype.kind in "SU" and array.ndim == 2 and array.shape[1] > 1:
+        raise TypeError(f"expected names in one column, got {array.shape[1]} columns of {name}: give them one by one")
+    if array.dtype.kind not in "biufSU":
+        raise TypeError(f"expected {name} as numbers, or one column of names, got {array.dtype}")
+    if array.dtype.kind == "f" and (bad := int((~np.isfinite(array)).sum())):
+        raise ValueError(f"expected {name} finite, got {bad} of {array.size} values that are not")
+    return array
+
+
+def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
+    """The same as numbers or as names, as a column of a frame may hold them."""
+    missing = sum(value is None or value != value for value in array.flat)
+    if missing:
+        raise ValueError(f"expected {name} without missing values, got {missing}: leave these rows out")
+    kinds = {type(value) for value in array.flat}
+    if all(issubclass(kind, str | bytes) for kind in kinds):
+        return array.astype(str)
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        names = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise TypeError(f"expected {name} as numbers, or one column of names, got {names}") from None
+
+
+def _codes(matrix: Tensor) -> tuple[Tensor, np.ndarray]:
+    """Of each row the number of its value, in the order of values for a single column, and how often each value is there."""
+    if matrix.shape[1] == 1:
+        _, codes, counts = np.unique(matrix[:, 0].numpy(), return_inverse=True, return_counts=True)
+    else:
+        rows = np.ascontiguousarray(matrix.numpy() + 0.0)  # there is one zero only
+        rows = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).reshape(-1)
+        _, codes, counts = np.unique(rows, return_inverse=True, return_counts=True)
+    return torch.from_numpy(codes.reshape(-1)), counts
+
+
+def _are_classes(matrix: Tensor, values: int) -> bool:
+    rows = len(matrix)
+    if values * values <= rows or _one_hot(matrix):
+        return True
+    if values * ROWS_PER_CLASS > rows or not bool((matrix == matrix.round()).all()):
+        return False
+    return math.prod(len(column.unique()) for column in matrix.unbind(1)) <= rows
+
+
+def _whole(matrix: Tensor) -> bool:
+    """Whether it is a column of whole numbers, of which equal ones say nothing."""
+    return matrix.shape[1] == 1 and bool((matrix == matrix.round()).all())
+
+
+def _one_hot(matrix: Tensor) -> bool:
+    return bool(((matrix == 0) | (matrix == 1)).all() and (matrix.sum(1) == 1).all())
+
+
+def _without_copies(x: Variable, y: Variable) -> np.ndarray:
+    """The rows, of those that are copies of one another the first."""
+    rows = len(x.numbers)
+    sides = [_codes(side.numbers) for side in (x, y)]
+    (of_x, n_x), (of_y, n_y) = ((codes.numpy(), counts) for codes, counts in sides)
+    _, first, of_both, n_both = np.unique(
+        of_x * len(n_y) + of_y, return_index=True, return_inverse=True, return_counts=True
+    )
+    # of each group of equal rows: what is there more often is a value, not a row
+    repeated = (n_both > 1) & (n_both * n_both <= rows)
+    alone = np.zeros(len(first), bool)
+    for side, codes, counts in ((x, of_x, n_x), (y, of_y, n_y)):
+        if side.classes is None and not _whole(side.numbers):
+            alone |= counts[codes[first]] == n_both  # its numbers are nowhere else
+    copied = repeated & alone
+    if 2 * copied.sum() <= repeated.sum():  # by chance, of rounded numbers
+        return np.arange(rows)
+    kept = ~copied[of_both]
+    kept[first] = True
+    return np.flatnonzero(kept)
+
+
+def _repeats(name: str, side: Variable) -> list[str]:
+    """A warning where several columns of numbers are repeated from row to row beside another y."""
+    if side.classes is not None or side.numbers.shape[1] < 2:
+        return []
+    codes, counts = _codes(side.numbers)
+    repeated = int(counts[(counts > 1) & (counts * counts <= len(codes))].sum())  # what is there more often is a value
+    if repeated <= 0.1 * len(codes):
+        return []
+    return [f"{name} takes only {len(counts)} different values in {len(codes)} rows: {INDEPENDENT}"]
+
+
+def _groups(groups: Samples, rows: int) -> np.ndarray:
+    array = _array("groups", groups)
+    if array.size != rows:
+        raise ValueError(f"expected groups as ({rows},), one for each row, got {array.shape}")
+    return np.unique(array, return_inverse=True)[1].reshape(-1)

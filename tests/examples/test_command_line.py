@@ -1,0 +1,48 @@
+"""What is said of values that no option takes: the option they stand behind is blamed, and not a command."""
+
+import mird_mosi
+import pytest
+
+
+def said(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        mird_mosi.main([str(each) for each in arguments])
+    assert stop.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    return last.partition(": error: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--alpha", "0.1", "1"], "expected one value after --alpha, got 0.1 1"),
+        (["--seed", "1", "--alpha", "0.1", "1"], "expected one value after --alpha, got 0.1 1"),
+        (["--alpha", "1", "1", "--seed", "1"], "expected one value after --alpha, got 1 1"),
+        (["--alpha", "0.1", "1", "2"], "expected one value after --alpha, got 0.1 1"),
+        (["--epochs", "3", "evaluation"], "expected one value after --epochs, got 3 evaluation"),
+        (["--group-by-length", "yes"], "expected no value after --group-by-length, got yes"),
+        (["--no-input-mi", "0", "--seed", "0"], "expected no value after --no-input-mi, got 0"),
+        (["--tracker", "tensorboard", "wandb"], "expected one value after --tracker, got tensorboard wandb"),
+        (["--data", "my", "set.pkl"], 'expected one value after --data, got my set.pkl; as one, "my set.pkl"'),
+        (["train"], "expected options, or evaluate or predict, got train"),
+        (["predict", "--run", "r", "--json", "yes"], "expected no value after --json, got yes"),
+        (["predict", "--run", "r", "--text", "so", "good"], 'expected one value after --text, got so good; as one, "so good"'),
+        (["evaluate", "--run", "r", "s"], 'expected one value after --run, got r s; as one, "r s"'),
+        (["--alhpa", "0.1"], "unknown option --alhpa"),
+        (["predict", "--run", "r", "--penalty", "club"], "unknown option --penalty"),
+        (["--alpha", "much"], "argument --alpha: invalid float value: 'much'"),
+        (["--penalty", "clubs"], "argument --penalty: invalid choice: 'clubs' (choose from"),
+        (["--alpha"], "argument --alpha: expected one argument"),
+        (["evaluate"], "the following arguments are required: --run"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_left_over_values(capsys, arguments, message):
+    assert said(capsys, *arguments).startswith(message)
+
+
+def test_what_is_right_is_still_right():
+    options = mird_mosi.parse(["--alpha", "0.1", "--seeds", "0", "1", "--tracker", "a", "--tracker", "b"], None)
+    assert (options.alpha, options.seeds, options.tracker, options.command) == (0.1, [0, 1], ["a", "b"], None)
+    options = mird_mosi.parse(["predict", "--run", "r", "--text", "so good", "--like", "mmsa"], None)
+    assert (options.command, options.text, options.like) == ("predict", "so good", "mmsa")

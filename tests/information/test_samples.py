@@ -1,0 +1,214 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from disentangle import dependence_report, estimate_mutual_information, linear_decodability, permutation_test
+from disentangle.information import nearest_neighbour_mutual_information
+from disentangle.information.samples import as_pair, as_variable
+
+RNG = np.random.default_rng
+NAMES = np.array(["anna", "ben", "cem"])
+
+
+def normal(*shape, seed=0):
+    return RNG(seed).standard_normal(shape)
+
+
+# -- what is taken for classes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RNG(0).integers(3, size=300),
+        RNG(0).integers(3, size=(300, 1)),
+        torch.from_numpy(RNG(0).integers(3, size=300)),
+        RNG(0).integers(3, size=300).astype(float),
+        0.5 + RNG(0).integers(3, size=300) / 7,  # few values, whatever they are
+        NAMES[RNG(0).integers(3, size=300)],
+        NAMES[RNG(0).integers(3, size=300)].tolist(),
+        np.eye(3)[RNG(0).integers(3, size=300)],
+        pd.Series(NAMES[RNG(0).integers(3, size=300)]),
+        pd.Series(NAMES[RNG(0).integers(3, size=300)]).astype("category"),
+        pd.DataFrame({"who": NAMES[RNG(0).integers(3, size=300)]}),
+    ],
+)
+def test_classes_however_they_are_written(values):
+    found = as_variable("y", values).classes
+    assert found is not None
+    expected = torch.from_numpy(RNG(0).integers(3, size=300))
+    # the same rows share a class, whatever its number is
+    assert torch.equal(found[:, None] == found, expected[:, None] == expected)
+    assert found.unique().tolist() == [0, 1, 2]
+
+
+def test_booleans_and_several_attributes_are_classes():
+    assert as_variable("y", RNG(0).random(100) < 0.5).classes.unique().tolist() == [0, 1]
+    several = RNG(0).integers(2, size=(300, 4))
+    assert len(as_variable("y", several).classes.unique()) == 16
+    assert as_variable("y", several).numbers.shape == (300, 4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        normal(300),
+        normal(300, 4),
+        RNG(0).permutation(300),  # whole numbers, none of them twice
+        RNG(0).integers(17, size=(300, 64)),  # pixels
+        np.maximum(normal(300, 2), 0),
+        np.round(normal(300), 2),
+    ],
+)
+def test_numbers_are_numbers(values):
+    found = as_variable("x", values)
+    assert found.classes is None
+    np.testing.assert_array_equal(found.numbers, np.asarray(values, float).reshape(300, -1))
+
+
+def test_what_is_told_counts():
+    ages = RNG(0).integers(20, 90, size=100)
+    assert as_variable("age", ages).classes is None  # fewer than two rows per age
+    assert as_variable("age", ages, True).classes is not None
+    ratings = RNG(0).integers(5, size=200)
+    assert as_variable("rating", ratings).classes is not None
+    assert as_variable("rating", ratings, False).classes is None
+    x = ratings[:, None] + 0.1 * normal(200, 1)
+    assert "classes of y" in estimate_mutual_information(x, ratings).method
+    assert "classes" not in estimate_mutual_information(x, ratings, classes=()).method
+    with pytest.raises(ValueError, match=r"expected classes among x, y, got label"):
+        estimate_mutual_information(x, ratings, classes=["label"])
+
+
+def test_frames_of_numbers_are_numbers():
+    frame = pd.DataFrame({"a": normal(100), "b": np.arange(100)})
+    np.testing.assert_array_equal(as_variable("x", frame).numbers, frame.to_numpy())
+    mixed = pd.DataFrame({"a": normal(100), "b": [True, False] * 50})
+    np.testing.assert_array_equal(as_variable("x", mixed).numbers, mixed.to_numpy(float))
+    half = torch.randn(50, 2).bfloat16()
+    np.testing.assert_array_equal(as_variable("x", half).numbers, half.double())
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "message"),
+    [
+        (np.array([["a", "b"]] * 9), TypeError, r"expected names in one column, got 2 columns of y: give them one by one"),
+        (pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}), TypeError, r"expected y as numbers, or one column of names, got int"),
+        (["a", None, "b"], ValueError, r"expected y without missing values, got 1: leave these rows out"),
+        (pd.Series(["a", np.nan, "b"]), ValueError, r"expected y without missing values, got 1"),
+        (np.array([1.0, np.nan, 2.0]), ValueError, r"expected y finite, got 1 of 3 values that are not"),
+        (np.array([1j, 2]), TypeError, r"expected y as numbers, or one column of names, got complex128"),
+        (np.zeros((2, 2, 2)), ValueError, r"expected y as \(rows, dim\) or \(rows,\) with at least 2 rows, got shape"),
+    ],
+)  # fmt: skip
+def test_what_is_neither_numbers_nor_names(values, error, message):
+    with pytest.raises(error, match=message):
+        as_variable("y", values)
+
+
+# -- copies and groups -------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(60, 120), st.integers(1, 3), st.integers(0, 99), st.booleans())
+def test_copies_are_found_and_counted_once(rows, dim, seed, with_classes):
+    rng = RNG(seed)
+    x, y = rng.standard_normal((rows, dim)), rng.integers(3, size=rows) if with_classes else rng.standard_normal(rows)
+    times = rng.integers(1, 5, size=rows)
+    order = rng.permutation(np.repeat(np.arange(rows), times))
+    pair = as_pair(x=x[order], y=y[order])
+    assert len(pair.x.numbers) == len(pair.y.numbers) == rows
+    assert sorted(map(tuple, pair.x.numbers.tolist())) == sorted(map(tuple, x.tolist()))
+    if (copies := len(order) - rows) > 0:
+        assert pair.warnings == (f"{copies} of {len(order)} rows are copies of others: each was counted once",)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (RNG(0).integers(4, size=400), RNG(1).integers(4, size=400)),  # classes and classes
+        (RNG(0).integers(10, size=400), RNG(0).integers(10, size=400)),  # that agree
+        (np.maximum(normal(400), 0), np.maximum(normal(400, seed=1), 0)),  # both 0 in a quarter of the rows
+        (np.maximum(normal(400), 0), RNG(1).integers(4, size=400)),
+        (np.where(RNG(0).random(400) < 0.3, 0, normal(400)), np.sign(RNG(0).random(400) - 0.3).astype(int)),
+        (np.round(normal(400), 1), np.round(normal(400, seed=1), 1)),
+    ],
+)
+def test_values_that_are_there_again_are_no_copies(x, y):
+    pair = as_pair(x=x, y=y)
+    assert len(pair.x.numbers) == 400
+    assert pair.warnings == ()
+
+
+def test_rows_that_are_there_five_times_tell_nothing():
+    x, y = np.tile(normal(200, 2), (5, 1)), np.tile(normal(200, 2, seed=1), (5, 1))
+    for method in ("auto", "gaussian", "nearest neighbours", "infonce"):
+        found = estimate_mutual_information(x, y, method=method)
+        once = estimate_mutual_information(x[:200], y[:200], method=method)
+        assert (found.value, found.standard_error) == (once.value, once.standard_error)
+        assert abs(found.value) < 0.2
+        assert found.warnings[0] == "800 of 1000 rows are copies of others: each was counted once"
+        assert (found.rows, once.rows) == (1000, 200)
+    assert (
+        nearest_neighbour_mutual_information(x, y).value == nearest_neighbour_mutual_information(x[:200], y[:200]).value
+    )
+    assert permutation_test(x, y).p_value > 0.05
+    assert permutation_test(x, y).rows == 200
+    assert linear_decodability(x, y) < 0.1
+
+
+def near_copies(seed=0):
+    """150 independent rows, six times over with a little noise."""
+    rng = RNG(seed)
+    groups = np.repeat(np.arange(150), 6)
+    x, y = (rng.standard_normal((150, 2))[groups] + 0.01 * rng.standard_normal((900, 2)) for _ in range(2))
+    return x, y, groups
+
+
+def test_near_copies_are_told_by_groups():
+    x, y, groups = near_copies()
+    assert estimate_mutual_information(x, y, method="nearest neighbours").value > 1.5  # what is not told is not known
+    names = [f"clip {i}" for i in groups]
+    found = estimate_mutual_information(x, y, method="nearest neighbours", groups=names)
+    assert abs(found.value) < 3 * found.standard_error + 0.05
+    assert found.standard_error > 0.02  # that of 150 rows, not of 900
+    assert permutation_test(x, y, permutations=99).p_value == 0.01
+    assert permutation_test(x, y, permutations=99, groups=groups).p_value > 0.05
+    assert linear_decodability(x, y, groups=groups) < 0.1
+    report = dependence_report({"x": x, "y": y}, method="gaussian", permutations=99, groups=groups, progress=False)
+    assert report.rows[0].p_value > 0.05
+
+
+def test_a_dependence_between_groups_is_kept():
+    rng = RNG(0)
+    groups = np.repeat(np.arange(400), 3)
+    x = rng.standard_normal((400, 1))[groups]
+    y = 0.8 * x + 0.6 * rng.standard_normal((400, 1))[groups] + 1e-3 * rng.standard_normal((1200, 1))
+    found = estimate_mutual_information(x, y, groups=groups, method="gaussian")
+    assert found.value == pytest.approx(-math.log(0.6), abs=0.1)
+
+
+def test_frames_of_one_embedding_are_said_to_be_no_independent_draws():
+    x, y = np.repeat(normal(100, 3), 6, 0), normal(600, 2, seed=1)
+    warning = "x takes only 100 different values in 600 rows: rows of one group are not independent draws"
+    assert any(w.startswith(warning) for w in estimate_mutual_information(x, y, method="gaussian").warnings)
+    groups = np.repeat(np.arange(100), 6)
+    assert not any("different values" in w for w in as_pair(x=x, y=y, groups=groups).warnings)
+
+
+def test_groups_are_one_for_each_row():
+    with pytest.raises(ValueError, match=r"expected groups as \(60,\), one for each row, got \(9,\)"):
+        as_pair(x=normal(60), y=normal(60), groups=np.arange(9))
+    with pytest.raises(ValueError, match="expected at least 50 rows that are neither copies nor of one group, got 10"):
+        estimate_mutual_information(normal(60), normal(60), groups=np.arange(60) % 10)
+
+
+def test_constants_and_zeros_of_either_sign():
+    assert as_pair(x=np.array([[0.0, 1.5]] * 60), y=normal(60)).x.classes is not None  # one class
+    both = np.array([[0.0, 1.5], [-0.0, 1.5]] * 30)
+    assert as_variable("x", both).classes.unique().tolist() == [0]
