@@ -1,3 +1,5 @@
+import copy
+import inspect
 import re
 
 import pytest
@@ -5,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disentangle import CLUBEstimator, Masked, OrthogonalLoss, Pairwise
+from disentangle import CLUBEstimator, Masked, OrthogonalLoss, Pairwise, frames
 from disentangle.conditionals import GaussianConditional, MaskedConditional
 from disentangle.dependence import ModalityDiscriminator, TotalCorrelationEstimator
 
@@ -89,6 +91,65 @@ def test_the_nine_terms_of_the_paper_are_one_line():
     names = [("V", "L"), ("V", "A"), ("L", "A"), ("V", "S"), ("L", "S"), ("A", "S"), *((f"X_{m}", "S") for m in "VLA")]
     pairs = Pairwise({(x, y): CLUBEstimator(size[x], size[y]) for x, y in names})
     assert len(pairs({name: torch.randn(5, d) for name, d in size.items()})) == 9
+
+
+def utterances():
+    """Embeddings of speakers, one per utterance, and contents, one per frame; several pairs of either kind."""
+    mask = torch.arange(6) < torch.tensor([[6], [2], [4], [1], [3]])
+    speaker, content = torch.randn(5, 3), Masked(torch.randn(5, 6, 4), mask)
+    by_frame = dict(zip(("speaker of frame", "frame"), frames(speaker, content), strict=True))
+    return {"speaker": speaker, "mean": content.mean(), **by_frame}
+
+
+def test_groups_may_differ_in_their_rows_as_utterances_and_frames_do():
+    clubs = {
+        ("speaker", "mean"): CLUBEstimator(3, 4),
+        ("speaker of frame", "frame"): CLUBEstimator(3, 4),
+        ("mean", "mean"): CLUBEstimator(4, 4),
+    }
+    apart = copy.deepcopy(clubs)
+    pairs, batch = Pairwise(clubs), utterances()
+    assert [len(stack.members) for stack in pairs.dependences.stacks] == [3]  # one network, whatever their rows
+    has = torch.tensor([True, True, False, True, True])
+    kept = {**batch, "mean": batch["mean"][has], "speaker": batch["speaker"][has]}
+    for present, rows in ((None, batch), ({"mean": has}, kept)):
+        values = pairs(batch, present)
+        expected = {f"CLUB({x};{y})": club(rows[x], rows[y]) for (x, y), club in apart.items()}
+        torch.testing.assert_close(values, expected)
+        loss = sum(club.learning_loss(rows[x], rows[y]) for (x, y), club in apart.items())
+        torch.testing.assert_close(pairs.learning_loss(batch, present), loss)
+
+
+def test_the_variables_of_a_group_have_one_number_of_rows():
+    pairs = Pairwise({("speaker", "frame"): CLUBEstimator(3, 4)})
+    message = "expected variables with the same number of rows, got {'frame': 16, 'speaker': 5}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        pairs(utterances())
+
+
+def test_a_presence_of_another_length_is_named():
+    pairs = Pairwise({("speaker", "mean"): CLUBEstimator(3, 4)})
+    with pytest.raises(ValueError, match=re.escape("expected the presence of mean as (5,), one per row, got (4,)")):
+        pairs(utterances(), {"mean": torch.tensor([True, False, True, True])})
+
+
+def test_what_is_no_tensor_is_named():
+    pairs = Pairwise({("L", "S"): OrthogonalLoss()})
+    with pytest.raises(TypeError, match=re.escape("expected S as a tensor (N, d), got a list: torch.as_tensor(S, ")):
+        inspect.unwrap(Pairwise.forward)(pairs, {"L": torch.zeros(2, 1), "S": [0.0, 1.0]})
+
+
+@pytest.mark.parametrize("number", [torch.float64, torch.float16, torch.int64])
+def test_pairs_in_one_network_take_the_numbers_that_single_ones_take(number):
+    clubs = {("L", "S"): CLUBEstimator(4, 1), ("X", "S"): CLUBEstimator(5, 1)}
+    apart, pairs = copy.deepcopy(clubs), Pairwise(clubs)
+    batch = {**variables(), "S": torch.randint(0, 5, (8,)).to(number)}
+    expected = {f"CLUB({x};S)": club(batch[x], batch["S"]) for (x, _), club in apart.items()}
+    torch.testing.assert_close(pairs(batch), expected)
+    loss = sum(club.learning_loss(batch[x], batch["S"]) for (x, _), club in apart.items())
+    torch.testing.assert_close(pairs.learning_loss(batch), loss)
+    with pytest.raises(ValueError, match=re.escape("expected x of X;S in torch.float32, the precision of the par")):
+        pairs({**batch, "X": batch["X"].double()})
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,19 @@
+import math
+import re
+
+import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disentangle import Masked, Rows
+from disentangle import Masked, Rows, frames
+from disentangle.variables import as_rows
 
 F64 = torch.float64
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=5))
+@settings(deadline=None)
 def test_the_mean_of_a_masked_sequence_is_that_of_its_real_steps(lengths):
     values = torch.full((len(lengths), 6, 2), float("nan"), dtype=F64)
     mask = torch.zeros(len(lengths), 6, dtype=torch.bool)
@@ -33,6 +39,7 @@ def test_selecting_and_detaching_keep_values_and_mask_together():
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_the_mean_over_rows_can_be_rebuilt_from_any_split_of_them(data):
     n = data.draw(st.integers(2, 8))
     cut = data.draw(st.integers(1, n - 1))
@@ -63,3 +70,77 @@ def test_half_precision_rows_are_summed_in_float32():
     mean = Rows(torch.full((4000,), 1.0, dtype=torch.bfloat16), torch.ones(4000)).mean()
     assert mean.dtype == torch.float32
     assert mean == 1
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=5), st.integers(0, 3))
+@settings(deadline=None)
+def test_frames_are_the_real_ones_in_order_with_what_belongs_to_their_sequence(lengths, shift):
+    n, steps = len(lengths), 4
+    mask = torch.stack([torch.arange(steps).roll(shift) < length for length in lengths])  # not only left-aligned
+    values = torch.full((n, steps, 2), math.nan, dtype=F64)
+    values[mask] = torch.randn(int(mask.sum()), 2, dtype=F64)
+    pitch = torch.where(mask, torch.randn(n, steps, dtype=F64), math.nan)
+    speaker, label = torch.randn(n, 3, dtype=F64), torch.arange(n)
+    places = [(i, t) for i in range(n) for t in range(steps) if mask[i, t]]
+    flat = frames(speaker, Masked(values, mask), label, Masked(pitch, mask.clone()))
+    expected = [[speaker[i] for i, _ in places], [values[i, t] for i, t in places]]
+    expected += [[label[i] for i, _ in places], [pitch[i, t] for i, t in places]]
+    for found, rows, shape in zip(flat, expected, [(3,), (2,), (), ()], strict=True):
+        assert found.shape == (len(places), *shape)
+        assert not rows or torch.equal(found, torch.stack(rows))
+
+
+def test_frames_pass_gradients_to_real_frames_and_to_what_was_repeated():
+    mask = torch.tensor([[True, True, False], [True, False, False]])
+    values = torch.randn(2, 3, 1, requires_grad=True)
+    speaker = torch.randn(2, 1, requires_grad=True)
+    sum(rows.sum() for rows in frames(speaker, Masked(values, mask))).backward()
+    assert speaker.grad.flatten().tolist() == [2, 1]
+    assert torch.equal(values.grad[..., 0], mask.float())
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ([torch.zeros(2, 1)], "expected at least one masked sequence, got none"),
+        (
+            [Masked(torch.zeros(2, 3, 1), torch.ones(2, 3) > 0), Masked(torch.zeros(2, 4, 1), torch.ones(2, 4) > 0)],
+            "expected sequences with the same mask, got masks of shapes (2, 3) and (2, 4) that differ",
+        ),
+        (
+            [Masked(torch.zeros(2, 3, 1), torch.ones(2, 3) > 0), Masked(torch.zeros(2, 3, 1), torch.zeros(2, 3) > 0)],
+            "expected sequences with the same mask, got masks of shapes (2, 3) and (2, 3) that differ",
+        ),
+        (
+            [torch.zeros(3, 1), Masked(torch.zeros(2, 3, 1), torch.ones(2, 3) > 0)],
+            "expected a row for each of the 2 sequences, got [3]",
+        ),
+    ],
+)
+def test_frames_that_do_not_belong_together_are_refused(variables, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        frames(*variables)
+
+
+def test_a_mean_in_half_precision_does_not_overflow_and_numbers_per_frame_have_one():
+    mask = torch.arange(400) < torch.tensor([[400], [3]])
+    values = torch.full((2, 400), 1000.0, dtype=torch.float16)
+    assert Masked(values, mask).mean().tolist() == [1000, 1000]
+    assert Masked(values[..., None], mask).mean().tolist() == [[1000], [1000]]
+
+
+def test_one_number_per_frame_is_a_column():
+    pitch = Masked(torch.randn(2, 3), torch.ones(2, 3, dtype=torch.bool))
+    assert torch.equal(as_rows(pitch, "pitch").values, pitch.values[..., None])
+    with pytest.raises(ValueError, match=re.escape("expected pitch as values (N, T, d), got (2,)")):
+        as_rows(Masked(torch.zeros(2), torch.zeros(2, 1)), "pitch")
+
+
+@pytest.mark.parametrize(
+    ("mask", "got"),
+    [(torch.ones(2, 3), "torch.float32 (2, 3)"), (torch.ones(2, 4) > 0, "torch.bool (2, 4)")],
+)
+def test_a_mask_that_is_none_is_named(mask, got):
+    message = f"expected the mask of x as torch.bool (2, 3), got {got}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        as_rows(Masked(torch.zeros(2, 3, 1), mask), "x")

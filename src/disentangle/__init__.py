@@ -58,7 +58,7 @@ from disentangle.nn import (
 from disentangle.pairwise import Pairwise
 from disentangle.saving import load, save
 from disentangle.training import AlternatingStep, AlternatingTrainer
-from disentangle.variables import Masked, Rows
+from disentangle.variables import Masked, Rows, frames
 
 __version__ = "0.1.0"
 
@@ -112,6 +112,7 @@ __all__ = [
     "dependence_report",
     "encode",
     "estimate_mutual_information",
+    "frames",
     "gaussian_mutual_information",
     "label_scale",
     "linear_decodability",

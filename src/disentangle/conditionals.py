@@ -13,7 +13,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.distributions import (
     Categorical,
@@ -24,7 +24,9 @@ from torch.distributions import (
     Normal,
 )
 
-from disentangle.functional.precision import at_least_float32
+from disentangle.functional.classes import Classes
+from disentangle.functional.precision import at_least_float32, in_precision_of
+from disentangle.networks import TwoLayers
 from disentangle.variables import Masked
 
 __all__ = [
@@ -83,9 +85,9 @@ class GaussianConditional(Conditional):
         if log_variance not in ("free", "tanh", "zero"):
             raise ValueError(f"log_variance is 'free', 'tanh' or 'zero', got {log_variance!r}")
         self.log_variance: Literal["free", "tanh", "zero"] = log_variance
-        self.network = _two_layers(x_dim, hidden_dim, y_dim if log_variance == "zero" else 2 * y_dim)
+        self.network = TwoLayers(x_dim, hidden_dim, y_dim if log_variance == "zero" else 2 * y_dim)
 
-    def forward(self, x: Float[Tensor, "batch x_dim"]) -> Independent:
+    def forward(self, x: Shaped[Tensor, "batch x_dim"]) -> Independent:
         """The Gaussian of y for each row of x, `(N, x_dim)`."""
         mean, log_variance = mean_and_log_variance(self.network(x), self.log_variance)
         return _diagonal(mean, (0.5 * log_variance).exp())
@@ -128,9 +130,9 @@ class FullGaussianConditional(Conditional):
     def __init__(self, x_dim: int, y_dim: int, hidden_dim: int = 32):
         super().__init__()
         self.y_dim = y_dim
-        self.network = _two_layers(x_dim, hidden_dim, y_dim * (y_dim + 3) // 2)
+        self.network = TwoLayers(x_dim, hidden_dim, y_dim * (y_dim + 3) // 2)
 
-    def forward(self, x: Float[Tensor, "batch x_dim"]) -> MultivariateNormal:
+    def forward(self, x: Shaped[Tensor, "batch x_dim"]) -> MultivariateNormal:
         """The Gaussian of y for each row of x, `(N, x_dim)`."""
         d = self.y_dim
         out = at_least_float32(self.network(x))
@@ -165,9 +167,9 @@ class MixtureConditional(Conditional):
     def __init__(self, x_dim: int, y_dim: int, hidden_dim: int = 32, *, components: int = 4):
         super().__init__()
         self.y_dim, self.components = y_dim, components
-        self.network = _two_layers(x_dim, hidden_dim, components * (2 * y_dim + 1))
+        self.network = TwoLayers(x_dim, hidden_dim, components * (2 * y_dim + 1))
 
-    def forward(self, x: Float[Tensor, "batch x_dim"]) -> MixtureSameFamily:
+    def forward(self, x: Shaped[Tensor, "batch x_dim"]) -> MixtureSameFamily:
         """The mixture of y for each row of x, `(N, x_dim)`."""
         out = at_least_float32(self.network(x)).unflatten(-1, (self.components, 2 * self.y_dim + 1))
         mean, log_variance, logit = out.split([self.y_dim, self.y_dim, 1], dim=-1)
@@ -183,13 +185,18 @@ class CategoricalConditional(Conditional):
 
     .. math:: q(y|x) = \prod_k \operatorname{softmax}\left(\ell_k(x)\right)_{y_k}
 
-    y is `(N, y_dim)` of whole numbers from 0 to `classes` - 1, as integers or as floats.
+    y is `(N, y_dim)` of whole numbers from 0 to `classes` - 1, as integers, booleans or floats. Anything else is an error on
+    the CPU. On another device, which nothing here waits for, the value is NaN in its place: `disentangle.AlternatingStep`
+    stops there and names it. `torch.unique(labels, return_inverse=True)[1]` numbers any labels, `rows.argmax(1)` one-hot rows.
 
     Arguments:
         x_dim: The number of features of x.
         classes: The number of classes.
         hidden_dim: The width of the hidden layer.
         y_dim: The number of columns of y.
+
+    Raises:
+        ValueError: From its likelihoods, on the CPU, for a y that is not one of the classes.
 
     Example:
         >>> import torch
@@ -201,12 +208,12 @@ class CategoricalConditional(Conditional):
     def __init__(self, x_dim: int, classes: int, hidden_dim: int = 32, *, y_dim: int = 1):
         super().__init__()
         self.y_dim, self.classes = y_dim, classes
-        self.network = _two_layers(x_dim, hidden_dim, y_dim * classes)
+        self.network = TwoLayers(x_dim, hidden_dim, y_dim * classes)
 
-    def forward(self, x: Float[Tensor, "batch x_dim"]) -> Independent:
+    def forward(self, x: Shaped[Tensor, "batch x_dim"]) -> Independent:
         """The classes of y for each row of x, `(N, x_dim)`."""
         logits = at_least_float32(self.network(x)).unflatten(-1, (self.y_dim, self.classes))
-        return Independent(Categorical(logits=logits, validate_args=False), 1, validate_args=False)
+        return Independent(Classes(logits=logits, validate_args=False), 1, validate_args=False)
 
 
 class MaskedConditional(Conditional):
@@ -237,11 +244,13 @@ class MaskedConditional(Conditional):
         """The distribution of y for each sequence, values `(N, T, x_dim)` with their mask `(N, T)`."""
         if not isinstance(x, Masked):
             raise ValueError(f"expected a masked sequence, got a tensor of shape {tuple(x.shape)}")
-        return self.conditional(x.mean() if self.encode is None else self.encode(*x))
-
-
-def _two_layers(in_features: int, hidden_dim: int, out_features: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(in_features, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, out_features))
+        if self.encode is None:
+            return self.conditional(x.mean())
+        weight = next(self.encode.parameters(), None) if isinstance(self.encode, nn.Module) else None
+        values = x.values
+        if weight is not None and values.is_floating_point():  # whole numbers may be ids
+            values = in_precision_of(weight, values, "x")
+        return self.conditional(self.encode(values, x.mask))
 
 
 def _diagonal(mean: Tensor, scale: Tensor) -> Independent:

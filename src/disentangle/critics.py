@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from disentangle.functional.precision import at_least_float32
+from disentangle.functional.precision import at_least_float32, in_precision_of
+from disentangle.networks import TwoLayers
 
 __all__ = ["Critic", "JointCritic", "SeparableCritic"]
 
@@ -51,11 +52,10 @@ class SeparableCritic(Critic):
     def __init__(self, x_dim: int, y_dim: int, hidden_dim: int = 64, *, embedding_dim: int = 32):
         super().__init__()
         self.x_network, self.y_network = (
-            nn.Sequential(nn.Linear(features, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, embedding_dim))
-            for features in (x_dim, y_dim)
+            TwoLayers(features, hidden_dim, embedding_dim, name) for name, features in (("x", x_dim), ("y", y_dim))
         )
 
-    def forward(self, x: Float[Tensor, "n x_dim"], y: Float[Tensor, "m y_dim"]) -> Float[Tensor, "n m"]:
+    def forward(self, x: Shaped[Tensor, "n x_dim"], y: Shaped[Tensor, "m y_dim"]) -> Float[Tensor, "n m"]:
         """The scores of all pairs, `(N, M)`."""
         x, y = at_least_float32(self.x_network(x)), at_least_float32(self.y_network(y))
         with torch.autocast(x.device.type, enabled=False):
@@ -90,8 +90,9 @@ class JointCritic(Critic):
         self.first = nn.Linear(x_dim + y_dim, hidden_dim)
         self.rest = nn.Sequential(nn.ReLU(), nn.Linear(hidden_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, 1))
 
-    def forward(self, x: Float[Tensor, "n x_dim"], y: Float[Tensor, "m y_dim"]) -> Float[Tensor, "n m"]:
+    def forward(self, x: Shaped[Tensor, "n x_dim"], y: Shaped[Tensor, "m y_dim"]) -> Float[Tensor, "n m"]:
         """The scores of all pairs, `(N, M)`."""
+        x, y = (in_precision_of(self.first.weight, t, name) for name, t in (("x", x), ("y", y)))
         w_x, w_y = self.first.weight.split([self.x_dim, self.first.in_features - self.x_dim], dim=1)
         hidden = (x @ w_x.T + self.first.bias)[:, None] + (y @ w_y.T)[None]
         return at_least_float32(self.rest(hidden).squeeze(-1))

@@ -1,17 +1,19 @@
 """What the parts of the library hand to one another: a padded batch of sequences, and one loss term a row.
 
-A *variable* is a named batch of samples. It is a tensor `(B, D)`, or, while its time axis is still there, `Masked`.
+A *variable* is a named batch of samples. It is a tensor `(B, D)`, or, while its time axis is still there, `Masked`; one
+number a row may also come as `(B,)`.
 A *loss* is a batch of terms, one a row, with the weight that each row has in the mean: `Rows`.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Masked", "Rows"]
+__all__ = ["Masked", "Rows", "as_rows", "frames"]
 
 
 class Masked(NamedTuple):
@@ -36,10 +38,15 @@ class Masked(NamedTuple):
         return self.mask.sum(1)
 
     def mean(self) -> Tensor:
-        """The mean over the real steps, `(B, D)`; zeros in a row that has none. What stands in padding never counts."""
-        real = self.mask.unsqueeze(-1)
-        total = torch.where(real, self.values, 0).sum(1)
-        return total / real.sum(1).clamp(min=1)
+        """The mean over the real steps, `(B, ...)`; zeros in a row that has none. What stands in padding never counts.
+
+        It is summed in at least float32, so that a long sequence of half precision does not overflow.
+        """
+        real = self.mask.view(*self.mask.shape, *(1,) * (self.values.dim() - 2))
+        dtype = torch.promote_types(self.values.dtype, torch.float32)
+        total = torch.where(real, self.values, 0).sum(1, dtype=dtype)
+        mean = total / real.sum(1).clamp(min=1)
+        return mean.to(self.values.dtype) if self.values.is_floating_point() else mean
 
     def detach(self) -> Masked:
         """The same sequences outside the graph."""
@@ -52,6 +59,112 @@ class Masked(NamedTuple):
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Masked:
         """The same sequences on `device`."""
         return Masked(*(t.to(device, non_blocking=non_blocking) for t in self))
+
+
+def frames(*variables: Tensor | Masked) -> tuple[Tensor, ...]:
+    """A row for each real frame in place of one for each sequence, for all that compares rows.
+
+    Of a masked sequence these are its real frames, one sequence after the other; the row of a tensor, such as the embedding
+    of a speaker or the class of an utterance, is repeated for each frame of its sequence. What was computed from padding is
+    gone, with the sequences that have no real frame.
+
+    **What a value is then**: nats per frame, of a frame drawn at random from all those of the batch, so that long sequences
+    count for more. The frames of a sequence are not independent: a standard error over them as if they were is too small,
+    often by far. Where rows are compared with one another, some of the others are frames of the same sequence, about one
+    in N of them with N sequences of one length. For a row that was repeated these are matched pairs too, and CLUB is
+    smaller by that share.
+
+    How many frames there are is read from the mask, which makes the host wait for a device where the mask is on one: call
+    it once a batch, in the model, rather than for each dependence; a mask on the CPU does not wait.
+
+    Arguments:
+        variables: Sequences that have one mask in common, at least one, and tensors `(B, ...)`.
+
+    Returns:
+        Each as a tensor `(frames, ...)`, row i of one belonging to row i of the others.
+
+    Raises:
+        ValueError: If there is no sequence among them, if masks differ, or if a tensor has another number of rows.
+
+    Example:
+        >>> content = Masked(torch.arange(6.0).view(2, 3, 1), torch.tensor([[True, True, False], [True, False, False]]))
+        >>> speaker = torch.tensor([[7.0], [8.0]])
+        >>> [rows.flatten().tolist() for rows in frames(speaker, content)]
+        [[7.0, 7.0, 8.0], [0.0, 1.0, 3.0]]
+    """
+    masks = [v.mask for v in variables if isinstance(v, Masked)]
+    if not masks:
+        raise ValueError("expected at least one masked sequence, got none")
+    mask = masks[0]
+    for other in masks[1:]:
+        if other is not mask and not (other.shape == mask.shape and torch.equal(other, mask)):
+            raise ValueError(
+                f"expected sequences with the same mask, got masks of shapes {tuple(mask.shape)} and {tuple(other.shape)} "
+                "that differ: frames belong together by their place"
+            )
+    counts = [len(v) for v in variables if not isinstance(v, Masked)]
+    if any(count != len(mask) for count in counts):
+        raise ValueError(f"expected a row for each of the {len(mask)} sequences, got {counts}")
+    places = mask.flatten().nonzero().squeeze(1)
+    owners = places // max(mask.shape[1], 1)
+    return tuple(
+        _take(v.values.flatten(0, 1), places) if isinstance(v, Masked) else _take(v, owners) for v in variables
+    )
+
+
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    return values.index_select(0, index.to(values.device, non_blocking=True))
+
+
+def as_rows(variable: object, name: str) -> Tensor | Masked:
+    """A variable as it was given; as `(N, 1)` where it is one number a row, `(N,)`.
+
+    Raises:
+        TypeError: If it is neither a tensor nor masked, with what makes it a tensor.
+        ValueError: If it has no rows, being a scalar, if it is complex, or if a mask is not that of its values.
+
+    Example:
+        >>> as_rows(torch.zeros(5), "y").shape
+        torch.Size([5, 1])
+        >>> as_rows(["happy", "sad"], "y")
+        Traceback (most recent call last):
+        TypeError: expected y as a tensor (N, d), got a list of strings: number them by numpy.unique(y, return_inverse=True)[1]
+    """
+    if isinstance(variable, Masked):
+        _refuse_numbers(variable.values, 2, f"{name} as values (N, T, d)")
+        steps, mask = variable.values.shape[:2], variable.mask
+        if mask.shape != steps or mask.dtype != torch.bool:
+            raise ValueError(
+                f"expected the mask of {name} as torch.bool {tuple(steps)}, got {mask.dtype} {tuple(mask.shape)}"
+            )
+        return Masked(variable.values[..., None], variable.mask) if variable.values.dim() == 2 else variable
+    if not isinstance(variable, Tensor):
+        raise TypeError(f"expected {name} as a tensor (N, d), got {_kind_and_way(variable, name)}")
+    _refuse_numbers(variable, 1, f"{name} of shape (N, d)")
+    return variable[:, None] if variable.dim() == 1 else variable
+
+
+def _refuse_numbers(values: Tensor, dimensions: int, wanted: str) -> None:
+    if values.dim() < dimensions or values.is_complex():
+        kind = "complex numbers of shape " if values.is_complex() else ""
+        raise ValueError(f"expected {wanted}, got {kind}{tuple(values.shape)}")
+
+
+def _kind_and_way(thing: Any, name: str) -> str:
+    """What something is that is no tensor, and what makes one of it."""
+    kind = type(thing).__name__
+    package = type(thing).__module__.partition(".")[0]
+    kind = f"a {kind}" if package == "builtins" else f"a {package}.{kind}"
+    try:
+        values = np.asarray(thing)
+    except (TypeError, ValueError):  # ragged lists, say
+        return kind
+    if any(isinstance(value, str) for value in values.flat):
+        return f"{kind} of strings: number them by numpy.unique({name}, return_inverse=True)[1]"
+    if values.dtype.kind not in "biuf":
+        return kind
+    array = f"{name}.to_numpy()" if hasattr(thing, "to_numpy") else name
+    return f"{kind}: torch.as_tensor({array}, dtype=torch.float32) makes one"
 
 
 class Rows(NamedTuple):

@@ -65,7 +65,7 @@ def test_the_logged_names_tell_them_apart():
 
 @pytest.mark.parametrize("module", SAME_SIZE)
 def test_sizes_that_have_to_be_equal_are_named(module):
-    for x, y in (((3, 2), (3, 4)), ((3, 2), (4, 2)), ((3,), (3,))):
+    for x, y in (((3, 2), (3, 4)), ((3, 2), (4, 2)), ((3,), (4,)), ((3, 1, 1), (3, 1, 1))):
         with pytest.raises(ValueError, match=re.escape(f"expected x and y of the same shape (N, d), got {x} and {y}")):
             module(torch.randn(x), torch.randn(y))
     with pytest.raises(ValueError, match=re.escape("(N, d), got a masked sequence and (3, 2)")):
@@ -76,7 +76,7 @@ def test_sizes_that_have_to_be_equal_are_named(module):
 def test_sizes_may_differ_and_numbers_of_rows_may_not(module):
     assert module(torch.randn(5, 2), torch.randn(5, 3)).isfinite()
     wanted = "expected x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1, got "
-    for x, y in (((3, 2), (4, 2)), ((1, 2), (4, 2)), ((3,), (3, 1)), ((0, 2), (0, 2))):
+    for x, y in (((3, 2), (4, 2)), ((1, 2), (4, 2)), ((3,), (4, 1)), ((3, 1, 1), (3, 1)), ((0, 2), (0, 2))):
         with pytest.raises(ValueError, match=re.escape(f"{wanted}{x} and {y}")):
             module(torch.randn(x), torch.randn(y))
     with pytest.raises(ValueError, match=re.escape(f"{wanted}a masked sequence and (3, 2)")):

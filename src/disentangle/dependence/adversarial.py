@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from disentangle.dependence.base import Bound, Dependence
+from disentangle.dependence.inputs import rows_of_sizes
 from disentangle.functional.precision import at_least_float32
+from disentangle.networks import TwoLayers
 from disentangle.variables import Masked
 
 __all__ = ["ModalityDiscriminator", "TotalCorrelationEstimator", "reverse_gradient"]
@@ -109,7 +111,7 @@ class ModalityDiscriminator(Dependence):
         if modalities < 2:
             raise ValueError(f"expected at least 2 variables to tell apart, got {modalities}")
         self.dim, self.modalities = dim, modalities
-        self.network = nn.Sequential(nn.Linear(dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, modalities))
+        self.network = TwoLayers(dim, hidden_dim, modalities, "the variables")
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """Log k minus the cross entropy, `()`, in nats, from k variables, each `(N, dim)`."""
@@ -117,7 +119,7 @@ class ModalityDiscriminator(Dependence):
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The cross entropy of the guess, `()`, in nats, averaged over rows and variables."""
-        z = torch.cat(_rows((x, y, *others), (self.dim,) * self.modalities))
+        z = torch.cat(rows_of_sizes((x, y, *others), (self.dim,) * self.modalities))
         names = torch.arange(self.modalities, device=z.device).repeat_interleave(len(z) // self.modalities)
         return F.cross_entropy(at_least_float32(self.network(z)), names)
 
@@ -167,11 +169,11 @@ class TotalCorrelationEstimator(Dependence):
         if len(dims) < 2:
             raise ValueError(f"expected the sizes of at least 2 variables, got {dims}")
         self.dims = dims
-        self.critic = nn.Sequential(nn.Linear(sum(dims), hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, 1))
+        self.critic = TwoLayers(sum(dims), hidden_dim, 1, "the variables")
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The estimate, `()`, in nats, from variables `(N, dims[0])`, `(N, dims[1])`, ..."""
-        return self._logits(_rows((x, y, *others), self.dims)).mean()
+        return self._logits(rows_of_sizes((x, y, *others), self.dims)).mean()
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The cross entropy of the classifier, `()`, in nats.
@@ -179,7 +181,7 @@ class TotalCorrelationEstimator(Dependence):
         The independent rows are the batch with all variables but the first rolled by numbers of rows that differ, drawn
         anew in every call from torch's generator on the CPU.
         """
-        rows = _rows((x, y, *others), self.dims)
+        rows = rows_of_sizes((x, y, *others), self.dims)
         n, k = len(rows[0]), len(rows)
         if n < k:
             raise ValueError(f"{k} variables are learned from at least {k} rows, each from another one, got {n}")
@@ -190,14 +192,3 @@ class TotalCorrelationEstimator(Dependence):
 
     def _logits(self, rows: list[Tensor]) -> Float[Tensor, " batch"]:
         return at_least_float32(self.critic(torch.cat(rows, 1)).squeeze(1))
-
-
-def _rows(variables: tuple[Tensor | Masked, ...], dims: tuple[int, ...]) -> list[Tensor]:
-    """The variables, which are batches of the same number of rows and of sizes `dims`."""
-    rows = [z for z in variables if not isinstance(z, Masked)]
-    n = len(rows[0]) if rows and rows[0].dim() else 0
-    if len(rows) != len(variables) or n < 1 or [tuple(z.shape) for z in rows] != [(n, dim) for dim in dims]:
-        wanted = ", ".join(f"(N, {dim})" for dim in dims)
-        given = ", ".join("a masked sequence" if isinstance(z, Masked) else str(tuple(z.shape)) for z in variables)
-        raise ValueError(f"expected {len(dims)} variables of shapes {wanted} with the same N >= 1, got {given}")
-    return rows

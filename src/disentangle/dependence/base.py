@@ -29,6 +29,11 @@ class Dependence(nn.Module, ABC):
 
     A subclass implements `forward` and, where it has parameters, `learning_loss`. `label` names it in logs: a pair is
     logged as `label(x;y)`. `bound` says what its value is beside the mutual information.
+
+    **What x and y may be**, of all dependences of the library: tensors `(N, d)`, or `(N,)` where it is one number per row;
+    of any precision up to that of the parameters, whole numbers or booleans; computed in that of the parameters and reduced
+    in at least float32. Anything else is an error of one line with the way out: arrays, frames of pandas and lists of
+    strings are to become tensors first, of sequences (`Masked`) give the mean or `disentangle.frames`.
     """
 
     label: str

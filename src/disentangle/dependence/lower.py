@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float
 from torch import Tensor
 
 from disentangle import functional
@@ -21,6 +21,7 @@ from disentangle.conditionals import Conditional, GaussianConditional
 from disentangle.critics import Critic
 from disentangle.dependence.base import Bound
 from disentangle.dependence.estimators import ConditionalEstimator, CriticEstimator
+from disentangle.functional.likelihoods import matched_log_likelihoods
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
 
@@ -68,11 +69,11 @@ class InfoNCEEstimator(CriticEstimator):
     label = "InfoNCE"
     bound = Bound("lower", NOT_FITTED)
 
-    def forward(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
         return functional.infonce(self._scores(x, y))
 
-    def learning_loss(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The negative bound, `()`."""
         return -self(x, y)
 
@@ -107,11 +108,11 @@ class NWJEstimator(CriticEstimator):
     label = "NWJ"
     bound = Bound("lower", NOT_FITTED)
 
-    def forward(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
         return functional.nwj(self._scores(x, y))
 
-    def learning_loss(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The negative bound, `()`."""
         return -self(x, y)
 
@@ -163,11 +164,11 @@ class MINEEstimator(CriticEstimator):
         self.rate = rate
         self.register_buffer("log_average", torch.tensor(-math.inf))
 
-    def forward(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
         return functional.donsker_varadhan(self._scores(x, y))
 
-    def learning_loss(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The negative bound, `()`, whose gradient divides by the moving average."""
         scores = at_least_float32(self._scores(x, y))
         log_mean = functional.unmatched_log_mean_exp(scores)
@@ -227,11 +228,11 @@ class SMILEEstimator(CriticEstimator):
             raise ValueError(f"expected a positive clip, got {clip}")
         self.clip = clip
 
-    def forward(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
         return functional.smile(self._scores(x, y), self.clip)
 
-    def learning_loss(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The negative Jensen-Shannon objective, `()`."""
         return -functional.jensen_shannon(self._scores(x, y))
 
@@ -275,9 +276,9 @@ class BarberAgakovEstimator(ConditionalEstimator):
         super().__init__(x_dim, y_dim, hidden_dim, conditional=conditional)
         self.entropy = entropy
 
-    def forward(self, x: Tensor | Masked, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
-        return at_least_float32(self._q(x, y).log_prob(y)).mean() + self.entropy
+        return matched_log_likelihoods(*self._given(x, y)).mean() + self.entropy
 
 
 class DifferenceOfEntropiesEstimator(ConditionalEstimator):
@@ -329,16 +330,18 @@ class DifferenceOfEntropiesEstimator(ConditionalEstimator):
         super().__init__(x_dim, y_dim, hidden_dim, conditional=conditional)
         self.marginal = GaussianConditional(1, y_dim, hidden_dim) if marginal is None else marginal
 
-    def forward(self, x: Tensor | Masked, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
-        return -super().learning_loss(x, y) + self._marginal_loss(y)
+        q, y = self._given(x, y)
+        return matched_log_likelihoods(q, y).mean() + self._marginal_loss(y)
 
-    def learning_loss(self, x: Tensor | Masked, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The negative log-likelihoods of y under q(y|x) and under r(y), summed: `()`."""
-        return super().learning_loss(x, y) + self._marginal_loss(y)
+        q, y = self._given(x, y)
+        return -matched_log_likelihoods(q, y).mean() + self._marginal_loss(y)
 
     def _marginal_loss(self, y: Tensor) -> Tensor:
         """The negative log-likelihood of y under r(y), averaged over rows."""
-        dtype = y.dtype if y.is_floating_point() else torch.get_default_dtype()
+        dtype = next((p.dtype for p in self.marginal.parameters()), torch.get_default_dtype())
         r = self.marginal(torch.ones(len(y), 1, dtype=dtype, device=y.device))
-        return -at_least_float32(r.log_prob(y)).mean()
+        return -matched_log_likelihoods(r, y).mean()

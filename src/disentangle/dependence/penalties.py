@@ -7,6 +7,7 @@ from torch import Tensor
 
 from disentangle import functional
 from disentangle.dependence.base import Bound, Dependence
+from disentangle.dependence.inputs import paired_rows, same_sized_rows
 from disentangle.variables import Masked
 
 __all__ = [
@@ -46,7 +47,7 @@ class OrthogonalLoss(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The mean squared inner product, `()`, of x, `(N, d)`, and y, `(N, d)`."""
-        return functional.orthogonality(*_same_size(x, y))
+        return functional.orthogonality(*same_sized_rows(x, y))
 
 
 class FeatureCorrelation(Dependence):
@@ -77,7 +78,7 @@ class FeatureCorrelation(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The mean squared correlation, `()`, of x, `(N, x_dim)`, with y, `(N, y_dim)`."""
-        return functional.feature_correlation(*_pair(x, y))
+        return functional.feature_correlation(*paired_rows(x, y))
 
 
 class CrossCovariance(Dependence):
@@ -105,7 +106,7 @@ class CrossCovariance(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """Half the sum of squared covariances, `()`, of x, `(N, x_dim)`, with y, `(N, y_dim)`."""
-        return functional.cross_covariance(*_pair(x, y))
+        return functional.cross_covariance(*paired_rows(x, y))
 
 
 class HSIC(Dependence):
@@ -148,7 +149,7 @@ class HSIC(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The criterion, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`; O(N²) memory."""
-        return functional.hsic(*_pair(x, y), bandwidth=self.bandwidth, unbiased=self.unbiased)
+        return functional.hsic(*paired_rows(x, y), bandwidth=self.bandwidth, unbiased=self.unbiased)
 
 
 class DistanceCorrelation(Dependence):
@@ -185,7 +186,7 @@ class DistanceCorrelation(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The distance correlation, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`; O(N²) memory."""
-        return functional.distance_correlation(*_pair(x, y), unbiased=self.unbiased)
+        return functional.distance_correlation(*paired_rows(x, y), unbiased=self.unbiased)
 
 
 class CKA(Dependence):
@@ -213,7 +214,7 @@ class CKA(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The alignment, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
-        return functional.cka(*_pair(x, y))
+        return functional.cka(*paired_rows(x, y))
 
 
 class CentralMomentDiscrepancy(Dependence):
@@ -254,22 +255,4 @@ class CentralMomentDiscrepancy(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The discrepancy, `()`, of x, `(N, d)`, and y, `(N, d)`."""
-        return functional.central_moment_discrepancy(*_same_size(x, y), self.moments, width=self.width)
-
-
-def _pair(x: Tensor | Masked, y: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` and `y`, which are batches of the same number of rows."""
-    if isinstance(x, Masked) or x.dim() != 2 or y.dim() != 2 or len(x) != len(y) or len(x) < 1:
-        given = "a masked sequence" if isinstance(x, Masked) else tuple(x.shape)
-        raise ValueError(
-            f"expected x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1, got {given} and {tuple(y.shape)}"
-        )
-    return x, y
-
-
-def _same_size(x: Tensor | Masked, y: Tensor) -> tuple[Tensor, Tensor]:
-    """`x` and `y`, which are batches of the same shape."""
-    if isinstance(x, Masked) or x.dim() != 2 or x.shape != y.shape:
-        given = "a masked sequence" if isinstance(x, Masked) else tuple(x.shape)
-        raise ValueError(f"expected x and y of the same shape (N, d), got {given} and {tuple(y.shape)}")
-    return x, y
+        return functional.central_moment_discrepancy(*same_sized_rows(x, y), self.moments, width=self.width)

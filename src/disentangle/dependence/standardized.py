@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from disentangle.conditionals import CategoricalConditional
 from disentangle.dependence.base import Dependence
-from disentangle.dependence.estimators import check_rows
+from disentangle.dependence.inputs import fitting_rows
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
 
@@ -41,8 +42,8 @@ class Standardized(Dependence):
         momentum: The weight of a new batch in the moving average, in (0, 1].
 
     Raises:
-        ValueError: If the dependence has nothing to learn, or `momentum` is not in (0, 1]; on calling it with x and y of the
-            wrong sizes, or with fewer than two rows.
+        ValueError: If the dependence has nothing to learn or is of classes, or `momentum` is not in (0, 1]; on calling it
+            with x and y of the wrong sizes, or with fewer than two rows.
 
     Example:
         >>> import torch
@@ -61,6 +62,8 @@ class Standardized(Dependence):
             raise ValueError(
                 f"expected a dependence that learns, got {type(dependence).__name__}, which has no parameters"
             )
+        if isinstance(getattr(dependence, "conditional", None), CategoricalConditional):
+            raise ValueError(f"expected a dependence of numbers, got a {type(dependence).__name__} of classes")
         if not 0 < momentum <= 1:
             raise ValueError(f"expected a momentum in (0, 1], got {momentum}")
         self.label, self.bound = dependence.label, dependence.bound
@@ -69,14 +72,14 @@ class Standardized(Dependence):
         moments = _Whitening if whiten else _Scaling
         self.x_moments, self.y_moments = moments(x_dim, momentum), moments(y_dim, momentum)
 
-    def forward(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The wrapped dependence of standardised x, `(N, x_dim)`, and y, `(N, y_dim)`: `()`."""
-        check_rows(self.label, x, y, self.x_dim, self.y_dim)
+        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim)
         return self.dependence(self._map_x(x), self.y_moments(y))
 
-    def learning_loss(self, x: Tensor | Masked, y: Float[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The wrapped learning loss, `()`; in training mode the statistics follow the batch first."""
-        check_rows(self.label, x, y, self.x_dim, self.y_dim)
+        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim)
         if self.training:
             with torch.no_grad():
                 self.x_moments.follow(*x) if isinstance(x, Masked) else self.x_moments.follow(x)
@@ -133,7 +136,7 @@ class _Scaling(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """The values with zero mean and unit variance, in their own precision."""
-        return ((at_least_float32(values) - self.mean) / self.unit(self.spread)).to(values.dtype)
+        return _rounded((at_least_float32(values) - self.mean) / self.unit(self.spread), values)
 
 
 class _Whitening(_Scaling):
@@ -153,12 +156,18 @@ class _Whitening(_Scaling):
     def forward(self, values: Tensor) -> Tensor:
         """The values with zero mean and the identity as covariance, in their own precision."""
         with torch.autocast(values.device.type, enabled=False):
-            unit = self.unit(self.spread.diagonal())
-            correlation = self.spread / (unit * unit[:, None])
+            spread = at_least_float32(self.spread)  # half precision has no factorisation
+            unit = self.unit(spread.diagonal())
+            correlation = spread / (unit * unit[:, None])
             correlation = correlation.diagonal_scatter(torch.full_like(unit, 1 + RIDGE))
             factor, failed = torch.linalg.cholesky_ex(correlation)  # its plain form would wait for the device
             factor = torch.where(failed == 0, factor, torch.eye(len(unit), dtype=factor.dtype, device=factor.device))
             scaled = (at_least_float32(values) - self.mean) / unit
             rows = scaled.flatten(0, -2)
             white = torch.linalg.solve_triangular(factor.to(rows.dtype), rows.T, upper=False).T
-            return white.reshape(values.shape).to(values.dtype)
+            return _rounded(white.reshape(values.shape), values)
+
+
+def _rounded(result: Tensor, values: Tensor) -> Tensor:
+    """In the precision of what was given; whole numbers do not stay whole."""
+    return result.to(values.dtype) if values.is_floating_point() else result

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float
 from torch import Tensor
 
 from disentangle import functional
@@ -87,9 +87,9 @@ class CLUBEstimator(ConditionalEstimator):
         super().__init__(x_dim, y_dim, conditional=conditional)
         self.unbiased = unbiased
 
-    def forward(self, x: Tensor | Masked, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`; eq. 12 and 14."""
-        return functional.club(self._q(x, y), y, unbiased=self.unbiased)
+        return functional.club(*self._given(x, y), unbiased=self.unbiased)
 
 
 class SampledCLUBEstimator(ConditionalEstimator):
@@ -125,9 +125,9 @@ class SampledCLUBEstimator(ConditionalEstimator):
     label = "sampledCLUB"
     bound = Bound("upper", "q(y|x) is the true conditional, or close enough to it")
 
-    def forward(self, x: Tensor | Masked, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
-        q = self._q(x, y)
+        q, y = self._given(x, y)
         return functional.club_sampled(q, y, shift=int(torch.randint(1, len(y), ())))
 
 
@@ -165,9 +165,9 @@ class LeaveOneOutEstimator(ConditionalEstimator):
     label = "L1Out"
     bound = Bound("upper", "q(y|x) is the true conditional, or close enough to it")
 
-    def forward(self, x: Tensor | Masked, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
-        return functional.leave_one_out(functional.log_likelihoods(self._q(x, y), y))
+        return functional.leave_one_out(functional.log_likelihoods(*self._given(x, y)))
 
 
 class VariationalUpperBound(ConditionalEstimator):
@@ -202,6 +202,6 @@ class VariationalUpperBound(ConditionalEstimator):
     label = "VUB"
     bound = Bound("upper", "y is drawn from q(y|x) itself, or q(y|x) is close enough to its true conditional")
 
-    def forward(self, x: Tensor | Masked, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+    def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The bound in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`; of y, `(N, y_dim)`, only the shape counts."""
-        return functional.variational_upper_bound(self._q(x, y))
+        return functional.variational_upper_bound(self._given(x, y)[0])

@@ -16,7 +16,7 @@ from disentangle.functional.bounds import (
 )
 from disentangle.functional.club import club, club_categorical, club_gaussian, club_pairwise, club_sampled
 from disentangle.functional.kernels import distance_correlation, hsic
-from disentangle.functional.likelihoods import gaussian_log_likelihood, log_likelihoods
+from disentangle.functional.likelihoods import gaussian_log_likelihood, log_likelihoods, matched_log_likelihoods
 from disentangle.functional.penalties import (
     central_moment_discrepancy,
     cka,
@@ -43,6 +43,7 @@ __all__ = [
     "jensen_shannon",
     "leave_one_out",
     "log_likelihoods",
+    "matched_log_likelihoods",
     "nwj",
     "orthogonality",
     "smile",

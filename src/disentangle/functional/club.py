@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
-from disentangle.functional.likelihoods import log_likelihoods
+from disentangle.functional.classes import as_classes
+from disentangle.functional.inputs import aligned, refuse_broadcasting
+from disentangle.functional.likelihoods import log_likelihoods, matched_log_likelihoods
 from disentangle.functional.precision import at_least_float32
 
 __all__ = ["club", "club_categorical", "club_gaussian", "club_pairwise", "club_sampled"]
 
 
-def club(q: Distribution, y: Real[Tensor, "batch y_dim"], *, unbiased: bool = False) -> Float[Tensor, ""]:
+def club(q: Distribution, y: Shaped[Tensor, "batch ..."], *, unbiased: bool = False) -> Float[Tensor, ""]:
     r"""The contrastive log-ratio of a batch under `q(y|x)`: matched pairs against all pairs.
 
     .. math:: \frac{1}{N}\sum_i \log q(y_i|x_i) - \frac{1}{N^2}\sum_{i,j}\log q(y_j|x_i)
@@ -33,14 +35,15 @@ def club(q: Distribution, y: Real[Tensor, "batch y_dim"], *, unbiased: bool = Fa
 
     Arguments:
         q: `q(y|x)` for each of the N rows of x: batch shape `(N,)`, event shape `(y_dim,)`.
-        y: The N samples of y, `(N, y_dim)`, row i drawn together with row i of x.
+        y: The N samples of y, `(N, y_dim)`, row i drawn together with row i of x; also `(N,)` where it is one number per row.
         unbiased: Whether to leave the matched pairs out of the second mean.
 
     Returns:
         The estimate in nats, `()`. It can be negative.
 
     Raises:
-        ValueError: If `unbiased` and there is one row, which has no unmatched pairs.
+        ValueError: If `unbiased` and there is one row, which has no unmatched pairs; if q and y do not fit together; on the
+            CPU, if y is to be classes and is not.
 
     Example:
         >>> import torch
@@ -52,6 +55,7 @@ def club(q: Distribution, y: Real[Tensor, "batch y_dim"], *, unbiased: bool = Fa
     """
     if unbiased and len(y) < 2:
         raise ValueError(f"expected at least 2 rows, of which there are unmatched pairs, got {len(y)}")
+    q, y = aligned(q, y)
     if isinstance(q, Independent) and isinstance(q.base_dist, Normal):
         value = club_gaussian(q.base_dist.loc, q.base_dist.scale, y)
     elif isinstance(q, Independent) and isinstance(q.base_dist, Categorical):
@@ -91,6 +95,7 @@ def club_gaussian(
         >>> club_gaussian(torch.zeros(8, 3), torch.ones(8, 3), x).abs() < 1e-5  # q ignores x: nothing to tell apart
         tensor(True)
     """
+    refuse_broadcasting(mean, y)
     mean, scale, y = (at_least_float32(t) for t in (mean, scale, y))
     return _GaussianCLUB.apply(mean, scale, y)
 
@@ -131,7 +136,7 @@ def _centred(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return c, m.sub_(rest), c.square().mean(-2, keepdim=True)
 
 
-def club_categorical(logits: Float[Tensor, "batch y_dim classes"], y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+def club_categorical(logits: Float[Tensor, "batch y_dim classes"], y: Shaped[Tensor, "batch ..."]) -> Float[Tensor, ""]:
     r"""`club` for independent categories, exactly, in O(N·C): all pairs are counted by class.
 
     With :math:`f_{kc}` the frequency of class c in column k of y,
@@ -143,10 +148,13 @@ def club_categorical(logits: Float[Tensor, "batch y_dim classes"], y: Real[Tenso
 
     Arguments:
         logits: The log-probabilities of the classes under q, `(N, y_dim, C)`, up to a constant for each row and column.
-        y: The classes that occurred, `(N, y_dim)`, whole numbers from 0 to C-1.
+        y: The classes that occurred, `(N, y_dim)`, whole numbers from 0 to C-1; also `(N,)` where it is one column.
 
     Returns:
-        The estimate in nats, `()`.
+        The estimate in nats, `()`; NaN, on another device than the CPU, where y holds what is no class.
+
+    Raises:
+        ValueError: If logits and y differ in their rows or columns; on the CPU, if y holds what is no class.
 
     Example:
         >>> import torch
@@ -154,14 +162,18 @@ def club_categorical(logits: Float[Tensor, "batch y_dim classes"], y: Real[Tenso
         >>> club_categorical(logits, torch.tensor([[0.0], [1.0]]))  # matched 2, all pairs 1
         tensor(1.)
     """
-    logits, chosen, n = at_least_float32(logits), y.long(), len(y)
+    y = y[:, None] if y.dim() == 1 else y
+    if logits.shape[:2] != y.shape:
+        raise ValueError(f"expected y of shape {tuple(logits.shape[:2])}, as the logits, got {tuple(y.shape)}")
+    (chosen, spoiler), logits, n = as_classes(y, logits.shape[2]), at_least_float32(logits), len(y)
     one = logits.new_ones(())
     counts = torch.zeros_like(logits[0]).scatter_add_(1, chosen.T, one.expand_as(chosen.T))
     weights = (counts / -n).expand_as(logits).scatter_add(2, chosen[..., None], one.expand(*chosen.shape, 1))
-    return (logits.masked_fill(counts == 0, 0) * weights).sum() / n  # masked: not 0 times minus infinity
+    value = (logits.masked_fill(counts == 0, 0) * weights).sum() / n  # masked: not 0 times minus infinity
+    return value + spoiler.sum()
 
 
-def club_pairwise(q: Distribution, y: Real[Tensor, "batch y_dim"]) -> Float[Tensor, ""]:
+def club_pairwise(q: Distribution, y: Shaped[Tensor, "batch ..."]) -> Float[Tensor, ""]:
     """`club` for any `q(y|x)`, from the N x N matrix of `log q(y_j|x_i)`.
 
     Example:
@@ -174,7 +186,7 @@ def club_pairwise(q: Distribution, y: Real[Tensor, "batch y_dim"]) -> Float[Tens
     return log_q.diagonal().mean() - log_q.mean()
 
 
-def club_sampled(q: Distribution, y: Real[Tensor, "batch y_dim"], shift: int) -> Float[Tensor, ""]:
+def club_sampled(q: Distribution, y: Shaped[Tensor, "batch ..."], shift: int) -> Float[Tensor, ""]:
     r"""The contrastive log-ratio with one unmatched y for each x, in O(N): y rolled by `shift` rows.
 
     .. math:: \frac{1}{N}\sum_i \left[\log q(y_i|x_i) - \log q(y_{i + \mathrm{shift}}|x_i)\right]
@@ -187,14 +199,14 @@ def club_sampled(q: Distribution, y: Real[Tensor, "batch y_dim"], shift: int) ->
 
     Arguments:
         q: `q(y|x)` for each of the N rows of x: batch shape `(N,)`, event shape `(y_dim,)`.
-        y: The N samples of y, `(N, y_dim)`.
+        y: The N samples of y, `(N, y_dim)`; also `(N,)` where it is one number per row.
         shift: How far to roll, from 1 to N-1.
 
     Returns:
         The estimate in nats, `()`. It can be negative.
 
     Raises:
-        ValueError: If `shift` is not from 1 to N-1.
+        ValueError: If `shift` is not from 1 to N-1, or as `club`.
 
     Example:
         >>> import torch
@@ -205,4 +217,4 @@ def club_sampled(q: Distribution, y: Real[Tensor, "batch y_dim"], shift: int) ->
     """
     if not 1 <= shift <= len(y) - 1:
         raise ValueError(f"expected a shift from 1 to {len(y) - 1} for {len(y)} rows, got {shift}")
-    return (at_least_float32(q.log_prob(y)) - at_least_float32(q.log_prob(y.roll(-shift, 0)))).mean()
+    return (matched_log_likelihoods(q, y) - matched_log_likelihoods(q, y.roll(-shift, 0))).mean()

@@ -5,13 +5,39 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Real
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
+from disentangle.functional.classes import as_classes
+from disentangle.functional.inputs import aligned, refuse_broadcasting
 from disentangle.functional.precision import at_least_float32
 
-__all__ = ["gaussian_log_likelihood", "log_likelihoods"]
+__all__ = ["gaussian_log_likelihood", "log_likelihoods", "matched_log_likelihoods"]
+
+
+def matched_log_likelihoods(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> Float[Tensor, " rows"]:
+    r"""How likely each y is under its own x, :math:`\log q(y_i|x_i)`: the diagonal of `log_likelihoods`, in O(N).
+
+    Arguments:
+        q: `q(y|x)` for each of the N rows of x: batch shape `(N,)`, event shape `(y_dim,)`.
+        y: The N samples of y, `(N, y_dim)`; also `(N,)` where it is one number per row.
+
+    Returns:
+        The log-likelihoods in nats, `(N,)`, in at least float32.
+
+    Raises:
+        ValueError: If q and y do not fit together; on the CPU, if y is to be classes and is not.
+
+    Example:
+        >>> import torch
+        >>> from torch.distributions import Independent, Normal
+        >>> q = Independent(Normal(torch.zeros(2, 1), torch.ones(2, 1)), 1)
+        >>> matched_log_likelihoods(q, torch.zeros(2))  # - log 2π / 2
+        tensor([-0.9189, -0.9189])
+    """
+    q, y = aligned(q, y)
+    return at_least_float32(q.log_prob(y))
 
 
 def gaussian_log_likelihood(
@@ -36,12 +62,13 @@ def gaussian_log_likelihood(
         >>> gaussian_log_likelihood(torch.zeros(4, 2), torch.ones(4, 2), torch.zeros(4, 2))  # - log 2π
         tensor(-1.8379)
     """
+    refuse_broadcasting(mean, y)
     mean, scale, y = (at_least_float32(t) for t in (mean, scale, y))
     by_row = (0.5 * ((y - mean) / scale).square() + scale.log()).sum(-1)
     return -by_row.mean(-1) - 0.5 * math.log(2 * math.pi) * y.shape[-1]
 
 
-def log_likelihoods(q: Distribution, y: Real[Tensor, "rows y_dim"]) -> Float[Tensor, "rows rows"]:
+def log_likelihoods(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "rows rows"]:
     r"""How likely each y is under each x: the matrix whose entry (i, j) is :math:`\log q(y_j|x_i)`.
 
     Rows belong to x and columns to y, as in the scores of a critic. A diagonal Gaussian takes one matrix product of
@@ -53,10 +80,13 @@ def log_likelihoods(q: Distribution, y: Real[Tensor, "rows y_dim"]) -> Float[Ten
 
     Arguments:
         q: `q(y|x)` for each of the N rows of x: batch shape `(N,)`, event shape `(y_dim,)`.
-        y: The N samples of y, `(N, y_dim)`.
+        y: The N samples of y, `(N, y_dim)`; also `(N,)` where it is one number per row.
 
     Returns:
         The log-likelihoods in nats, `(N, N)`.
+
+    Raises:
+        ValueError: If q and y do not fit together; on the CPU, if y is to be classes and is not.
 
     Example:
         >>> import torch
@@ -66,12 +96,15 @@ def log_likelihoods(q: Distribution, y: Real[Tensor, "rows y_dim"]) -> Float[Ten
         >>> torch.allclose(log_likelihoods(q, y)[0], q.log_prob(y), atol=1e-5)
         True
     """
+    q, y = aligned(q, y)
     if isinstance(q, Independent) and isinstance(q.base_dist, Normal):
-        return _of_gaussians(*(at_least_float32(t) for t in (q.base_dist.loc, q.base_dist.scale, y)))
+        mean, scale = at_least_float32(q.base_dist.loc), at_least_float32(q.base_dist.scale)
+        return _of_gaussians(mean, scale, y.to(torch.promote_types(y.dtype, mean.dtype)))
     if isinstance(q, Independent) and isinstance(q.base_dist, Categorical):
         log_p = at_least_float32(q.base_dist.logits.log_softmax(-1))  # (i, y_dim, classes)
-        chosen = y.long().T.expand(len(y), *y.T.shape)  # (i, y_dim, j)
-        return log_p.gather(2, chosen).sum(1)
+        chosen, spoiler = as_classes(y, log_p.shape[-1])
+        chosen = chosen.T.expand(len(y), *y.T.shape)  # (i, y_dim, j)
+        return log_p.gather(2, chosen).sum(1) + spoiler.sum(1)
     return at_least_float32(q.log_prob(y[:, None])).T
 
 

@@ -89,6 +89,12 @@ def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: i
     return replace(estimate, rows=pair.given, warnings=(*pair.warnings, *estimate.warnings))
 
 
+def neighbours_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
+    """The estimate alone, of numbers in rows that are all different."""
+    rng = np.random.default_rng(0)
+    return _kraskov(_apart(standardized(x), rng), _apart(standardized(y), rng), neighbors)
+
+
 def neighbours_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:
     """The estimate for rows that are all different; by Ross' estimator where one of the two is classes and the other is not."""
     if y.classes is None and x.classes is not None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from disentangle.dependence import Dependence
 from disentangle.pairwise.dependences import Dependences
-from disentangle.pairwise.samples import samples_of
+from disentangle.pairwise.samples import named, samples_of
 from disentangle.variables import Masked
 
 __all__ = ["Pairwise"]
@@ -23,7 +23,8 @@ class Pairwise(nn.Module):
     `label(x;y)`, for example `CLUB(L;S)`. A dependence of more than two variables takes as many names, `(x, y, z)`.
 
     Where `present` is given, a row counts for a pair only if both variables are present in it, and a pair with fewer than
-    two such rows is left out of the result. What an absent row holds, be it NaN, changes nothing. Keep `present` on the
+    two such rows is left out of the result. The variables of a group have one number of rows, those of different groups may
+    differ, as utterances and their `frames` do. What an absent row holds, be it NaN, changes nothing. Keep `present` on the
     CPU, as `disentangle.data` does: which rows are used is decided on the host, and reading the answer back from a GPU
     would stall it.
 
@@ -39,7 +40,9 @@ class Pairwise(nn.Module):
 
     Raises:
         ValueError: If there is no pair, if a key is not a tuple of two names or more, if a name is empty or holds one of
-            `. ; ( )`, or on a call with a variable missing or variables of differing numbers of rows.
+            `. ; ( )`, or on a call with a variable missing, variables of a group with differing numbers of rows, or
+            variables that a dependence refuses, with the name of the group.
+        TypeError: On a call with a variable that is no tensor.
 
     Example:
         >>> from disentangle import CLUBEstimator
@@ -76,14 +79,15 @@ class Pairwise(nn.Module):
     def forward(
         self, variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """The value of each pair, `{"CLUB(x;y)": ()}`, from variables `(N, d)` and presences `(N,)` bool."""
+        """The value of each pair, `{"CLUB(x;y)": ()}`, from variables `(N, d)` or `(N,)` and presences `(N,)` bool."""
         samples = samples_of(self.groups, variables, present)
         values: dict[str, Tensor] = {}
         for stack in self.dependences.stacks:
             values |= stack(samples)
         for name, dependence in self.dependences.alone().items():
             if samples[name].enough:
-                values[name] = dependence(*samples[name].selected())
+                with named(name):
+                    values[name] = dependence(*samples[name].selected())
         return {label: values[name] for name, label in self.labels.items() if name in values}
 
     def learning_loss(
@@ -92,9 +96,8 @@ class Pairwise(nn.Module):
         """The sum of the learning losses of all pairs, `()`, eq. 22; `None` where no pair has anything to learn from."""
         samples = samples_of(self.groups, variables, present)
         losses = [stack.learning_loss(samples) for stack in self.dependences.stacks if stack.learns_from(samples)]
-        losses += [
-            dependence.learning_loss(*samples[name].selected())
-            for name, dependence in self.dependences.alone().items()
-            if samples[name].enough and next(dependence.parameters(), None) is not None
-        ]
+        for name, dependence in self.dependences.alone().items():
+            if samples[name].enough and next(dependence.parameters(), None) is not None:
+                with named(name):
+                    losses.append(dependence.learning_loss(*samples[name].selected()))
         return reduce(torch.add, losses) if losses else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from disentangle.variables import Masked
+from disentangle.variables import Masked, as_rows
 
-__all__ = ["Sample", "samples_of"]
+__all__ = ["Sample", "filled_up", "named", "samples_of"]
 
 
 class Sample(NamedTuple):
@@ -45,24 +47,66 @@ def samples_of(
     """The sample of each group of names, `{key: names}`.
 
     Raises:
-        ValueError: If a variable is missing, or if they differ in their number of rows.
+        TypeError: If a variable is no tensor.
+        ValueError: If a variable is missing, or if those of a group, or a presence, differ in their number of rows.
     """
     needed = {name for names in groups.values() for name in names}
     if missing := needed - variables.keys():
         raise ValueError(f"expected variables named {sorted(needed)}, got {sorted(variables)}: no {sorted(missing)}")
-    counts = {name: _first(variables[name]).shape[0] for name in needed}
-    if len(set(counts.values())) > 1:
-        raise ValueError(f"expected variables with the same number of rows, got {dict(sorted(counts.items()))}")
-    n = next(iter(counts.values()))
+    variables = {name: as_rows(variables[name], name) for name in sorted(needed)}
+    counts = {name: len(_first(variable)) for name, variable in variables.items()}
     masks = {name: present[name].cpu() for name in needed if present and name in present}
+    if wrong := {name: tuple(mask.shape) for name, mask in masks.items() if mask.shape != (counts[name],)}:
+        name, shape = min(wrong.items())
+        raise ValueError(f"expected the presence of {name} as ({counts[name]},), one per row, got {shape}")
     gaps = {name: mask for name, mask in masks.items() if not mask.all()}
     samples = {}
     for key, names in groups.items():
+        n = counts[names[0]]
+        if any(counts[name] != n for name in names):
+            given = dict(sorted((name, counts[name]) for name in names))
+            raise ValueError(f"expected variables with the same number of rows, got {given}")
         rows = (
             reduce(torch.logical_and, [gaps[name] for name in names if name in gaps]) if gaps.keys() & names else None
         )
         samples[key] = Sample(tuple([variables[name] for name in names]), rows, n if rows is None else int(rows.sum()))
     return samples
+
+
+def filled_up(samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of tensors as samples of as many rows as the longest has; the rows added do not count.
+
+    Example:
+        >>> short, long = (Sample((torch.ones(n, 1), torch.ones(n, 2)), None, n) for n in (1, 3))
+        >>> filled_up([short, long])[0].rows
+        tensor([ True, False, False])
+    """
+    counts = [len(sample.variables[0]) for sample in samples]
+    filled = []
+    for sample, count in zip(samples, counts, strict=True):
+        lacking = max(counts) - count
+        if lacking:
+            rows = torch.ones(count, dtype=torch.bool) if sample.rows is None else sample.rows
+            longer = [pad(v, (0, 0, 0, lacking)) for v in sample.variables if isinstance(v, Tensor)]
+            sample = Sample(tuple(longer), pad(rows, (0, lacking)), sample.n)
+        filled.append(sample)
+    return filled
+
+
+@contextmanager
+def named(group: str) -> Iterator[None]:
+    """Within the block, what is refused of `x` and `y` is refused with the name of the group.
+
+    Example:
+        >>> with named("L;S"):
+        ...     raise ValueError("expected x of shape (N, 3), got (5, 2)")
+        Traceback (most recent call last):
+        ValueError: L;S: expected x of shape (N, 3), got (5, 2)
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{group}: {error}") from error
 
 
 def _first(variable: Tensor | Masked) -> Tensor:

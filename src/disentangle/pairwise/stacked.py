@@ -16,9 +16,9 @@ from torch.autograd.function import once_differentiable
 from disentangle import functional
 from disentangle.conditionals import GaussianConditional, mean_and_log_variance
 from disentangle.dependence import CLUBEstimator, Dependence
-from disentangle.dependence.estimators import check_rows
-from disentangle.functional.precision import at_least_float32
-from disentangle.pairwise.samples import Sample
+from disentangle.dependence.inputs import fitting_rows
+from disentangle.functional.precision import at_least_float32, in_precision_of
+from disentangle.pairwise.samples import Sample, filled_up, named
 from disentangle.variables import Masked
 
 __all__ = ["StackedCLUB", "StackedLinear", "stackable"]
@@ -112,7 +112,8 @@ class StackedCLUB(nn.Module):
 
     def _by_rows(self, samples: Mapping[str, Sample]) -> Iterator[tuple[list[str], tuple[Tensor, Tensor, Tensor]]]:
         """The members that have one set of rows, at least two, with their means, log-variances and y over these rows."""
-        chosen = {name: samples[name] for name in self.members}
+        self._check([samples[name] for name in self.members])
+        chosen = dict(zip(self.members, filled_up([samples[name] for name in self.members]), strict=True))
         predicted = self._predict(list(chosen.values()))
         sets: dict[bytes | None, list[str]] = {}
         for name, sample in chosen.items():
@@ -128,9 +129,12 @@ class StackedCLUB(nn.Module):
 
     def _predict(self, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and log-variance of q for all members and rows, and y: each `(K, N, y_dim)`."""
-        self._check(samples)
-        xs: list[Any] = [sample.variables[0] for sample in samples]
-        y = torch.stack([sample.variables[1] for sample in samples])  # pyright: ignore[reportArgumentType]
+        weight = self.last.weight
+        xs: list[Any] = [
+            in_precision_of(weight, sample.variables[0], f"x of {name}")  # pyright: ignore[reportArgumentType]
+            for name, sample in zip(self.members, samples, strict=True)
+        ]
+        y = torch.stack([at_least_float32(sample.variables[1]) for sample in samples])  # pyright: ignore[reportArgumentType]
         has = None
         if any(sample.rows is not None for sample in samples):
             everywhere = torch.ones(y.shape[1], dtype=torch.bool)
@@ -154,9 +158,11 @@ class StackedCLUB(nn.Module):
             x, y = sample.variables
             if isinstance(x, Masked) or isinstance(y, Masked):
                 raise ValueError(
-                    f"{name}: expected tensors (N, d), got a masked sequence: give its mean, or a MaskedConditional"
+                    f"{name}: expected tensors (N, d), got a masked sequence: give its mean, frames(x, y), or, of x, a "
+                    "MaskedConditional"
                 )
-            check_rows(member.label, x, y, member.x_dim, member.y_dim)
+            with named(name):
+                fitting_rows(member.label, x, y, member.x_dim, member.y_dim)
 
 
 class _Surprise(torch.autograd.Function):

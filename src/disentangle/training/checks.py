@@ -1,4 +1,4 @@
-"""What is refused, because training would go wrong in silence."""
+"""What is refused, because training would go wrong in silence or fail far from the cause."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from torch.optim import Optimizer
 from disentangle.pairwise import Pairwise
 from disentangle.pairwise.samples import samples_of
 from disentangle.training.seen import Seen, Variables
-from disentangle.variables import Masked
+from disentangle.variables import Masked, as_rows
 
-__all__ = ["refuse_dead_pairs", "refuse_frozen", "refuse_partial", "refuse_shared", "refuse_unfitted"]
+__all__ = ["readable", "refuse_dead_pairs", "refuse_frozen", "refuse_partial", "refuse_shared", "refuse_unfitted"]
+
+
+def readable(variables: Variables) -> Variables:
+    """What a model made of a batch as the variables of a step, `(N, d)`; refused with its name where it is none."""
+    return {name: as_rows(variable, name) for name, variable in variables.items()}
 
 
 def refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: str) -> None:

@@ -89,7 +89,8 @@ def join(pieces: Sequence[Seen]) -> Seen:
 
 def _mask(piece: Seen, name: str) -> Tensor:
     mask = None if piece.present is None else piece.present.get(name)
-    return torch.ones(len(piece), dtype=torch.bool) if mask is None else mask.cpu()
+    rows = len(_first(piece.variables[name])) if name in piece.variables else len(piece)
+    return torch.ones(rows, dtype=torch.bool) if mask is None else mask.cpu()
 
 
 def _cat(variables: Sequence[Tensor | Masked]) -> Tensor | Masked:

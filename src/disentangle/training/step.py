@@ -25,6 +25,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.pairwise import Pairwise
 from disentangle.training.checks import (
+    readable,
     refuse_dead_pairs,
     refuse_frozen,
     refuse_partial,
@@ -51,7 +52,7 @@ class Model(Protocol):
     """
 
     def __call__(self, batch: Any) -> Variables:
-        """The named variables of a batch, `{name: (N, d)}`: latents, and the inputs that take part in pairs."""
+        """The named variables of a batch, `{name: (N, d) or (N,)}`: latents, and the inputs that take part in pairs."""
         ...
 
     def present(self, batch: Any) -> Mapping[str, Tensor] | None:
@@ -117,8 +118,9 @@ class AlternatingStep:
     Raises:
         ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if parts of it cannot
             learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own; on a
-            call, if a pair has no variable with a gradient, if a learning pair was never fitted, if the objective is not a
-            scalar with a gradient.
+            call, if a pair is given what it does not take or has no variable with a gradient, if a learning pair was never
+            fitted, if the objective is not a scalar with a gradient.
+        TypeError: On a call, if a variable is no tensor.
         NonFiniteError: On a call, where something is not finite; the model is as it was before.
 
     Example:
@@ -233,7 +235,7 @@ class AlternatingStep:
         with torch.set_grad_enabled(graph):
             variables = self.model(batch)
             losses = self.module.losses(variables, batch)
-        seen = Seen(variables, self.module.present(batch), losses)
+        seen = Seen(readable(variables), self.module.present(batch), losses)
         if graph and self.penalty is not None:
             refuse_dead_pairs(self.penalty, variables)
         return seen
@@ -261,7 +263,7 @@ class AlternatingStep:
     def _sample(self, batch: Any, i: int) -> Seen:
         """The variables of a batch for the estimators alone, of all processes."""
         self._seed("inner", i, self.processes.rank)
-        seen = Seen(self.model(batch), self.module.present(batch), {})
+        seen = Seen(readable(self.model(batch)), self.module.present(batch), {})
         self._seed("penalty", i)
         return join(self.processes.exchange([seen]))
 
@@ -341,7 +343,7 @@ class AlternatingStep:
 
 @torch.no_grad()
 def root_mean_squares(variables: Variables, present: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """The root mean square of each variable `(N, d)` over the rows that have it.
+    """The root mean square of each variable `(N, ...)` over the rows that have it.
 
     A penalty that depends on scale, or a bound with a bounded variance, can be satisfied by shrinking a latent; this shows it.
     """
@@ -350,7 +352,7 @@ def root_mean_squares(variables: Variables, present: Mapping[str, Tensor] | None
         rows = None if present is None else present.get(name)
         if isinstance(variable, Masked) or (rows is not None and not rows.any()):
             continue
-        square = variable.float().square().mean(1)
+        square = variable.float().square().flatten(1).mean(1)
         weights = torch.ones_like(square) if rows is None else rows.to(square, non_blocking=True)
         result[name] = Rows(square, weights).mean().sqrt()
     return result
