@@ -11,6 +11,7 @@
 The paper is Qian et al., "Mutual Information-based Representations Disentanglement for Unaligned Multimodal Language
 Sequences"; the numbers of equations below are its own. L, A, V and S are its language, audio, visual and shared latents.
 A data set may as well have no audio, no vision, or others beside them: each modality has a latent of its own.
+What the training labels are (sentiment in [-3, 3] or [-1, 1], two classes, ...) decides on the metrics; both are printed first.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from mird_data import labeled_splits, read, with_modalities
+from mird_labels import baselines, known_scale, labels_of, scale_of
 from mird_options import one_seed, parse
 from mird_predict import open_model, prepare_prediction
 from torch import Tensor, nn
@@ -47,7 +50,6 @@ from disentangle import (
     encode,
     predict,
     save,
-    sentiment_metrics,
 )
 from disentangle.data import (
     DataError,
@@ -57,7 +59,7 @@ from disentangle.data import (
     collate,
     loader,
 )
-from disentangle.metrics import metrics_table, seeds_summary, seeds_table
+from disentangle.metrics import LabelScale, metrics_table, seeds_summary, seeds_table
 from disentangle.nn import masked_cross_entropy, masked_mse
 from disentangle.nn.backbones import (
     BackboneError,
@@ -110,7 +112,8 @@ class MIRD(nn.Module):
     """A private encoder and a decoder a modality, one shared encoder, and a regressor, eq. 1 to 19.
 
     `sizes` are those of the frames of each modality beside text, by name. What a row lacks is masked everywhere. To how many
-    word pieces transcripts are cut, and what computed the features of a modality, is kept for those who use the model.
+    word pieces transcripts are cut, what computed the features of a modality, and what the labels were, is kept for those
+    who use the model.
     """
 
     def __init__(
@@ -123,11 +126,12 @@ class MIRD(nn.Module):
         reconstruct=True,
         max_words: int | None = None,
         computed_by: dict[str, str] | None = None,
+        labels: dict[str, Any] | None = None,
     ):
         super().__init__()
         if isinstance(backbone, dict):  # the configuration of one, as a saved model keeps it
             backbone = backbone_from_config(backbone)
-        self.max_words, self.computed_by = max_words, computed_by or {}
+        self.max_words, self.computed_by, self.labels = max_words, computed_by or {}, labels
         words, vocabulary = backbone.config.hidden_size, backbone.config.vocab_size
         self.others = {latent_of(name): name for name in sizes}
         self.modalities = {"L": "text", **self.others}
@@ -200,20 +204,13 @@ def objective_for(alpha: float):
     return objective
 
 
-def metrics_of(model: MIRD, dataset: RecordingDataset) -> dict[str, float | None]:
-    return sentiment_metrics(predict(model, loader(dataset)), dataset.labels)
+def metrics_of(model: MIRD, dataset: RecordingDataset, scale: LabelScale) -> dict[str, float | None]:
+    return scale.metrics(predict(model, loader(dataset)), dataset.labels)
 
 
 def latents_of(model: MIRD, dataset: RecordingDataset) -> dict[str, Tensor]:
     """The latents of a whole split, `{name: (N, d)}`."""
     return {m: z for m, z in encode(model, loader(dataset)).items() if m in (*model.order, "S")}
-
-
-def mean_baseline(datasets: dict[str, RecordingDataset]) -> dict[str, dict[str, float | None]]:
-    """What predicting the mean training label scores."""
-    mean = float(datasets["train"].labels.mean())
-    labels = {name: datasets[name].labels for name in ("valid", "test")}
-    return {f"{name}, training mean": sentiment_metrics([mean] * len(y), y) for name, y in labels.items()}
 
 
 def warmup_then_decay(optimizer: torch.optim.Optimizer, steps: int):
@@ -229,6 +226,8 @@ def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Cal
     accelerator = accelerator_for(options.device)
     first, say = accelerator.is_main_process, accelerator.print  # of several processes, the first talks and writes
     sources = read(options, say)
+    labels = labels_of(sources)
+    scale = scale_of(labels, say)
     torch.manual_seed(options.seed)
     tiny = options.backbone == "tiny"
     say(f"backbone  {'tiny: random weights, vocabulary of the training text' if tiny else options.backbone}")
@@ -244,6 +243,7 @@ def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Cal
         "reconstruct": not options.no_reconstruction,
         "max_words": options.max_words,
         "computed_by": sources["train"].computed_by,
+        "labels": asdict(scale),
     }
     model = MIRD(**{**config, "backbone": backbone})
     for m, layer in model.standardize.items():
@@ -275,20 +275,22 @@ def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Cal
             save(run.folder / "model", trainer.model, config, tokenizer=tokenizer)
 
     def train() -> None:
+        monitor, mode = scale.monitor
         trainer.fit(
             batches,
             options.epochs,
-            evaluate=lambda model: metrics_of(model, datasets["valid"]),
-            monitor="mae",
+            evaluate=lambda model: metrics_of(model, datasets["valid"], scale),
+            monitor=monitor,
+            mode=mode,
             patience=options.patience,
             checkpoint_every=options.checkpoint_every,
             callbacks=[keep],
             resume=resume,
         )
         if first:
-            result = {name: metrics_of(trainer.model, datasets[name]) for name in ("valid", "test")}
+            result = {name: metrics_of(trainer.model, datasets[name], scale) for name in ("valid", "test")}
             run.write("result.json", result)
-            print(metrics_table({**result, **mean_baseline(datasets)}))
+            print(metrics_table({**result, **baselines(scale, labels)}))
             print(f"everything is in {run.folder}")
 
     return train
@@ -328,6 +330,8 @@ def prepare_resuming(options: argparse.Namespace) -> Callable[[], None]:
 
 def prepare_seeds(options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:
     """A run a seed, each in its own process and folder; called again, it finishes what is left."""
+    labels = labels_of(labeled_splits(options.data))
+    scale = scale_of(labels, print)
     run = run or Run.create(options.out, vars(options))
 
     def command(seed: int, folder: Path) -> list[str]:
@@ -339,6 +343,7 @@ def prepare_seeds(options: argparse.Namespace, run: Run | None = None) -> Callab
         results = seed_results(run.folder)
         run.write("result.json", seeds_summary(results))
         print(seeds_table(results))
+        print(f"\n{metrics_table(baselines(scale, labels))}")
         print(f"everything is in {run.folder}")
 
     return train
@@ -355,18 +360,20 @@ def prepare_evaluation(options: argparse.Namespace) -> Callable[[], None]:
             )
         data = run.config["data"]
     splits = labeled_splits(data)
+    labels = labels_of(splits)
+    scale = scale_of(labels, print, known_scale(config))
     datasets = {
         name: RecordingDataset(
             with_modalities(splits[name], config["sizes"], data, config["computed_by"]),
             tokenizer,
             max_words=config["max_words"],
         )
-        for name in ("train", "valid", "test")
+        for name in ("valid", "test")
     }
 
     def evaluate() -> None:
-        result = {name: metrics_of(model, datasets[name]) for name in ("valid", "test")}
-        print(metrics_table({**result, **mean_baseline(datasets)}))
+        result = {name: metrics_of(model, dataset, scale) for name, dataset in datasets.items()}
+        print(metrics_table({**result, **baselines(scale, labels)}))
 
     return evaluate
 

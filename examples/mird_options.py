@@ -31,7 +31,9 @@ def parse(arguments: list[str] | None, description: str | None) -> argparse.Name
     add_training(parser)
     commands = parser.add_subparsers(dest="command", title="instead of training")
     again = commands.add_parser(
-        "evaluate", help="the metrics of a run", description="The metrics of a run, at its best epoch so far."
+        "evaluate",
+        help="the metrics of a run",
+        description="The metrics of a run, at its best epoch so far: those that fit the labels that it was trained on.",
     )
     again.add_argument("--data", metavar="FILE", help="evaluate on this file, not on the run's own")
     own = commands.add_parser(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mird_data import FEATURES, Clip, read_clip, recordings_of, with_modalities
+from mird_labels import known_scale
 from mird_options import recording_of
 from torch import nn
 from tqdm import tqdm
@@ -21,6 +22,7 @@ from disentangle import load, predict
 from disentangle.data import DataError, RecordingDataset, Recordings, loader, read_recordings
 from disentangle.data.computed import check_computed_alike
 from disentangle.data.text_files import csv_rows, read_text
+from disentangle.metrics import LabelScale
 from disentangle.training import Run, accelerator_for
 
 AT_ONCE = 32  # recordings
@@ -88,7 +90,8 @@ def prepare_prediction(options: argparse.Namespace, build: Callable[..., nn.Modu
     if clip:
         check_modalities(clip.keys() - {"text", "transcript"}, predictor.sizes)
         recording = recordings_of([read_clip(clip, predictor.sizes, computed_by)])
-        return lambda: show(predictor, recording, as_json=options.json)
+        scale = known_scale(config)
+        return lambda: show(predictor, recording, scale, as_json=options.json)
     if Path(options.out).exists():
         raise ValueError(f"{options.out}: exists; give the name of a new file")
     if options.csv:
@@ -126,7 +129,16 @@ def check_modalities(given: set[str], sizes: Mapping[str, int]) -> None:
         )
 
 
-def show(predictor: Predictor, recording: Recordings, *, as_json: bool) -> None:
+def meaning(prediction: float, scale: LabelScale | None) -> str:
+    """What a predicted number says, on the scale of the labels that it was learnt from."""
+    if scale is not None and scale.discrete:
+        (nearest,) = scale.nearest([prediction])
+        return f"prediction {prediction:+z.2f}, which counts as {nearest:g} (of {scale.shown})"
+    of = "sentiment" if scale is None or scale.kind in ("sentiment", "sims") else "prediction"
+    return f"{of} {prediction:+z.2f}, on the scale of the labels that the run was trained on"
+
+
+def show(predictor: Predictor, recording: Recordings, scale: LabelScale | None, *, as_json: bool) -> None:
     """Prints the prediction for one recording."""
     (prediction,), contributions = predictor.explain(recording)
     parts = {
@@ -138,7 +150,7 @@ def show(predictor: Predictor, recording: Recordings, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"prediction": prediction, "modalities": parts, "nothing": from_nothing}, indent=2))
         return
-    print(f"sentiment {prediction:+z.2f}, on the scale of the labels that the run was trained on\n")
+    print(f"{meaning(prediction, scale)}\n")
     width = max(map(len, contributions))
     print(f"{'':{width}}  contribution   alone")
     for m in contributions:

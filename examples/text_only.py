@@ -12,13 +12,15 @@ import argparse
 import sys
 
 import torch
-from mird_mosi import BATCH_SIZE, D, mean_baseline, objective_for, warmup_then_decay
+from mird_data import labeled_splits
+from mird_labels import baselines, labels_of, scale_of
+from mird_mosi import BATCH_SIZE, D, objective_for, warmup_then_decay
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from disentangle import AlternatingTrainer, Masked, Rows, predict, sentiment_metrics
-from disentangle.data import MixedBatchSampler, RecordingDataset, collate, loader, read_recordings
-from disentangle.metrics import metrics_table
+from disentangle import AlternatingTrainer, Masked, Rows, predict
+from disentangle.data import MixedBatchSampler, RecordingDataset, collate, loader
+from disentangle.metrics import LabelScale, metrics_table
 from disentangle.nn.backbones import BackboneError, load_backbone
 from disentangle.training import Run, RunError
 
@@ -46,12 +48,14 @@ class TextOnly(nn.Module):
         return {"Y": Rows((self.predict(latents) - batch.labels).square(), batch.labeled)}
 
 
-def metrics_of(model: TextOnly, dataset: RecordingDataset) -> dict[str, float | None]:
-    return sentiment_metrics(predict(model, loader(dataset)), dataset.labels)
+def metrics_of(model: TextOnly, dataset: RecordingDataset, scale: LabelScale) -> dict[str, float | None]:
+    return scale.metrics(predict(model, loader(dataset)), dataset.labels)
 
 
 def train(options: argparse.Namespace) -> None:
-    splits = read_recordings(options.data)
+    splits = labeled_splits(options.data)
+    labels = labels_of(splits)
+    scale = scale_of(labels, print)
     torch.manual_seed(options.seed)
     backbone, tokenizer = load_backbone(options.backbone)
     datasets = {name: RecordingDataset(r, tokenizer, max_words=options.max_words) for name, r in splits.items()}
@@ -70,10 +74,17 @@ def train(options: argparse.Namespace) -> None:
         run=run,
         device=options.device,
     )
-    trainer.fit(batches, options.epochs, evaluate=lambda model: metrics_of(model, datasets["valid"]), monitor="mae")
-    result = {name: metrics_of(model.eval(), datasets[name]) for name in ("valid", "test")}
+    monitor, mode = scale.monitor
+    trainer.fit(
+        batches,
+        options.epochs,
+        evaluate=lambda model: metrics_of(model, datasets["valid"], scale),
+        monitor=monitor,
+        mode=mode,
+    )
+    result = {name: metrics_of(model.eval(), datasets[name], scale) for name in ("valid", "test")}
     run.write("result.json", result)
-    print(metrics_table({**result, **mean_baseline(datasets)}))
+    print(metrics_table({**result, **baselines(scale, labels)}))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "disentangle"
 MAY_IMPORT = {
     "variables": set(),
     "functional": {"functional"},
-    "metrics": set(),
+    "metrics": {"metrics"},
     "plots": set(),
     "nn": {"contents", "variables", "nn"},
     "networks": {"functional", "variables"},
@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "saving": {"contents", "files"},
     "inference": {"variables"},
     "training": {"variables", "pairwise", "plots", "contents", "files", "inference", "training"},
-    "data": {"contents", "variables", "plots", "data"},
+    "data": {"contents", "variables", "metrics", "plots", "data"},
     "features": {"contents", "data", "features"},
 }
 

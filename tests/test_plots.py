@@ -89,6 +89,11 @@ def test_draws_losses_on_a_linear_scale_where_one_is_not_positive(tmp_path):
             {"Validation", "correlation"},
             {"mean absolute error"},
         ),
+        (
+            [{"epoch": e, "valid": {"acc": 0.5, "f1_weighted": 0.3, "f1_macro": 0.3, "auc": 0.6}} for e in (1, 2)],
+            {"Validation", "weighted F1", "area under the ROC"},
+            {"mean absolute error"},
+        ),
         ([{"epoch": 1, "rms": {"S": 0.0}, "losses": {"Y": 0.0}}], {"Size of latents", "loss"}, {"loss (log scale)"}),
     ],
 )

@@ -46,7 +46,7 @@ from disentangle.information import (
     nearest_neighbour_mutual_information,
     permutation_test,
 )
-from disentangle.metrics import sentiment_metrics
+from disentangle.metrics import LabelScale, label_scale, sentiment_metrics
 from disentangle.nn import (
     MAGTextEncoder,
     MultimodalAdaptiveGate,
@@ -84,6 +84,7 @@ __all__ = [
     "GaussianConditional",
     "InfoNCEEstimator",
     "JointCritic",
+    "LabelScale",
     "LeaveOneOutEstimator",
     "MAGTextEncoder",
     "MINEEstimator",
@@ -113,6 +114,7 @@ __all__ = [
     "estimate_mutual_information",
     "frames",
     "gaussian_mutual_information",
+    "label_scale",
     "linear_decodability",
     "load",
     "nearest_neighbour_mutual_information",

@@ -20,6 +20,13 @@ __all__ = ["blank_figure", "plot_curves", "plot_matrix"]
 # Okabe and Ito's palette, told apart by readers with any colour vision; yellow left out, too light for lines on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":")
+# What is drawn of a validation: of numbers the first two, of classes the others.
+VALIDATION = {
+    "mae": "mean absolute error",
+    "corr": "correlation",
+    "f1_weighted": "weighted F1",
+    "auc": "area under the ROC",
+}
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -49,7 +56,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     unit_of_time = "epoch" if len(set(numbers)) == len(numbers) else "step"  # several reports an epoch
     epochs = np.array([record[unit_of_time] for record in history], dtype=float)
     sections = {name: _series(history, name) for name in ("losses", "pairs", "rms", "valid")}
-    valid = {name: sections["valid"][name] for name in ("mae", "corr") if name in sections["valid"]}
+    valid = {name: sections["valid"][name] for name in [each for each in VALIDATION if each in sections["valid"]][:2]}
     panels = [
         (title, unit, series)
         for title, unit, series in (
@@ -217,14 +224,13 @@ def _draw(ax: Axes, epochs: np.ndarray, series: Mapping[str, np.ndarray]) -> Non
 
 
 def _draw_validation(ax: Axes, epochs: np.ndarray, series: Mapping[str, np.ndarray], best: float | None) -> None:
-    """The error on the left axis, the correlation on the right one, each in the colour of its axis."""
-    labels = {"mae": "mean absolute error", "corr": "correlation"}
+    """The error or F1 on the left axis, the correlation or the area on the right one, each in the colour of its axis."""
     marker = "o" if len(epochs) <= 12 else ""
     for i, (name, line) in enumerate(series.items()):
         side = ax if i == 0 else ax.twinx()
         colour, style = COLOURS[i], DASHES[i]
         side.plot(epochs, line, style, color=colour, marker=marker, markersize=3, linewidth=1.5)
-        side.set_ylabel(labels[name], color=colour)
+        side.set_ylabel(VALIDATION[name], color=colour)
         side.tick_params(axis="y", labelcolor=colour)
         side.spines["top"].set_visible(False)
         at = np.flatnonzero(epochs == best)

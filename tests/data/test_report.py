@@ -261,8 +261,31 @@ def test_labels_out_of_the_range_of_the_others(labels, wanted):
         name: Recordings([""] * max(len(each), 1), {}, np.array(each or [NAN], np.float32))
         for name, each in labels.items()
     }
-    found = [line for line in describe(splits).warnings if "label" in line]
+    found = [line for line in describe(splits).warnings if "out of the range" in line]
     assert found == ([] if wanted is None else [wanted])
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "wanted"),
+    [
+        ({"train": [0, 1] * 5, "test": [1, 0]}, "binary", None),
+        ({"train": [0, 1] * 5, "test": [1] * 10}, "binary", "test: every label is 1, where training has 0, 1;"),
+        ({"train": [-3, 0.5, 3] * 4, "test": [0, 1] * 5}, "sentiment", "test: its labels are 0, 1 only,"),
+        ({"train": [-0.8, 0, 1] * 4, "test": [0.2, 1.2]}, "sims", "test: 1 of 2 labels (1.2) is beyond -0.8 to 1,"),
+        ({"train": [1, 2, 5] * 4, "test": [4]}, "ratings", "test: 1 of 1 label (4) is none of 1, 2, 5,"),
+        ({"train": [1] * 10, "test": [1, 1]}, None, "train: every label is 1, which leaves nothing to learn"),
+        ({"train": [1], "test": [1, 0]}, None, None),
+        ({"test": [1, 0]}, None, None),
+    ],
+)
+def test_labels_and_the_metrics_that_follow_from_those_of_train(labels, kind, wanted):
+    splits = {name: Recordings([""] * len(each), {}, np.array(each, np.float32)) for name, each in labels.items()}
+    report = describe(splits)
+    assert (report.scale.kind if report.scale else None) == kind
+    found = [line for line in report.warnings if "label" in line]
+    assert [line[: len(wanted or "")] for line in found] == ([] if wanted is None else [wanted])
+    said = [line for line in str(report).splitlines() if line.startswith("labels: ")]
+    assert said == ([] if report.scale is None else [f"labels: {report.scale}"])
 
 
 # -- one pass, and checksums -------------------------------------------------------------------------------------------

@@ -34,7 +34,8 @@ from disentangle.data.unread import collected
 
 DESCRIPTION = """\
 Shows what is in a data set, whatever its layout: the splits, how long recordings are and on which side they
-were padded, what is missing or not finite, the labels, checksums, and recordings that two splits share.
+were padded, what is missing or not finite, the labels and which metrics follow from those of train,
+checksums, and recordings that two splits share.
 What is wrong stands first, each line after a "!", and with it what lies there and is not read.
 
 Reads, running nothing that is in it:

@@ -20,6 +20,7 @@ from disentangle.data.report_checks import find_leaks, normalized, warnings
 from disentangle.data.report_parts import Histogram, Labels, Leak, Lengths, Modality, Padding, Source, Split
 from disentangle.data.report_text import render
 from disentangle.data.words import count_words
+from disentangle.metrics import LabelScale, label_scale
 
 __all__ = ["DataReport", "describe"]
 
@@ -38,15 +39,17 @@ class DataReport:
         leaks: For each two splits, the recordings that are in both.
         warnings: What is wrong, each a line.
         source: Where it was read from, if it was.
+        scale: What the labels of train are, which decides on the metrics; None without any, or where all are the same.
     """
 
     splits: dict[str, Split]
     leaks: tuple[Leak, ...]
     warnings: tuple[str, ...]
     source: Source | None = None
+    scale: LabelScale | None = None
 
     def __str__(self) -> str:
-        return render(self.source, self.warnings, self.splits)
+        return render(self.source, self.warnings, self.splits, self.scale)
 
     def to_json(self) -> str:
         """The same as JSON: an object with the attributes' names."""
@@ -109,7 +112,9 @@ def describe(
     ids = {name: recordings.ids for name, recordings in splits.items()}
     leaks = find_leaks(ids, {name: scan.keys for name, scan in scans.items()})
     mains = {name: each[MAIN] for name, each in labels.items() if MAIN in each}
-    return DataReport(described, leaks, (*unread, *warnings(described, leaks, mains)), source)
+    train = mains.get("train", np.zeros(0))
+    scale = label_scale(train) if len(np.unique(train)) > 1 else None
+    return DataReport(described, leaks, (*unread, *warnings(described, leaks, mains, scale)), source, scale)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy as np
 from disentangle.data import fields
 from disentangle.data.report_parts import Leak, Modality, Split
 from disentangle.data.words import join_words, letters_and_digits
+from disentangle.metrics import LabelScale, disagreements
 
 __all__ = ["find_leaks", "normalized", "warnings"]
 
@@ -56,13 +57,16 @@ def find_leaks(ids: Mapping[str, Sequence[str]], keys: Mapping[str, Mapping[str,
     return tuple(leaks)
 
 
-def warnings(splits: Mapping[str, Split], leaks: Sequence[Leak], labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def warnings(
+    splits: Mapping[str, Split], leaks: Sequence[Leak], labels: Mapping[str, np.ndarray], scale: LabelScale | None
+) -> tuple[str, ...]:
     """What is wrong, the worst first, each a line.
 
     Arguments:
         splits: The splits.
         leaks: What they share.
         labels: The labels of each split, as many as it has.
+        scale: What those of train are; None without any, or where all are the same.
     """
     lines = [_leak(leak, splits[leak.split].recordings) for leak in leaks]
     for name, split in splits.items():
@@ -83,7 +87,8 @@ def warnings(splits: Mapping[str, Split], leaks: Sequence[Leak], labels: Mapping
         much = [f"{name} {share:.0%}" for name, share in shares.items() if share > 0.5]
         if much:
             lines.append(f"{modality}: missing in more than half: {', '.join(much)}")
-    lines += _out_of_range(labels)
+    lines += _all_the_same(labels.get("train", np.zeros(0)))
+    lines += _out_of_range(labels) or ([] if scale is None else disagreements(scale, labels))
     for modality, of in have.items():
         lines += _zero_ends(modality, of)
     return tuple(lines)
@@ -147,6 +152,11 @@ def _out_of_range(labels: Mapping[str, np.ndarray]) -> list[str]:
             where = ", ".join(name for name, values in labels.items() if np.isin(values, few).any())
             lines.append(f"{where}: {_labels(few)} out of the range of the others, {most[0]:g} to {most[-1]:g}")
     return lines
+
+
+def _all_the_same(train: np.ndarray) -> list[str]:
+    same = len(train) >= FEW and np.ptp(train) == 0
+    return [f"train: every label is {train[0]:g}, which leaves nothing to learn"] if same else []
 
 
 def _labels(values: np.ndarray) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from disentangle.data.looks import SIZE
 from disentangle.data.report_parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
+from disentangle.metrics import LabelScale
 
 __all__ = ["render"]
 
@@ -22,13 +23,16 @@ NaN, inf: values; in: recordings that have any; constant: features that never ch
 words: what stands between blanks; of scripts without blanks, such as Chinese and Thai, each letter"""
 
 
-def render(source: Source | None, warnings: Sequence[str], splits: Mapping[str, Split]) -> str:
+def render(
+    source: Source | None, warnings: Sequence[str], splits: Mapping[str, Split], scale: LabelScale | None = None
+) -> str:
     """The report: warnings first, then tables of the splits, the modalities, and the labels.
 
     Arguments:
         source: Where the data set lies.
         warnings: What is wrong with it.
         splits: What is in its splits.
+        scale: What the labels of train are.
     """
     blocks = [
         _source(source),
@@ -39,6 +43,8 @@ def render(source: Source | None, warnings: Sequence[str], splits: Mapping[str, 
     ]
     if any(split.labels or split.more_labels for split in splits.values()):
         blocks.append(_table(_labels(splits)))
+    if scale is not None:
+        blocks.append(f"labels: {scale}")
     return "\n\n".join(block for block in blocks if block)
 
 
