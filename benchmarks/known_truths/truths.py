@@ -116,14 +116,14 @@ def entropy_of(shares: np.ndarray | list[float]) -> float:
 
 def table_mi(joint: np.ndarray) -> float:
     """Of classes with a table of probabilities."""
-    return entropy_of(joint.sum(0)) + entropy_of(joint.sum(1)) - entropy_of(joint.ravel())
+    return max(entropy_of(joint.sum(0)) + entropy_of(joint.sum(1)) - entropy_of(joint.ravel()), 0.0)
 
 
 def clusters_mi(shares: np.ndarray, centers: np.ndarray, spread: float) -> float:
     """I(k; centers[k] + spread · e): the entropy of the mixture less that of the noise."""
     grid = np.linspace(centers.min() - 10 * spread, centers.max() + 10 * spread, 20_001)
     density = normal_density(grid[:, None], centers, spread) @ shares
-    return entropy(density, grid) - GAUSSIAN_ENTROPY - float(np.log(spread))
+    return max(entropy(density, grid) - GAUSSIAN_ENTROPY - float(np.log(spread)), 0.0)
 
 
 def bins_mi(edges: np.ndarray, noise: float) -> float:
@@ -156,4 +156,4 @@ def rectified_mi(rho: float, threshold: float) -> float:
     conditional = normal_density(z[None], rho * z[:, None], noise)
     ratio = -np.log(noise) - (np.square((z[None] - rho * z[:, None]) / noise) - np.square(z[None])) / 2
     inside = float(np.trapezoid(normal_density(z) * np.trapezoid(conditional * ratio, z, axis=1), z))
-    return float(xlogy(corner, corner / below**2)) + 2 * edge + inside
+    return max(float(xlogy(corner, corner / below**2)) + 2 * edge + inside, 0.0)

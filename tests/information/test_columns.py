@@ -1,0 +1,79 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from disentangle import estimate_mutual_information
+from disentangle.information.columns import column_mutual_information, matched_columns
+from disentangle.information.neighbours import neighbours_value
+
+F64 = torch.float64
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def test_columns_are_matched_whatever_their_order():
+    x = normal(800, 5)
+    order = torch.tensor([3, 0, 4, 2, 1])
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0], dtype=F64)
+    y = (signs * x + 0.3 * normal(800, 5, seed=1))[:, order]
+    of_x, of_y = matched_columns(x, y)
+    assert of_x.tolist() == [0, 1, 2, 3, 4]
+    assert order[of_y].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_products_are_matched_by_their_squares_and_the_strongest_are_kept():
+    x, noise = normal(1500, 12), normal(1500, 20, seed=1)
+    y = noise.clone()
+    y[:, 8:] = x.flip(1) * noise[:, 8:]  # without correlation
+    of_x, of_y = matched_columns(x, y)
+    assert len(of_x) == 8
+    assert (of_x + of_y == 19).all()
+
+
+def test_it_is_the_sum_over_pairs_less_what_a_side_shares():
+    x = normal(600, 2)
+    y = torch.stack([x[:, 0] + 0.5 * normal(600, seed=1), x[:, 1] + 0.5 * normal(600, seed=2)], 1)
+    y[:, 1] += y[:, 0]  # y's columns depend on one another, and x's do not
+    found = column_mutual_information(x, y).value
+    s, t = matched_columns(x, y)
+    pairs = [neighbours_value(x[:, [i]].numpy(), y[:, [j]].numpy()) for i, j in zip(s, t, strict=True)]
+    within = [neighbours_value(side[:, [0]].numpy(), side[:, [1]].numpy()) for side in (x, y)]
+    assert found == pytest.approx(sum(pairs) - max(min(within), 0), abs=1e-9)
+    assert within[1] > within[0] + 0.1
+
+
+def test_what_is_there_twice_counts_once():
+    """Without what the columns of a side share it would be the double."""
+    x = normal(1500, 1)
+    y = 0.8 * x + 0.6 * normal(1500, 1, seed=1)
+    twice = [torch.cat([side, side + 1e-3 * normal(1500, 1, seed=7 + i)], 1) for i, side in enumerate((x, y))]
+    assert column_mutual_information(*twice).value < -math.log(0.6) + 0.1
+
+
+@pytest.mark.slow
+def test_sharp_edges_in_five_columns():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(2000, 5))
+    found = estimate_mutual_information(x, x + rng.uniform(-0.75, 0.75, (2000, 5)))
+    assert found.value == pytest.approx(5 / 3, abs=0.2)  # 1 / (4 · 0.75) in each of them
+    assert found.method == "nearest neighbours, column by column"
+
+
+@pytest.mark.slow
+def test_a_curve_among_many_columns_is_found():
+    x = normal(1500, 200)
+    found = estimate_mutual_information(x, x[:, :1] ** 2 + 0.5 * normal(1500, 1, seed=1))
+    assert found.value == pytest.approx(0.803, abs=0.15)
+
+
+@pytest.mark.slow
+def test_atoms_are_not_read_too_high():
+    """Rectified latents: by the ranks that ties share, the copula reads 8 to 22 % too much."""
+    z = normal(2000, 2)
+    y = 0.8 * z + 0.6 * normal(2000, 2, seed=1)
+    found = estimate_mutual_information(z.clamp(min=0), y.clamp(min=0))
+    assert found.value == pytest.approx(2 * 0.3467, abs=0.1)
