@@ -64,8 +64,8 @@ def parse_or_say_what_is_left_over(parser: argparse.ArgumentParser, arguments: l
         options, left = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         value = re.match(r"invalid choice: '(.*?)' \(", error.message)
-        blamed_command = error.argument_name == "command" and value
-        parser.error(left_over(arguments, value[1], defaults) if blamed_command else str(error))
+        blamed = value[1] if error.argument_name == "command" and value else None
+        parser.error(left_over(arguments, blamed, defaults) if blamed is not None else str(error))
     if left:
         unknown = left[0].startswith("--")
         parser.error(f"unknown option {left[0]}" if unknown else left_over(arguments, left[0], defaults))

@@ -75,11 +75,11 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
     if len(x) >= FEWEST_ROWS:
         estimate = _with_critic(estimate, margins, generator)
         if dimensions > 2:
-            estimate = _larger(
-                estimate, column_mutual_information(*margins.normal), 3.0
-            )  # it is the best of many columns
+            columns = column_mutual_information(*margins.normal)
+            estimate = _larger(estimate, columns, errors=3.0)  # more than usual: they are the best of many
     if len(x) >= NEIGHBOUR_ROWS and dimensions <= NEIGHBOUR_DIMENSIONS:
-        estimate = _larger(estimate, neighbours_of(*map(Variable, margins.normal)))
+        x_side, y_side = (Variable(side) for side in margins.normal)
+        estimate = _larger(estimate, neighbours_of(x_side, y_side))
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
 
 
@@ -94,7 +94,8 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
         estimate = replace(estimate, log_likelihood=None, marginal_log_likelihood=None)
     if rows >= NEIGHBOUR_ROWS and scores.shape[1] <= NEIGHBOUR_DIMENSIONS:
         estimate = _larger(estimate, neighbours_of(Variable(scores), classes))
-    if classes.ordered and count > 2 and estimate.value < 0.9 * most:  # the order of values may tell more
+    enough = rows > scores.shape[1] + 2  # for a copula
+    if enough and classes.ordered and count > 2 and estimate.value < 0.9 * most:  # the order of values may tell more
         ordered = _of_numbers(numbers, codes.double()[:, None], seed)
         estimate = _larger(estimate, replace(ordered, value=min(ordered.value, most)))
     warnings = list(estimate.warnings)
@@ -105,12 +106,14 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
 
 def _margins(x: Tensor, y: Tensor, generator: torch.Generator) -> _Margins:
     drawn = torch.Generator().manual_seed(generator.initial_seed())
-    shared, apart = ([uniform_ranks(side, by) for side in (x, y)] for by in (None, drawn))
-    nu = _degrees_of_freedom(*apart, generator)
-    normal, normal_apart, fitted = (
-        (quantiles(a, nu_), quantiles(b, nu_)) for (a, b), nu_ in ((shared, math.inf), (apart, math.inf), (apart, nu))
+    of_x, of_y, x_apart, y_apart = (uniform_ranks(side, by) for by in (None, drawn) for side in (x, y))
+    nu = _degrees_of_freedom(x_apart, y_apart, generator)
+    return _Margins(
+        (quantiles(of_x, math.inf), quantiles(of_y, math.inf)),
+        (quantiles(x_apart, math.inf), quantiles(y_apart, math.inf)),
+        (quantiles(x_apart, nu), quantiles(y_apart, nu)),
+        nu,
     )
-    return _Margins(normal, normal_apart, fitted, nu)
 
 
 def _degrees_of_freedom(x: Tensor, y: Tensor, generator: torch.Generator) -> float:

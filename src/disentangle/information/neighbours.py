@@ -101,8 +101,9 @@ def neighbours_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInforma
         x, y = y, x
     rng = np.random.default_rng(0)
     a = _apart(standardized(x.numbers.numpy()), rng)
-    of_classes = y.classes is not None and x.classes is None
-    b = y.classes.numpy() if of_classes else _apart(standardized(y.numbers.numpy()), rng)
+    classes = y.classes if x.classes is None else None
+    of_classes = classes is not None
+    b = _apart(standardized(y.numbers.numpy()), rng) if classes is None else classes.numpy()
     rows, dimensions = len(a), a.shape[1] + (0 if of_classes else b.shape[1])
     value = _ross if of_classes else _kraskov
     if a.shape[1] == 0 or (b.ndim == 2 and b.shape[1] == 0):
@@ -146,7 +147,7 @@ def _ross(x: np.ndarray, y: np.ndarray, neighbors: int) -> float:
     k, radius = np.minimum(neighbors, counts - 1), np.empty(len(x))
     for i in np.unique(y):
         of_class = x[y == i]
-        radius[y == i] = KDTree(of_class).query(of_class, k=[k[i] + 1], p=np.inf)[0][:, 0]
+        radius[y == i] = KDTree(of_class).query(of_class, k=int(k[i]) + 1, p=np.inf)[0][:, -1]
     nearer = KDTree(x).query_ball_point(x, np.nextafter(radius, 0), p=np.inf, return_length=True)  # the row itself too
     value = digamma(len(x)) - np.mean(digamma(counts[y]) - digamma(k[y]) + digamma(nearer))
     shares = counts / counts.sum()
