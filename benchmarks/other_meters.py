@@ -1,6 +1,6 @@
 """`estimate_mutual_information` beside two other packages, on the same arrays of known mutual information.
 
-    pip install latentmi diffusion-mi        # they want numpy < 2
+    pip install --no-deps latentmi diffusion-mi && pip install lightning tensorboardX torchvision
     python benchmarks/other_meters.py --out runs/other_meters.jsonl
     python benchmarks/other_meters.py --out runs/other_meters.jsonl --report docs/results
 
@@ -71,6 +71,7 @@ def latentmi(x: np.ndarray, y: np.ndarray) -> tuple[float, list[str]]:
 
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - what it draws from
+    np.NaN = np.nan  # noqa: NPY201 - gone since NumPy 2
     values, _, _ = lmi.estimate(x, y)
     return float(np.nanmean(values)) * math.log(2), []
 

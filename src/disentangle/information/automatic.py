@@ -33,13 +33,13 @@ FEWEST_ROWS = 200  # for a critic
 NEIGHBOUR_ROWS = 100  # at least: below, their standard error is far too small
 NEIGHBOUR_DIMENSIONS = 6  # of x and y together, at most
 SIGNIFICANT = 2.0  # standard errors
-GROWTH = 0.04  # of the value, from half of the rows to all of them
+GROWTH, GROWTH_OF_GAIN = 0.04, 0.25  # from half of the rows to all: of the value, of what the critic adds
 
 COPULA = Bound(
     "neither", "the copula of x and y is not that of a Gaussian or Student distribution: it is exact where it is"
 )
 CRITIC = Bound("lower", "the rows are drawn independently")
-GROWING = "with half of the rows to learn from it is {:.2f} nats less: with more rows it would be higher"
+GROWING = "of half of the rows the critic learns {:.2g} nats less: with more rows than these the value would be higher"
 INFINITE = "some direction of y is a function of x: the information is infinite, unless rounding or few values limit it"
 
 
@@ -172,17 +172,17 @@ def _with_critic(estimate: MutualInformation, margins: _Margins, generator: torc
     """The copula's estimate, or the bound of copula and critic where the critic adds to it on held-out rows."""
     drawn, y = generator.get_state(), margins.normal[1]
     correction = fit_correction(_folds(margins, generator), generator)
-    base = correction.base.mean(1) - correction.base_normaliser
-    corrected = _corrected(correction)
-    gain, error = float((corrected - base).mean()), _standard_error(correction.corrected - correction.base)
+    gains, corrected = correction.corrected - correction.base, _corrected(correction)
+    gain, error = float((corrected - _base(correction)).mean()), _standard_error(gains)
     if gain > SIGNIFICANT * error:
-        method = f"{estimate.method}, corrected by a critic"
-        value, error = float(corrected.mean()), _standard_error(correction.corrected)
+        method, value = f"{estimate.method}, corrected by a critic", float(corrected.mean())
+        error = _standard_error(correction.corrected)
         estimate = replace(estimate, value=value, standard_error=error, method=method, bound=CRITIC)
         generator.set_state(drawn)  # the same rows are held out
         half = fit_correction(_folds(margins, generator, 0.5), generator)
-        growth = value - float(_corrected(half).mean())
-        if growth > max(GROWTH * value, SIGNIFICANT * _standard_error(correction.corrected - half.corrected)):
+        growth = gain - float((_corrected(half) - _base(half)).mean())
+        noise = SIGNIFICANT * _standard_error(gains - (half.corrected - half.base))
+        if growth > max(noise, min(GROWTH * value, GROWTH_OF_GAIN * gain)):
             estimate = replace(estimate, warnings=(*estimate.warnings, GROWING.format(growth)))
     # of y's normal scores: a Gaussian without x, and the same times the density ratio
     marginal = torch.distributions.MultivariateNormal(
@@ -190,6 +190,11 @@ def _with_critic(estimate: MutualInformation, margins: _Margins, generator: torc
     )
     without = float(marginal.log_prob(y).mean())
     return replace(estimate, marginal_log_likelihood=without, log_likelihood=without + float(corrected.mean()))
+
+
+def _base(correction: Correction) -> Tensor:
+    """The bound of the copula alone, `(folds,)`."""
+    return correction.base.mean(1) - correction.base_normaliser
 
 
 def _corrected(correction: Correction) -> Tensor:
