@@ -173,3 +173,12 @@ def test_safetensors_are_never_taken_for_something_else(tmp_path_factory, shapes
     save_file({name: torch.ones(size) for name, size in shapes.items()}, path)
     assert struct.unpack("<Q", path.read_bytes()[:8])[0] < path.stat().st_size
     assert misplaced(path, "safetensors") is None
+
+
+def test_safetensors_whose_header_has_the_length_that_a_pickle_begins_with(tmp_path):
+    """0x80 0x02 is protocol 2 of pickle, and a header of 640 bytes."""
+    header = b'{"w":{"dtype":"F16","shape":[1],"data_offsets":[0,2]}}'.ljust(640)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+    assert misplaced(file, "safetensors") is None
+    assert misplaced(file, "a pickle") == "expected a pickle, got safetensors"

@@ -502,7 +502,7 @@ def test_a_pickle_is_not_opened(saved, tmp_path):
     folder = shutil.copytree(saved[0], tmp_path / "model")
     torch.save(Code(), folder / "model.safetensors")
     shutil.copy(folder / "model.safetensors", folder / "pytorch_model.bin")
-    refused(folder, Toy, "model.safetensors: cannot be read")
+    refused(folder, Toy, "model.safetensors: expected safetensors, got a file of torch.save")
     assert not (tmp_path / "ran").exists()
 
 

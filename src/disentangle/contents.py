@@ -13,6 +13,7 @@ __all__ = ["misplaced"]
 FIRST = 1024  # bytes that are looked at
 # What a file is, and what it then begins with; none of these begins a text file or a file of another kind here.
 KINDS = {
+    "safetensors": rb".{5}\0\0\0\{",  # the length of the header first, whose bytes may be those of another kind
     "a pickle": rb"\x80[\x02-\x05]",
     "a file of NumPy (.npy)": rb"\x93NUMPY",
     "an HDF5 file": rb"\x89HDF\r\n\x1a\n",
@@ -47,7 +48,8 @@ def misplaced(path: str | os.PathLike[str], wanted: str) -> str | None:
 
     Arguments:
         path: A regular file.
-        wanted: What it is to hold, such as "CSV". "a pickle", "a file of NumPy (.npy)" and "an HDF5 file" are told themselves.
+        wanted: What it is to hold, such as "CSV". "safetensors", "a pickle", "a file of NumPy (.npy)" and "an HDF5 file" are
+            told themselves.
 
     Raises:
         OSError: If the file cannot be read.
