@@ -68,7 +68,7 @@ def describe(
     Arguments:
         splits: The recordings by the names of their splits, such as `read_recordings` gives.
         source: Where they come from.
-        unread: What lies there and is not read, each a line: the texts of the `DataWarning`s of reading it.
+        unread: What lies there and is not read, each a line: the text of each `DataWarning` of reading it.
         advance: Called after each recording, for a progress bar.
 
     Example:

@@ -29,7 +29,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """Keeps the `DataWarning`s of a block, for a program that prints them itself.
+    """Keeps each `DataWarning` of a block, for a program that prints them itself.
 
     Example:
         >>> with collected() as lines:
