@@ -115,3 +115,15 @@ def test_a_copy_is_infinite():
     found = estimate_mutual_information(x, torch.cat([normal(200, 1, seed=1), x[:, :1] ** 3], 1))
     assert found.value == math.inf
     assert found.warnings[0].startswith("some direction of y is a function of x: the information is infinite")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("heavy_tails", [False, True])
+def test_many_dimensions_may_hide_dependence_whichever_copula_it_is(heavy_tails):
+    z = normal(1000, 24)
+    if heavy_tails:
+        z = z / (torch.distributions.Chi2(torch.tensor(3.0, dtype=F64)).sample((1000, 1)) / 3).sqrt()
+    found = estimate_mutual_information(z[:, :12], z[:, 12:])
+    assert found.method.startswith("Student" if heavy_tails else "Gaussian")
+    assert found.bound.side == "neither"  # no critic has found more
+    assert any("24 dimensions, 1000 rows may hide dependence" in warning for warning in found.warnings)

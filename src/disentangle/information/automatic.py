@@ -222,7 +222,7 @@ def _warnings(estimate: MutualInformation, dimensions: int) -> Iterator[str]:
             f"{rows} rows are few for {dimensions} dimensions: the value is noisy, "
             "and dependence that is not monotone may have been missed"
         )
-    elif rows < 100 * dimensions and estimate.method.endswith("copula"):
+    elif rows < 100 * dimensions and estimate.bound is COPULA:
         yield (
             f"in {dimensions} dimensions, {rows} rows may hide dependence that is not monotone: "
             "a value near 0 is no proof of independence"
