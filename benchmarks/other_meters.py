@@ -25,24 +25,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from known_truths.sources import gaussian, multinormal, regression, sparse
+from known_truths.sources import multinormal, regression, sparse
 from known_truths.tasks import Task, tasks
 from known_truths.transforms import padded
 
 from disentangle import estimate_mutual_information
 
-ROWS, STEPS, RATE, BATCH = 4000, 4000, 1e-3, 256
+ROWS, STEPS, RATE, BATCH = 2000, 4000, 1e-3, 256
 NAMES = [
     "gaussian d=1 mi=2",
-    "gaussian d=10 mi=4",
     "student dense 5x5 dof=3",
     "additive uniform noise 0.75 d=3",
-    "swiss roll mi=2",
     "spiral of sparse normal 5x5",
-    "spiral of sparse normal 25x25",
     "uniform margins d=5 mi=2 rotated, x 0.01, y 10",
     "product of x and noise d=3",
-    "three crossed gaussians d=3",
     "rectified 0.8 d=5",
     "independent gaussian 10x10",
 ]
@@ -52,12 +48,7 @@ def wide(dim: int) -> list[Task]:
     """Few columns that matter among many."""
     two = padded(multinormal(sparse(2, 2), 2), dim - 2)
     curve = padded(regression(np.square, 0.5), dim - 1)
-    nothing = padded(gaussian(1, 0.0), dim - 1)
-    named = {
-        f"2 of {dim} columns and y of 2": two,
-        f"x² of 1 of {dim} columns": curve,
-        f"none of {dim} columns": nothing,
-    }
+    named = {f"2 of {dim} columns and y of 2": two, f"x² of 1 of {dim} columns": curve}
     return [Task(name, "wide", *source) for name, source in named.items()]
 
 
@@ -72,7 +63,8 @@ def latentmi(x: np.ndarray, y: np.ndarray) -> tuple[float, list[str]]:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - what it draws from
     setattr(np, "NaN", np.nan)  # noqa: B010 - gone since NumPy 2
-    values, _, _ = lmi.estimate(x, y)
+    with contextlib.redirect_stdout(io.StringIO()):
+        values, _, _ = lmi.estimate(x, y)
     return float(np.nanmean(values)) * math.log(2), []
 
 
