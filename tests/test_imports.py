@@ -10,6 +10,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "disentangle"
 MAY_IMPORT = {
     "variables": set(),
+    "model": {"variables"},
     "functional": {"functional"},
     "metrics": {"metrics"},
     "plots": set(),
@@ -24,7 +25,7 @@ MAY_IMPORT = {
     "files": {"contents"},
     "saving": {"contents", "files"},
     "inference": {"variables"},
-    "training": {"variables", "pairwise", "plots", "contents", "files", "inference", "training"},
+    "training": {"variables", "model", "pairwise", "plots", "contents", "files", "inference", "training"},
     "data": {"contents", "variables", "metrics", "plots", "data"},
     "features": {"contents", "data", "features"},
 }

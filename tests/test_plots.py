@@ -17,7 +17,7 @@ def record(epoch, **sections):
     return {
         "epoch": epoch,
         "losses": {"Y": 1 / epoch, "recon_L": 3.0},
-        "pairs": {"CLUB(V;L)": 0.1 - epoch / 50},
+        "penalties": {"CLUB(V;L)": 0.1 - epoch / 50},
         **sections,
     }
 
@@ -32,7 +32,7 @@ def full(epochs):
 def test_draws_every_section_with_names_and_units(tmp_path):
     plot_curves(full(5), tmp_path / "curves.svg")
     written = texts(tmp_path / "curves.svg")
-    for text in ("Losses", "Dependence of pairs", "Size of latents", "Validation"):
+    for text in ("Losses", "Penalties", "Size of latents", "Validation"):
         assert written.count(text) == 1
     for text in (
         "Y",
@@ -78,10 +78,10 @@ def test_draws_losses_on_a_linear_scale_where_one_is_not_positive(tmp_path):
 @pytest.mark.parametrize(
     ("history", "present", "absent"),
     [
-        ([record(1)], {"Losses", "Dependence of pairs"}, {"Size of latents", "Validation"}),
+        ([record(1)], {"Losses", "Penalties"}, {"Size of latents", "Validation"}),
         (full(1), {"Losses", "Validation", "mean absolute error"}, {"correlation"}),
         ([{"epoch": 1}], {"nothing was recorded"}, {"Losses", "Validation"}),
-        ([{"epoch": 3, "losses": {}, "pairs": None, "valid": {"mae": None}}], {"nothing was recorded"}, {"Losses"}),
+        ([{"epoch": 3, "losses": {}, "penalties": None, "valid": {"mae": None}}], {"nothing was recorded"}, {"Losses"}),
         ([record(1, valid={"acc7": 0.3})], {"Losses"}, {"Validation"}),
         ([{"epoch": 1, "losses": {"Y": 1.0}}, {"epoch": 2}, record(3)], {"Losses", "recon_L"}, {"Validation"}),
         (
@@ -107,7 +107,7 @@ def test_draws_what_there_is(tmp_path, history, present, absent, recwarn):
 
 def test_many_names_stay_distinct(tmp_path):
     names = [f"CLUB(X_{i};S)" for i in range(21)]
-    plot_curves([{"epoch": e, "pairs": dict.fromkeys(names, e)} for e in (1, 2)], tmp_path / "curves.svg")
+    plot_curves([{"epoch": e, "penalties": dict.fromkeys(names, e)} for e in (1, 2)], tmp_path / "curves.svg")
     assert set(names) <= set(texts(tmp_path / "curves.svg"))
 
 
@@ -165,3 +165,11 @@ def test_says_what_to_install(tmp_path, monkeypatch):
         plot_curves([record(1)], tmp_path / "curves.png")
     with pytest.raises(ImportError, match=r"pip install disentangle\[plots\]"):
         plot_matrix(np.eye(2), ["a", "b"], ["c", "d"], tmp_path / "matrix.png", "")
+
+
+def test_penalties_of_a_kind_have_a_panel(tmp_path):
+    history = [{"epoch": e, "penalties": {"apart/CLUB(a;b)": 0.5, "alike/CMD(a;b)": 0.1 * e}} for e in (1, 2)]
+    path = tmp_path / "curves.svg"
+    plot_curves(history, path)
+    drawn = texts(path)
+    assert {"Penalties: apart", "Penalties: alike", "CLUB(a;b)", "CMD(a;b)"} <= set(drawn)

@@ -47,6 +47,7 @@ from disentangle.information import (
     permutation_test,
 )
 from disentangle.metrics import LabelScale, label_scale, sentiment_metrics
+from disentangle.model import Model
 from disentangle.nn import (
     MAGTextEncoder,
     MultimodalAdaptiveGate,
@@ -92,6 +93,7 @@ __all__ = [
     "MaskedConditional",
     "MixtureConditional",
     "ModalityDiscriminator",
+    "Model",
     "MultimodalAdaptiveGate",
     "MutualInformation",
     "NWJEstimator",

@@ -19,7 +19,8 @@ def encode(model: nn.Module, batches: Iterable[Any], *, progress: bool = False) 
     """The variables of all batches, one after the other, on the CPU.
 
     The model runs in evaluation mode and without gradients, and is left as it was. A variable in half precision becomes
-    float32; sequences (`Masked`) are left out. A row that lacks a variable is there as the model made it.
+    float32; sequences (`Masked`) and names that begin with `_` are left out. A row that lacks a variable is there as the model
+    made it.
 
     Arguments:
         model: A model whose call maps a batch to its variables, `{name: (N, ...)}`.
@@ -41,7 +42,7 @@ def encode(model: nn.Module, batches: Iterable[Any], *, progress: bool = False) 
     """
 
     def read(variables: Mapping[str, Tensor | Masked]) -> dict[str, Tensor]:
-        return {name: value for name, value in variables.items() if not isinstance(value, Masked)}
+        return {name: value for name, value in variables.items() if name[:1] != "_" and not isinstance(value, Masked)}
 
     return _run(model, read, batches, progress)
 

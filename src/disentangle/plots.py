@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["blank_figure", "plot_curves", "plot_matrix"]
 
 # Okabe and Ito's palette, told apart by readers with any colour vision; yellow left out, too light for lines on white
+PENALTIES = "Penalties"  # the title of their panels
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":")
 # What is drawn of a validation: of numbers the first two, of classes the others.
@@ -55,13 +56,13 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     numbers = [record["epoch"] for record in history]
     unit_of_time = "epoch" if len(set(numbers)) == len(numbers) else "step"  # several reports an epoch
     epochs = np.array([record[unit_of_time] for record in history], dtype=float)
-    sections = {name: _series(history, name) for name in ("losses", "pairs", "rms", "valid")}
+    sections = {name: _series(history, name) for name in ("losses", "penalties", "rms", "valid")}
     valid = {name: sections["valid"][name] for name in [each for each in VALIDATION if each in sections["valid"]][:2]}
     panels = [
         (title, unit, series)
         for title, unit, series in (
             ("Losses", "loss", sections["losses"]),
-            ("Dependence of pairs", "nats", sections["pairs"]),
+            *((title, "nats", series) for title, series in _by_kind(sections["penalties"]).items()),
             ("Size of latents", "root mean square", sections["rms"]),
             ("Validation", "", valid),
         )
@@ -82,7 +83,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
         values = np.concatenate([line[np.isfinite(line)] for line in series.values()])
         if title == "Losses" and (values > 0).all():
             _log_axis(ax)
-        elif title == "Dependence of pairs":
+        elif title.startswith(PENALTIES):
             ax.axhline(0, color="0.4", linewidth=1, zorder=1)
         elif title == "Size of latents":
             top = 1.08 * values.max() or 1.0
@@ -179,6 +180,15 @@ def _series(history: Sequence[Mapping[str, Any]], section: str) -> dict[str, np.
         if np.isfinite(line).any():
             series[name] = line
     return series
+
+
+def _by_kind(penalties: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The penalties of each panel: those of a kind, which stands before the slash of their names, have one of their own."""
+    panels: dict[str, dict[str, np.ndarray]] = {}
+    for name, line in penalties.items():
+        kind, slash, label = name.rpartition("/")
+        panels.setdefault(f"{PENALTIES}: {kind}" if slash else PENALTIES, {})[label] = line
+    return panels
 
 
 def _best(history: Sequence[Mapping[str, Any]]) -> float | None:

@@ -183,6 +183,16 @@ class Rows(NamedTuple):
     values: Tensor
     weights: Tensor
 
+    @classmethod
+    def unweighted(cls, values: Tensor) -> Rows:
+        """A loss whose rows all count the same.
+
+        Example:
+            >>> Rows.unweighted(torch.tensor([1.0, 3.0])).mean()
+            tensor(2.)
+        """
+        return cls(values, torch.ones_like(values))
+
     def total(self) -> Tensor:
         """The weighted sum, `()`, in at least float32."""
         dtype = torch.promote_types(self.values.dtype, torch.float32)

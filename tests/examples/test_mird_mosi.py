@@ -55,7 +55,7 @@ def test_a_run_leaves_what_it_should(dump, data, unlabeled, tmp_path, capsys, op
     assert {path.name for path in out.iterdir()} == names
     first, second = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
     assert (first["epoch"], second["epoch"]) == (1, 2)
-    assert set(first["pairs"]) == pairs
+    assert set(first["penalties"]) == pairs
     if losses is not None:
         assert set(first["losses"]) == losses
     assert set("LAVS") <= set(first["rms"])
@@ -368,7 +368,7 @@ def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path):
     assert len(alone) == len(together) == 3
     for ours, theirs in zip(together, alone, strict=True):
         assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-4, abs=1e-4)
-        for section in ("losses", "pairs", "rms", "valid"):
+        for section in ("losses", "penalties", "rms", "valid"):
             assert ours[section] == pytest.approx(theirs[section], rel=1e-3, abs=1e-4)
 
 

@@ -209,7 +209,7 @@ def test_a_run_on_a_plain_folder_of_any_modalities(tmp_path, capsys, names):
     assert "unlabeled 9 recordings" in said
     record = json.loads((out / "metrics.jsonl").read_text())
     expected = PAIRS.get(names) or mird_mosi.pairs_of(["V", "L", "glove", "pose"])[0]
-    assert {name for name in record["pairs"] if "X_" not in name} == {f"CLUB({x};{y})" for x, y in expected}
+    assert {name for name in record["penalties"] if "X_" not in name} == {f"CLUB({x};{y})" for x, y in expected}
     assert run("evaluate", "--run", out) == 0
     table = capsys.readouterr().out
     assert table[table.index(" mae") :].splitlines() == said[said.index(" mae") :].splitlines()[:5]
@@ -266,4 +266,4 @@ def test_a_set_without_any_transcript_can_be_trained_on(tmp_path):
     assert run("--data", tmp_path / "set", *FAST, "--out", tmp_path / "run") == 0
     record = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
     assert set(record["losses"]) == {"Y", "recon_A"}
-    assert set(record["pairs"]) == {"CLUB(A;S)", "CLUB(X_A;S)"}
+    assert set(record["penalties"]) == {"CLUB(A;S)", "CLUB(X_A;S)"}

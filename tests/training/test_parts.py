@@ -171,9 +171,15 @@ def test_means_go_on_from_a_saved_state():
     second.load_state_dict(first.state_dict())
     for i in (2.0, 6.0):
         second.add(record(i))
-    expected = {"losses": {"Y": 3.0}, "pairs": {"CLUB(a;b)": -3.0}, "rms": {"a": 6.0}, "objective": 3.0, "skipped": 1}
+    expected = {
+        "losses": {"Y": 3.0},
+        "penalties": {"CLUB(a;b)": -3.0},
+        "rms": {"a": 6.0},
+        "objective": 3.0,
+        "skipped": 1,
+    }
     assert straight.read() == second.read() == expected
-    assert straight.read() == {"losses": {}, "pairs": {}, "rms": {}}
+    assert straight.read() == {"losses": {}, "penalties": {}, "rms": {}}
 
 
 def twice():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from disentangle import AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows
+from disentangle import AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows, encode
 from disentangle.training import NonFiniteError, frozen
 from disentangle.training.seen import Seen
 
@@ -84,7 +84,7 @@ def test_the_estimators_phase_leaves_the_models_gradients_untouched():
     batch = torch.randn(12, 6, dtype=F64)
     for p in model.parameters():
         p.grad = torch.full_like(p, 7.0)
-    step._fit(Seen(model(batch), model.present(batch), {}), None)
+    step._fit(Seen(model(batch), model.present(batch), {}).detach())
     assert all((p.grad == 7).all() for p in model.parameters())
 
 
@@ -273,36 +273,73 @@ def test_an_estimator_that_cannot_learn_is_refused():
         setting(Pairwise({("a", "b"): club}))
 
 
-def test_the_estimators_can_learn_on_batches_of_their_own():
-    model, penalty, step = setting(inner_steps=3)
-    club = copy.deepcopy(penalty.dependences["a;b"])
-    first, second, outer = (torch.randn(n, 6, dtype=F64) for n in (9, 10, 11))
-    samples = []
-    for batch in (first, second):
-        rows = torch.arange(len(batch)) % 4 != 0
-        samples.append([z.detach()[rows] for z in model(batch).values()])
-    step(outer, inner=[first, second])
-    optimizer = torch.optim.SGD(club.parameters(), 0.1)
-    for a, b in (samples[0], samples[1], samples[0]):
-        optimizer.zero_grad()
-        club.learning_loss(a, b).backward()
-        optimizer.step()
-    for p, q in zip(penalty.parameters(), club.parameters(), strict=True):
+def test_kinds_of_penalties_weigh_on_their_own():
+    """One step of two kinds is the step of a single penalty where the objective weights each by hand."""
+    x = torch.randn(12, 6, dtype=F64)
+    model = Halves().double()
+    apart, alike = CLUBEstimator(2, 3).double(), OrthogonalLoss()
+    single, several = copy.deepcopy(model), copy.deepcopy(model)
+    one = Pairwise({("a", "b"): copy.deepcopy(apart)})
+    two = nn.ModuleDict({"apart": Pairwise({("a", "b"): apart}), "alike": Pairwise({("a", "a"): alike})})
+
+    def by_hand(losses, penalties):
+        (club,) = penalties.values()
+        a = losses["a"].values
+        return losses["recon"].mean() + 0.3 * club - 0.1 * alike(a, a)
+
+    def by_kind(losses, penalties):
+        return losses["recon"].mean() + 0.3 * penalties["apart"]["CLUB(a;b)"] - 0.1 * sum(penalties["alike"].values())
+
+    single.losses = lambda variables, batch: {
+        **Halves.losses(single, variables, batch),
+        "a": Rows.unweighted(variables["a"]),
+    }
+    for net, penalty, objective in ((single, one, by_hand), (several, two, by_kind)):
+        record = AlternatingStep(
+            net,
+            penalty,
+            objective=objective,
+            optimizer=torch.optim.SGD(net.parameters(), 0.1),
+            penalty_optimizer=torch.optim.SGD(penalty.parameters(), 0.1),
+        )(x)
+    assert {kind: list(values) for kind, values in record.penalties.items()} == {
+        "apart": ["CLUB(a;b)"],
+        "alike": ["orthogonal(a;a)"],
+    }
+    for p, q in zip(several.parameters(), single.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+    for p, q in zip(two.parameters(), one.parameters(), strict=True):
         torch.testing.assert_close(p, q)
 
 
-def test_a_pair_that_no_inner_batch_had_rows_for_is_refused_until_one_had():
-    model, _, step = setting()
-    rows = {"b": torch.arange(12) < 0}
-    model.present = lambda batch: {} if len(batch) == 12 else rows
-    outer, inner = torch.randn(12, 6, dtype=F64), torch.randn(7, 6, dtype=F64)
-    rows["b"] = torch.zeros(7, dtype=torch.bool)
-    with pytest.raises(ValueError, match=r"CLUB\(a;b\) is never fitted"):
-        step(outer, inner=[inner])
-    rows["b"] = torch.ones(7, dtype=torch.bool)
-    step(outer, inner=[inner])
-    rows["b"] = torch.zeros(7, dtype=torch.bool)
-    step(outer, inner=[inner])  # it was fitted before
+def test_what_forward_computed_is_handed_to_losses_and_is_no_variable():
+    class Once(Halves):
+        def forward(self, batch):
+            hidden = self.a(batch)
+            return {**super().forward(batch), "_hidden": {"any": [hidden]}}
+
+        def losses(self, variables, batch):
+            self.given = variables["_hidden"]["any"][0]
+            return {"Y": Rows.unweighted(self.given.square().mean(1)), **super().losses(variables, batch)}
+
+    model = Once().double()
+    x = torch.randn(12, 6, dtype=F64)
+    step = AlternatingStep(
+        model, None, objective=lambda losses, _: losses["Y"].mean(), optimizer=torch.optim.SGD(model.parameters(), 0.1)
+    )
+    before = model.a.weight.detach().clone()
+    record = step(x[:5], x[5:])
+    assert model.given.requires_grad
+    assert set(record.rms) == {"a", "b"}
+    assert set(encode(model, [x])) == {"a", "b"}
+    assert not torch.equal(model.a.weight, before)
+
+
+def test_kinds_that_are_no_pairwise_are_refused():
+    model, kinds = Halves(), nn.ModuleDict({"apart": OrthogonalLoss()})
+    wanted = "expected a Pairwise, or an nn.ModuleDict of some, got OrthogonalLoss as 'apart'$"
+    with pytest.raises(TypeError, match=wanted):
+        AlternatingStep(model, kinds, objective=objective, optimizer=torch.optim.SGD(model.parameters(), 0.1))
 
 
 def test_gradients_are_clipped_once_they_are_whole():

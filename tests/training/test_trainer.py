@@ -89,7 +89,7 @@ def test_the_run_folder_holds_a_line_an_epoch_and_the_weights_of_the_best(tmp_pa
     assert [line["epoch"] for line in lines] == [1, 2, 3]
     assert [line.get("best", False) for line in lines] == [True, True, False]
     assert set(lines[0]["losses"]) == {"Y"}
-    assert set(lines[0]["pairs"]) == {"CLUB(a;b)"}
+    assert set(lines[0]["penalties"]) == {"CLUB(a;b)"}
     assert set(lines[0]["rms"]) == {"a", "b"}
     best, last = Regression(), Regression()
     assert run.checkpoints.newest() == 15
@@ -358,7 +358,7 @@ def test_trackers_of_accelerate_get_flat_records_and_unknown_ones_are_refused():
     history = trainer.fit(batches, 2, evaluate=evaluate, monitor="mae")
     assert list(kept.records) == [5, 10]
     assert kept.records[5]["valid/mae"] == history[0]["valid"]["mae"]
-    assert kept.records[5]["pairs/CLUB(a;b)"] == history[0]["pairs"]["CLUB(a;b)"]
+    assert kept.records[5]["penalties/CLUB(a;b)"] == history[0]["penalties"]["CLUB(a;b)"]
     with pytest.raises(ValueError, match=r"expected a tracker that is installed, .*, got 'nonsense'"):
         setting(trackers=["nonsense"])
 

@@ -6,14 +6,13 @@ from disentangle.training.frozen import frozen
 from disentangle.training.processes import Group
 from disentangle.training.run import Run, RunError
 from disentangle.training.seeds import SeedsError, run_seeds, seed_results
-from disentangle.training.step import AlternatingStep, Model, StepRecord
+from disentangle.training.step import AlternatingStep, StepRecord
 from disentangle.training.trainer import AlternatingTrainer
 
 __all__ = [
     "AlternatingStep",
     "AlternatingTrainer",
     "Group",
-    "Model",
     "NonFiniteError",
     "Run",
     "RunError",

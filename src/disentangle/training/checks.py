@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import nn
 from torch.optim import Optimizer
 
+from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
-from disentangle.pairwise.samples import samples_of
-from disentangle.training.seen import Seen, Variables
-from disentangle.variables import Masked, as_rows
+from disentangle.variables import Masked
 
-__all__ = ["readable", "refuse_dead_pairs", "refuse_frozen", "refuse_partial", "refuse_shared", "refuse_unfitted"]
-
-
-def readable(variables: Variables) -> Variables:
-    """What a model made of a batch as the variables of a step, `(N, d)`; refused with its name where it is none."""
-    return {name: as_rows(variable, name) for name, variable in variables.items()}
+__all__ = ["refuse_dead_pairs", "refuse_frozen", "refuse_partial", "refuse_shared"]
 
 
 def refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: str) -> None:
@@ -29,7 +21,7 @@ def refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: st
         )
 
 
-def refuse_partial(optimizer: Optimizer, penalty: Pairwise) -> None:
+def refuse_partial(optimizer: Optimizer, penalty: nn.Module) -> None:
     """Refuses an optimiser made from the single estimators: it would hold none of the parameters that they own together."""
     held = _held(optimizer)
     learning = [p for p in penalty.parameters() if p.requires_grad]
@@ -60,21 +52,6 @@ def refuse_dead_pairs(penalty: Pairwise, variables: Variables) -> None:
                 f"{penalty.labels[key]}: expected a variable with a gradient, got none of {', '.join(names)}: "
                 "was the latent detached?"
             )
-
-
-def refuse_unfitted(penalty: Pairwise, seen: Seen, samples: Sequence[Seen], fitted: set[str]) -> None:
-    """Refuses to evaluate a pair that no batch of the estimators had rows for, now or before; `fitted` remembers."""
-    for sample in samples:
-        rows = samples_of(penalty.groups, sample.variables, sample.present)
-        fitted |= {key for key, group in rows.items() if group.enough}
-    learning = {
-        key for key, dependence in penalty.dependences.items() if next(dependence.parameters(), None) is not None
-    }
-    asked = {key for key, group in samples_of(penalty.groups, seen.variables, seen.present).items() if group.enough}
-    if missing := sorted((asked & learning) - fitted):
-        raise ValueError(
-            f"{penalty.labels[missing[0]]} is never fitted: no inner batch has two rows with all of its variables"
-        )
 
 
 def _requires_grad(variable: object) -> bool:

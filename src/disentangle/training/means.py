@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from disentangle.training.step import StepRecord
+from disentangle.training.step import StepRecord, flat
 
 __all__ = ["Means"]
 
@@ -22,7 +22,7 @@ class Means:
         >>> for value in (1.0, 2.0):
         ...     means.add(StepRecord(torch.tensor(value), {"Y": Rows(value * one, one)}, {}, {}, None))
         >>> means.read()
-        {'losses': {'Y': 1.5}, 'pairs': {}, 'rms': {}, 'objective': 1.5}
+        {'losses': {'Y': 1.5}, 'penalties': {}, 'rms': {}, 'objective': 1.5}
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Means:
             self.skipped += 1
             return
         scalars = {"objective": record.objective, "likelihood": record.likelihood}
-        sections = {"": scalars, "pairs": record.penalties, "rms": record.rms}
+        sections = {"": scalars, "penalties": flat(record.penalties), "rms": record.rms}
         for section, values in sections.items():
             for name, value in values.items():
                 if value is not None:
@@ -53,7 +53,7 @@ class Means:
 
     def read(self) -> dict[str, Any]:
         """The means, and the number of steps left out if there are any; starts anew."""
-        result: dict[str, Any] = {"losses": {}, "pairs": {}, "rms": {}}
+        result: dict[str, Any] = {"losses": {}, "penalties": {}, "rms": {}}
         for (section, name), value in self.sums.items():
             if section == "losses":
                 weight = self.weights[name].item()

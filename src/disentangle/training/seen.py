@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from disentangle.model import Variables
 from disentangle.variables import Masked, Rows
 
-__all__ = ["Seen", "Variables", "join"]
-
-Variables = Mapping[str, Tensor | Masked]
+__all__ = ["Seen", "join"]
 
 
 @dataclass(frozen=True)

@@ -13,66 +13,46 @@ several processes: the objective sees all rows, and its gradients are those of o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle, islice
-from typing import Any, Literal, NamedTuple, Protocol
+from functools import reduce
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
 from disentangle.training.checks import (
-    readable,
     refuse_dead_pairs,
     refuse_frozen,
     refuse_partial,
     refuse_shared,
-    refuse_unfitted,
 )
 from disentangle.training.finite import NonFiniteError, Watch
 from disentangle.training.frozen import frozen
 from disentangle.training.noise import seed_noise, seed_torch
 from disentangle.training.processes import Alone, Group
-from disentangle.training.seen import Seen, Variables, join
-from disentangle.variables import Masked, Rows
+from disentangle.training.seen import Seen, join
+from disentangle.variables import Masked, Rows, as_rows
 
-__all__ = ["AlternatingStep", "Model", "Objective", "StepRecord"]
+__all__ = ["AlternatingStep", "Objective", "StepRecord"]
 
-Objective = Callable[[Mapping[str, Rows], Mapping[str, Tensor]], Tensor]
+Objective = Callable[[Mapping[str, Rows], Mapping[str, Any]], Tensor]
 SKIPS = 10  # steps left out in a row after which it is no accident
-
-
-class Model(Protocol):
-    """What a model must offer to be trained: an `nn.Module` whose call encodes a batch into named variables.
-
-    Encoding is `forward`, so that wrappers such as `DistributedDataParallel` see it.
-    """
-
-    def __call__(self, batch: Any) -> Variables:
-        """The named variables of a batch, `{name: (N, d) or (N,)}`: latents, and the inputs that take part in pairs."""
-        ...
-
-    def present(self, batch: Any) -> Mapping[str, Tensor] | None:
-        """Which rows have which variable, `{name: (N,) bool}` on the CPU; a name left out is present everywhere."""
-        ...
-
-    def losses(self, variables: Variables, batch: Any) -> dict[str, Rows]:
-        """The named losses of the variables, one term a row."""
-        ...
 
 
 class StepRecord(NamedTuple):
     """What a step saw, outside the graph and on the model's device. Reading it waits for the device; keeping it does not.
 
-    `nonfinite` names what was NaN or infinite in a step that was left out; it is empty for a step that was taken.
+    `penalties` are named as the objective got them. `nonfinite` names what was NaN or infinite in a step that was left out;
+    it is empty for a step that was taken.
     """
 
     objective: Tensor | None
     losses: dict[str, Rows]
-    penalties: dict[str, Tensor]
+    penalties: dict[str, Any]
     rms: dict[str, Tensor]
     likelihood: Tensor | None
     nonfinite: tuple[str, ...] = ()
@@ -99,9 +79,11 @@ class AlternatingStep:
         for the pieces
 
     Arguments:
-        model: The model to train, see `Model`; also wrapped in `DistributedDataParallel`.
-        penalty: What must not depend on what; `None` for no penalty.
-        objective: Maps `losses: {name: Rows}` and `penalties: {"CLUB(x;y)": ()}` to the scalar that the model minimises.
+        model: The model to train, see `disentangle.Model`.
+        penalty: What must not depend on what, or, of several kinds that weigh differently, an `nn.ModuleDict` of a `Pairwise`
+            per kind, `{"apart": Pairwise(...), "alike": Pairwise(...)}`; `None` for no penalty.
+        objective: Maps `losses: {name: Rows}` and `penalties: {"CLUB(x;y)": ()}` to the scalar that the model minimises. Of
+            several kinds the penalties are `{"apart": {"CLUB(x;y)": ()}, "alike": ...}`.
         optimizer: The optimiser of the model's parameters, in any number of groups.
         penalty_optimizer: The optimiser of the estimators' parameters; needed where the penalty learns.
         schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of an iteration.
@@ -118,24 +100,22 @@ class AlternatingStep:
     Raises:
         ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if parts of it cannot
             learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own; on a
-            call, if a pair is given what it does not take or has no variable with a gradient, if a learning pair was never
-            fitted, if the objective is not a scalar with a gradient.
-        TypeError: On a call, if a variable is no tensor.
+            call, if a pair is given what it does not take or has no variable with a gradient, or if the objective is no
+            scalar with a gradient.
+        TypeError: If the penalty is something else; on a call, if a variable is no tensor.
         NonFiniteError: On a call, where something is not finite; the model is as it was before.
 
     Example:
-        >>> from disentangle import CLUBEstimator
-        >>> class Halves(nn.Module):  # two latents of one input, that rebuild it together and must share nothing
+        >>> from disentangle import CLUBEstimator, Model
+        >>> class Halves(Model):  # two latents of one input, that rebuild it together and must share nothing
         ...     def __init__(self):
         ...         super().__init__()
         ...         self.a, self.b, self.decode = nn.Linear(6, 2), nn.Linear(6, 2), nn.Linear(4, 6)
         ...     def forward(self, batch):
         ...         return {"a": self.a(batch), "b": self.b(batch)}
-        ...     def present(self, batch):
-        ...         return None
         ...     def losses(self, variables, batch):
         ...         error = self.decode(torch.cat([variables["a"], variables["b"]], 1)) - batch
-        ...         return {"recon": Rows(error.square().mean(1), torch.ones(len(batch)))}
+        ...         return {"recon": Rows.unweighted(error.square().mean(1))}
         >>> model, penalty = Halves(), Pairwise({("a", "b"): CLUBEstimator(2, 2)})
         >>> step = AlternatingStep(
         ...     model,
@@ -152,7 +132,7 @@ class AlternatingStep:
     def __init__(
         self,
         model: nn.Module,
-        penalty: Pairwise | None,
+        penalty: Pairwise | nn.ModuleDict | None,
         *,
         objective: Objective,
         optimizer: Optimizer,
@@ -167,22 +147,23 @@ class AlternatingStep:
     ):
         if nonfinite not in ("stop", "skip"):
             raise ValueError(f"expected nonfinite to be 'stop' or 'skip', got {nonfinite!r}")
-        learns = penalty is not None and penalty.learns
+        kinds = kinds_of(penalty)
+        learns = any(kind.learns for kind in kinds.values())
         if learns and (penalty_optimizer is None or inner_steps < 1):
             raise ValueError(
                 "the penalty has parameters: expected a penalty_optimizer and inner_steps >= 1, "
                 f"got {penalty_optimizer} and {inner_steps}"
             )
         if penalty is not None:
-            refuse_frozen(penalty)
+            for kind in kinds.values():
+                refuse_frozen(kind)
             refuse_shared(optimizer, penalty, "the model's optimiser", "the penalty")
         if penalty_optimizer is not None:
             refuse_shared(penalty_optimizer, model, "the penalty's optimiser", "the model")
             if penalty is not None:
                 refuse_partial(penalty_optimizer, penalty)
-        self.model = model
-        self.module: Any = model.module if isinstance(model, DistributedDataParallel) else model
-        self.penalty, self.learns = penalty, learns
+        self.model: Any = model
+        self.penalty, self.kinds, self.learns = penalty, kinds, learns
         self.objective = objective
         self.optimizer, self.penalty_optimizer = optimizer, penalty_optimizer
         self.schedulers = schedulers
@@ -190,16 +171,14 @@ class AlternatingStep:
         self.seed, self.iteration = seed, 0
         self.backward = backward
         self.processes = Alone() if processes is None else processes
-        self._fitted: set[str] = set()
         self._skips = 0
         self._gradients: Watch | None = None  # of the iteration before, on a device that is not waited for
 
-    def __call__(self, *batches: Any, inner: Sequence[Any] | None = None) -> StepRecord:
+    def __call__(self, *batches: Any) -> StepRecord:
         """Takes one step.
 
         Arguments:
             batches: A batch, or the pieces of one; none for a process that has no rows of it.
-            inner: What the estimators learn on instead: batches, encoded once without a graph and used in turn.
         """
         self.iteration += 1
         seeds = self._seeds(len(batches))
@@ -218,7 +197,7 @@ class AlternatingStep:
         else:
             pending = watch
         self._seed("penalty")
-        likelihood = self._fit(seen, inner) if self.learns else None
+        likelihood = self._fit(seen.detach()) if self.learns else None
         record = self._differentiate(seen, record._replace(likelihood=likelihood), has_rows=bool(batches))
         shares = [leaf.differentiable() for leaf in leaves]
         if whole:
@@ -233,45 +212,38 @@ class AlternatingStep:
         if seed is not None:
             seed_torch(seed)
         with torch.set_grad_enabled(graph):
-            variables = self.model(batch)
-            losses = self.module.losses(variables, batch)
-        seen = Seen(readable(variables), self.module.present(batch), losses)
-        if graph and self.penalty is not None:
-            refuse_dead_pairs(self.penalty, variables)
-        return seen
+            computed = self.model(batch)
+            losses = self.model.losses(computed, batch)
+        variables = {name: as_rows(variable, name) for name, variable in computed.items() if name[:1] != "_"}
+        if graph:
+            for kind in self.kinds.values():
+                refuse_dead_pairs(kind, variables)
+        return Seen(variables, self.model.present(batch), losses)
 
-    def _fit(self, seen: Seen, inner: Sequence[Any] | None) -> Tensor | None:
+    def _fit(self, seen: Seen) -> Tensor | None:
         """The estimators' phase: returns the log-likelihood of their last step, summed over pairs."""
         assert self.penalty is not None
         assert self.penalty_optimizer is not None
-        samples = [seen.detach()] if inner is None else [self._sample(batch, i) for i, batch in enumerate(inner)]
         loss = None
         self.penalty.train()
-        for sample in islice(cycle(samples), self.inner_steps):
-            loss = self.penalty.learning_loss(sample.variables, sample.present)
-            if loss is None:
-                continue
+        for _ in range(self.inner_steps):
+            losses = [kind.learning_loss(seen.variables, seen.present) for kind in self.kinds.values()]
+            losses = [each for each in losses if each is not None]
+            if not losses:
+                return None
+            loss = reduce(torch.add, losses)
             self.penalty_optimizer.zero_grad(set_to_none=True)
             self.backward(loss)
             self.penalty_optimizer.step()
         self.penalty_optimizer.zero_grad(set_to_none=True)
-        if inner is not None:
-            refuse_unfitted(self.penalty, seen, samples[: self.inner_steps], self._fitted)
         return None if loss is None else -loss.detach()
-
-    @torch.no_grad()
-    def _sample(self, batch: Any, i: int) -> Seen:
-        """The variables of a batch for the estimators alone, of all processes."""
-        self._seed("inner", i, self.processes.rank)
-        seen = Seen(readable(self.model(batch)), self.module.present(batch), {})
-        self._seed("penalty", i)
-        return join(self.processes.exchange([seen]))
 
     def _differentiate(self, seen: Seen, record: StepRecord, has_rows: bool) -> StepRecord:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""
         self.optimizer.zero_grad(set_to_none=True)
         with frozen(self.penalty):
-            penalties = {} if self.penalty is None else self.penalty(seen.variables, seen.present)
+            values = {name: kind(seen.variables, seen.present) for name, kind in self.kinds.items()}
+            penalties = values if isinstance(self.penalty, nn.ModuleDict) else values.get("", {})
             objective = self.objective(seen.losses, penalties)
             if not isinstance(objective, Tensor) or objective.dim() or (has_rows and not objective.requires_grad):
                 raise ValueError(f"expected the objective to be a scalar with a gradient, got {objective!r}")
@@ -281,9 +253,7 @@ class AlternatingStep:
             self.processes.rank
         ):  # what the objective holds itself has the same gradient in every process: it counts once
             self.optimizer.zero_grad(set_to_none=True)
-        return record._replace(
-            objective=objective.detach(), penalties={name: value.detach() for name, value in penalties.items()}
-        )
+        return record._replace(objective=objective.detach(), penalties=_outside_the_graph(penalties))
 
     def _pull(self, seen: Seen, leaves: list[Tensor]) -> None:
         """Takes the gradients of the leaves back through the model."""
@@ -300,7 +270,7 @@ class AlternatingStep:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.processes.add_gradients(parameters)
         norm = None if self.clip is None else self.clip(parameters)
-        values = {"objective": record.objective, **record.penalties, "likelihood": record.likelihood}
+        values = {"objective": record.objective, **flat(record.penalties), "likelihood": record.likelihood}
         watch = Watch({name: value for name, value in values.items() if value is not None})
         bad = (pending.nonfinite() if pending else []) + watch.nonfinite()
         bad += self._gradients.nonfinite() if self._gradients else []
@@ -356,6 +326,33 @@ def root_mean_squares(variables: Variables, present: Mapping[str, Tensor] | None
         weights = torch.ones_like(square) if rows is None else rows.to(square, non_blocking=True)
         result[name] = Rows(square, weights).mean().sqrt()
     return result
+
+
+def kinds_of(penalty: Pairwise | nn.ModuleDict | None) -> dict[str, Pairwise]:
+    """The pairwise penalties of each kind by its name, which is `""` where there is one kind only."""
+    if penalty is None:
+        return {}
+    kinds: dict[str, Any] = dict(penalty.items()) if isinstance(penalty, nn.ModuleDict) else {"": penalty}
+    for name, kind in kinds.items():
+        if not isinstance(kind, Pairwise):
+            where = f" as {name!r}" if name else ""
+            raise TypeError(f"expected a Pairwise, or an nn.ModuleDict of some, got {type(kind).__name__}{where}")
+    return kinds
+
+
+def flat(penalties: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Penalties of one kind or of several, `{"CLUB(x;y)": ()}` or `{"apart/CLUB(x;y)": ()}`."""
+    values: dict[str, Tensor] = {}
+    for name, value in penalties.items():
+        values |= {name: value} if isinstance(value, Tensor) else {f"{name}/{key}": each for key, each in value.items()}
+    return values
+
+
+def _outside_the_graph(penalties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.detach() if isinstance(value, Tensor) else _outside_the_graph(value)
+        for name, value in penalties.items()
+    }
 
 
 def _detached(losses: Mapping[str, Rows]) -> dict[str, Rows]:

@@ -51,8 +51,8 @@ class AlternatingTrainer:
     weights, the optimisers' states and the metrics that the run would have had, bit for bit on a CPU.
 
     Arguments:
-        model: The model, see `disentangle.training.Model`.
-        penalty: What must not depend on what; `None` for no penalty.
+        model: The model, see `disentangle.Model`.
+        penalty: What must not depend on what, a `Pairwise`, or an `nn.ModuleDict` of some; `None` for no penalty.
         objective: Maps losses and penalties to the scalar that the model minimises.
         optimizer: The optimiser of the model, in any number of groups.
         penalty_optimizer: The optimiser of the penalty's estimators, where it has any.
@@ -75,17 +75,15 @@ class AlternatingTrainer:
 
     Example:
         >>> from torch.utils.data import TensorDataset
-        >>> from disentangle import CLUBEstimator, Rows
-        >>> class Two(nn.Module):  # one latent predicts, the other must not know it
+        >>> from disentangle import CLUBEstimator, Model, Rows
+        >>> class Two(Model):  # one latent predicts, the other must not know it
         ...     def __init__(self):
         ...         super().__init__()
         ...         self.a, self.b = nn.Linear(4, 1), nn.Linear(4, 2)
         ...     def forward(self, batch):
         ...         return {"a": self.a(batch[0]), "b": self.b(batch[0])}
-        ...     def present(self, batch):
-        ...         return None
         ...     def losses(self, variables, batch):
-        ...         return {"Y": Rows((variables["a"].squeeze(1) - batch[1]).square(), torch.ones_like(batch[1]))}
+        ...         return {"Y": Rows.unweighted((variables["a"].squeeze(1) - batch[1]).square())}
         >>> x = torch.randn(64, 4)
         >>> model, penalty = Two(), Pairwise({("b", "a"): CLUBEstimator(2, 1)})
         >>> trainer = AlternatingTrainer(
@@ -100,14 +98,14 @@ class AlternatingTrainer:
         >>> batches = DataLoader(TensorDataset(x, x.sum(1)), batch_size=16, shuffle=True)
         >>> mae = lambda model: {"mae": (model.a(x).squeeze(1) - x.sum(1)).abs().mean().item()}
         >>> history = trainer.fit(batches, epochs=2, evaluate=mae, monitor="mae")
-        >>> sorted(history[-1]["pairs"]), history[-1]["epoch"], history[-1]["step"]
+        >>> sorted(history[-1]["penalties"]), history[-1]["epoch"], history[-1]["step"]
         (['CLUB(b;a)'], 2, 8)
     """
 
     def __init__(
         self,
         model: nn.Module,
-        penalty: Pairwise | None,
+        penalty: Pairwise | nn.ModuleDict | None,
         *,
         objective: Objective,
         optimizer: Optimizer,
@@ -271,14 +269,15 @@ class AlternatingTrainer:
         record = {"epoch": epoch, "step": position.step, **self._means.read(), "lr": float(rates[0])}
         if evaluate is not None:
             self._copy_buffers()
-            record["valid"] = self.processes.from_first(self._evaluate(evaluate))
+            record["valid"] = self.processes.from_first(self.evaluate(evaluate))
             if self._monitor.improves(record["valid"]):
                 record["best"] = True
         record["seconds"] = round(seconds, 3)
         position.reports += 1
         return record
 
-    def _evaluate(self, evaluate: Callable[[Any], Mapping[str, float | None]]) -> dict[str, float | None]:
+    def evaluate(self, evaluate: Callable[[Any], Mapping[str, float | None]]) -> dict[str, float | None]:
+        """What `evaluate` says of the model, as during `fit`: in evaluation mode, without gradients, in the same precision."""
         with evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
             return dict(evaluate(self.model))
 
