@@ -36,7 +36,7 @@ class Model(nn.Module):
         torch.Size([4])
     """
 
-    def forward(self, batch: Any) -> Variables:
+    def forward(self, batch: Any) -> Mapping[str, Any]:
         """The named variables of a batch, `{name: (N, d) or (N,)}`: latents, and the inputs that take part in pairs.
 
         What has a name that begins with `_` is no variable: it may be anything that `losses` and `predict` shall not compute
@@ -50,10 +50,10 @@ class Model(nn.Module):
         """Which rows have which variable, `{name: (N,) bool}` on the CPU; a name left out is present everywhere."""
         return None
 
-    def losses(self, variables: Variables, batch: Any) -> dict[str, Rows]:
+    def losses(self, variables: Mapping[str, Any], batch: Any) -> dict[str, Rows]:
         """The named losses of the variables, one term per row."""
         raise NotImplementedError(f"expected {type(self).__name__} to have losses, of its variables and a batch")
 
-    def predict(self, variables: Variables) -> Tensor:
+    def predict(self, variables: Mapping[str, Any]) -> Tensor:
         """The predictions for the rows of the variables, `(N, ...)`; what `disentangle.predict` returns for whole data sets."""
         raise NotImplementedError(f"expected {type(self).__name__} to have a predict, of its variables")

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,3 +172,35 @@ def test_a_pickled_data_set_is_the_same(tokenizer):
     for batch, copy in zip(loader(dataset), loader(again), strict=True):
         assert torch.equal(batch.tokens["input_ids"], copy.tokens["input_ids"])
         assert all(torch.equal(batch.sequences[name].values, copy.sequences[name].values) for name in batch.sequences)
+
+
+def test_rows_carry_their_place_and_further_labels():
+    more = {"T": np.array([0.5, np.nan, 1.0, 2.0], np.float32)}
+    data = RecordingDataset(replace(recordings(), more_labels=more))
+    batch = collate([data[3], data[1]])
+    assert batch.index.tolist() == [3, 1]
+    assert batch.more_labels["T"].values.tolist() == [2.0, 0.0]
+    assert batch.more_labels["T"].weights.tolist() == [1.0, 0.0]
+    mixed = collate([data[0], RecordingDataset(recordings(labels=False))[1]])
+    assert mixed.more_labels["T"].weights.tolist() == [1.0, 0.0]
+    assert {t.device.type for t in (mixed.to("meta").index, *mixed.to("meta").more_labels["T"])} == {"meta"}
+
+
+def test_without_a_tokenizer_there_are_no_tokens():
+    data = RecordingDataset(recordings())
+    batch = collate([data[i] for i in range(4)])
+    assert batch.tokens == {}
+    assert not batch.words.mask.any()
+    assert batch.present.keys() == {"audio", "vision"}
+    assert data.lengths.tolist() == [5, 2, 2, 5]
+
+
+def test_several_labels_at_once_are_those_of_a_row_that_has_them_all():
+    more = {"joy": np.array([1.0, 0.0, np.nan, 1.0]), "fear": np.array([0.0, 1.0, 1.0, 0.0])}
+    chosen = replace(recordings(), more_labels=more).with_labels("joy", "fear")
+    batch = collate([RecordingDataset(chosen)[i] for i in range(4)])
+    assert batch.labels.tolist() == [[1, 0], [0, 1], [0, 0], [1, 0]]
+    assert batch.labeled.tolist() == [1, 1, 0, 1]
+    assert chosen.more_labels["label"].tolist() == recordings().labels.tolist()
+    with pytest.raises(ValueError, match="expected labels of label, joy, fear, got 'anger'"):
+        chosen.with_labels("anger")

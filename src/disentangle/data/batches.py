@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from disentangle.data.lazy import LazyFrames
 from disentangle.data.recordings import Recordings
-from disentangle.variables import Masked
+from disentangle.variables import Masked, Rows
 
 __all__ = ["Batch", "RecordingDataset", "collate", "loader"]
 
@@ -25,21 +26,26 @@ class Batch:
     computed for which rows is decided there, without waiting for the device.
 
     Attributes:
-        tokens: What a Hugging Face backbone takes: `input_ids`, `attention_mask` and `special_tokens_mask`, `(N, T)`.
+        index: The place of each row in its data set, `(N,)`; in a `ConcatDataset`, in its own part.
+        tokens: What a Hugging Face backbone takes: `input_ids`, `attention_mask` and `special_tokens_mask`, `(N, T)`; empty
+            where there is no tokenizer.
         lengths: How many of the T tokens each row has, `(N,)`, on the CPU.
-        words: The same token ids without the special tokens, left-aligned, `(N, T')`.
+        words: The same token ids without the special tokens, left-aligned, `(N, T')`; none where there is no tokenizer.
         sequences: The frames of each modality, left-aligned, `{modality: (N, T_m, D_m)}`.
-        labels: The labels, `(N,)`; 0 where there is none.
+        labels: The labels, `(N,)`, or `(N, K)` where a row has several; 0 where there is none.
         labeled: Which rows have a label, `(N,)` float: a row's weight in a supervised loss.
-        present: Which rows have which modality, and `"text"`, `{name: (N,) bool}`, on the CPU.
+        more_labels: Further labels by name, values and weights: those of each modality in CH-SIMS, for example.
+        present: Which rows have which modality, and `"text"` where there is a tokenizer, `{name: (N,) bool}`, on the CPU.
     """
 
+    index: Tensor
     tokens: dict[str, Tensor]
     lengths: Tensor
     words: Masked
     sequences: dict[str, Masked]
     labels: Tensor
     labeled: Tensor
+    more_labels: dict[str, Rows]
     present: dict[str, Tensor]
 
     def __len__(self) -> int:
@@ -56,12 +62,14 @@ class Batch:
     def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with every tensor changed, but for those that stay on the CPU."""
         return Batch(
+            change(self.index),
             {name: change(ids) for name, ids in self.tokens.items()},
             self.lengths,
             Masked(*map(change, self.words)),
             {name: Masked(*map(change, sequence)) for name, sequence in self.sequences.items()},
             change(self.labels),
             change(self.labeled),
+            {name: Rows(*map(change, each)) for name, each in self.more_labels.items()},
             self.present,
         )
 
@@ -72,12 +80,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Row:
-    """One recording, as a data set hands it to `collate`: token ids, which of them are words, `(T,)`, and frames."""
+    """One recording, as a data set hands it to `collate`: its place, its frames and labels, token ids, and which of these are
+    words, `(T,)`. A label, `()` or `(K,)`, that is `None` or NaN is none."""
 
-    ids: np.ndarray
-    is_word: np.ndarray
+    index: int
     sequences: Mapping[str, np.ndarray]
-    label: float | None
+    label: np.ndarray | None = None
+    more_labels: Mapping[str, float] = field(default_factory=dict)
+    ids: np.ndarray | None = None
+    is_word: np.ndarray | None = None
 
 
 class RecordingDataset(Dataset[Row]):
@@ -85,17 +96,25 @@ class RecordingDataset(Dataset[Row]):
 
     Arguments:
         recordings: The recordings.
-        tokenizer: A Hugging Face tokenizer.
+        tokenizer: A Hugging Face tokenizer; `None` for a model that reads no text.
         max_words: How many word pieces of a transcript are kept, special tokens not counted.
 
     Attributes:
-        lengths: How many tokens each row has, `(N,)`.
+        lengths: How many tokens each row has, `(N,)`; without a tokenizer, how many frames its longest modality has.
 
     Raises:
         ValueError: If `max_words` is below 1, or more than the tokenizer's model takes.
     """
 
-    def __init__(self, recordings: Recordings, tokenizer: Any, *, max_words: int = 256):
+    def __init__(self, recordings: Recordings, tokenizer: Any = None, *, max_words: int = 256):
+        self.recordings, self._reads = recordings, tokenizer is not None
+        if tokenizer is not None:
+            self._tokenize(tokenizer, max_words)
+            return
+        self.lengths = np.max([_lengths(frames) for frames in recordings.sequences.values()], axis=0)
+
+    def _tokenize(self, tokenizer: Any, max_words: int) -> None:
+        recordings = self.recordings
         if max_words < 1:
             raise ValueError(f"expected max_words of at least 1, got {max_words}")
         special = tokenizer.num_special_tokens_to_add()
@@ -104,7 +123,6 @@ class RecordingDataset(Dataset[Row]):
                 f"expected max_words of at most {tokenizer.model_max_length - special}, "
                 f"{tokenizer.model_max_length} with special tokens, got {max_words}"
             )
-        self.recordings = recordings
         ids, is_word, lengths = [], [], []
         for start in range(0, len(recordings), AT_ONCE):
             encoded = tokenizer(
@@ -129,7 +147,7 @@ class RecordingDataset(Dataset[Row]):
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, `(N,)`; raises `ValueError` where the recordings have none."""
+        """The labels, `(N,)` or `(N, K)`; raises `ValueError` where the recordings have none."""
         if self.recordings.labels is None:
             raise ValueError("expected labelled recordings, got some without labels")
         return self.recordings.labels
@@ -137,41 +155,70 @@ class RecordingDataset(Dataset[Row]):
     def __getitem__(self, index: int) -> Row:
         index = range(len(self))[index]  # from the end as well, and an IndexError beyond
         labels = self.recordings.labels
-        tokens = slice(self._starts[index], self._starts[index + 1])
-        return Row(
-            self._ids[tokens],
-            self._is_word[tokens],
+        row = Row(
+            index,
             {name: frames[index] for name, frames in self.recordings.sequences.items()},
-            None if labels is None else float(labels[index]),
+            None if labels is None else np.asarray(labels[index]),
+            {name: float(values[index]) for name, values in self.recordings.more_labels.items()},
         )
+        if not self._reads:
+            return row
+        tokens = slice(self._starts[index], self._starts[index + 1])
+        return replace(row, ids=self._ids[tokens], is_word=self._is_word[tokens])
 
 
 def collate(rows: Sequence[Row]) -> Batch:
     """Pads recordings to a batch, on the right.
 
     Example:
-        >>> row = Row(np.array([2, 7, 3]), np.array([False, True, False]), {"audio": np.ones((4, 5), np.float32)}, None)
+        >>> frames = {"audio": np.ones((4, 5), np.float32)}
+        >>> row = Row(0, frames, ids=np.array([2, 7, 3]), is_word=np.array([False, True, False]))
         >>> batch = collate([row, row])
         >>> batch.words.values.tolist(), batch.sequences["audio"].values.shape, batch.labeled.tolist()
         ([[7], [7]], torch.Size([2, 4, 5]), [0.0, 0.0])
     """
-    ids = _padded([row.ids for row in rows], torch.int64)
-    is_word = _padded([row.is_word for row in rows], torch.bool)
-    words = _padded([row.ids[row.is_word] for row in rows], torch.int64)
+    tokens, lengths, words = _tokens(rows)
     sequences = {name: _padded([row.sequences[name] for row in rows], torch.float32) for name in rows[0].sequences}
+    labels = _labels([row.label for row in rows])
+    names = dict.fromkeys(name for row in rows for name in row.more_labels)
+    masks = {**({"text": words} if tokens else {}), **sequences}
     return Batch(
-        tokens={
-            "input_ids": ids.values,
-            "attention_mask": ids.mask.long(),
-            "special_tokens_mask": ~is_word.values,
-        },
-        lengths=ids.lengths,
+        index=torch.tensor([row.index for row in rows]),
+        tokens=tokens,
+        lengths=lengths,
         words=words,
         sequences=sequences,
-        labels=torch.tensor([0.0 if row.label is None else row.label for row in rows]),
-        labeled=torch.tensor([float(row.label is not None) for row in rows]),
-        present={name: sequence.mask.any(1) for name, sequence in {"text": words, **sequences}.items()},
+        labels=labels.values,
+        labeled=labels.weights,
+        more_labels={name: _labels([row.more_labels.get(name) for row in rows]) for name in names},
+        present={name: sequence.mask.any(1) for name, sequence in masks.items()},
     )
+
+
+def _tokens(rows: Sequence[Row]) -> tuple[dict[str, Tensor], Tensor, Masked]:
+    """The tokens of a batch, how many each row has, and its words."""
+    ids = [row.ids for row in rows if row.ids is not None]
+    is_word = [row.is_word for row in rows if row.is_word is not None]
+    if not ids:
+        none = torch.zeros(len(rows), 1, dtype=torch.int64)
+        return {}, torch.zeros(len(rows), dtype=torch.int64), Masked(none, none.bool())
+    tokens, special = _padded(ids, torch.int64), _padded(is_word, torch.bool)
+    words = _padded([each[real] for each, real in zip(ids, is_word, strict=True)], torch.int64)
+    of_backbone = {
+        "input_ids": tokens.values,
+        "attention_mask": tokens.mask.long(),
+        "special_tokens_mask": ~special.values,
+    }
+    return of_backbone, tokens.lengths, words
+
+
+def _labels(labels: Sequence[np.ndarray | float | None]) -> Rows:
+    """Labels, `(N,)` or `(N, K)`, and which rows have one, `(N,)` float; 0 where there is none."""
+    shape = next((np.shape(label) for label in labels if label is not None), ())
+    values = np.stack([np.full(shape, np.nan) if label is None else np.asarray(label) for label in labels])
+    there = np.isfinite(values.reshape(len(values), -1)).all(1)
+    values[~there] = 0.0
+    return Rows(torch.from_numpy(values.astype(np.float32)), torch.from_numpy(there.astype(np.float32)))
 
 
 def _padded(rows: Sequence[np.ndarray], dtype: torch.dtype) -> Masked:
@@ -181,6 +228,10 @@ def _padded(rows: Sequence[np.ndarray], dtype: torch.dtype) -> Masked:
     for into, row in zip(values.numpy(), rows, strict=True):  # NumPy is several times faster at this
         into[: len(row)] = row
     return Masked(values, torch.arange(values.shape[1]) < torch.tensor(lengths)[:, None])
+
+
+def _lengths(frames: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array(frames.lengths if isinstance(frames, LazyFrames) else [len(each) for each in frames])
 
 
 def loader(dataset: RecordingDataset, batch_size: int = 32) -> DataLoader[Row]:

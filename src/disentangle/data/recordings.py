@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,7 +23,8 @@ class Recordings:
         text: The transcripts, N; "" where there is none.
         sequences: The frames of each other modality, N arrays `(T_i, D)` float32; T_i is 0 where it is missing. A list, or
             any other sequence of arrays: `LazyFrames` reads them when they are asked for.
-        labels: The labels, `(N,)` float32; None if the recordings have none.
+        labels: The labels, `(N,)` float32, or `(N, K)` where several are to be learnt at once, see `with_labels`; NaN where a
+            recording has none. None if none of them has one.
         ids: Their names, N; by default "0", "1", ...
         factors: What the recordings were made from, where they are synthetic, each `(N, k)`.
         more_labels: Other labels by name, each `(N,)` float32; NaN where a recording has none.
@@ -96,6 +97,26 @@ class Recordings:
             name: sum(int(np.size(each) - np.isfinite(each).sum()) for each in frames)
             for name, frames in self.sequences.items()
         }
+
+    def with_labels(self, *names: str) -> Recordings:
+        """The recordings with others of their labels to learn: the one of a name, `(N,)`, or those of several, `(N, K)`.
+
+        `"label"` is the one that they have now. The others stay among `more_labels`, and it joins them. A recording that
+        lacks one of several has no label.
+
+        Raises:
+            ValueError: If there is no label of a name.
+
+        Example:
+            >>> recordings = Recordings(["so good"], {}, more_labels={"joy": np.ones(1), "fear": np.zeros(1)})
+            >>> recordings.with_labels("joy").labels.tolist(), recordings.with_labels("joy", "fear").labels.tolist()
+            ([1.0], [[1.0, 0.0]])
+        """
+        known = {**({} if self.labels is None else {"label": self.labels}), **self.more_labels}
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"expected labels of {', '.join(known) or 'which there are none'}, got {unknown[0]!r}")
+        chosen = [np.asarray(known[name], np.float32) for name in names]
+        return replace(self, labels=chosen[0] if len(chosen) == 1 else np.stack(chosen, 1), more_labels=known)
 
     def select(self, indices: Sequence[int]) -> Recordings:
         """The recordings of these indices, in that order."""

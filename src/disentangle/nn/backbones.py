@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackboneError",
+    "as_backbone",
     "backbone_config",
     "backbone_from_config",
     "load_backbone",
@@ -180,6 +181,19 @@ def backbone_from_config(config: Mapping[str, Any]) -> nn.Module:
         built = type(AutoConfig.for_model(name)).from_dict(dict(config))
         model = AutoModel.from_config(built, dtype=torch.float32, trust_remote_code=False)
     return _checked(model, name)
+
+
+def as_backbone(backbone: nn.Module | Mapping[str, Any]) -> Any:
+    """A text encoder as it is, or, of its configuration, as a saved model keeps it, one with random weights.
+
+    A model that takes its backbone through this can be built for training, and again to be filled with saved weights.
+
+    Example:
+        >>> model, _ = tiny_backbone(["so good"], hidden_size=16, layers=2, heads=2)
+        >>> as_backbone(model) is model, as_backbone(backbone_config(model)).config.hidden_size
+        (True, 16)
+    """
+    return backbone_from_config(backbone) if isinstance(backbone, Mapping) else backbone
 
 
 def _checked(model: nn.Module, name: str) -> nn.Module:

@@ -1,0 +1,183 @@
+"""What a paper consists of, and the program that runs it."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from disentangle.data import DataError, DataWarning, Recordings, synthetic_recordings
+from disentangle.experiments.options import parse
+from disentangle.experiments.prediction import prepare_prediction
+from disentangle.experiments.training import prepare_evaluation, prepare_resuming, prepare_seeds, prepare_training
+from disentangle.nn.backbones import BackboneError
+from disentangle.pairwise import Pairwise
+from disentangle.saving import SavedModelError
+from disentangle.training import RunError, SeedsError
+from disentangle.training.step import Objective
+
+__all__ = ["Experiment", "warmup_then_decay"]
+
+
+def adamw(model: nn.Module, options: argparse.Namespace) -> Optimizer:
+    """AdamW on all parameters, at the learning rate asked for."""
+    return torch.optim.AdamW(model.parameters(), options.lr)
+
+
+def adam(penalty: nn.Module, options: argparse.Namespace) -> Optimizer:
+    """Adam on the estimators, at 1e-3."""
+    return torch.optim.Adam(penalty.parameters(), 1e-3, fused=True)
+
+
+def warmup_then_decay(optimizer: Optimizer, steps: int) -> LRScheduler:
+    """Linear warm-up over a tenth of the steps, then linear decay."""
+    from transformers import get_linear_schedule_with_warmup
+
+    return get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+
+
+def no_penalty(model: Any, options: argparse.Namespace) -> None:
+    """No penalty."""
+
+
+def nothing(*_: Any) -> None:
+    """Nothing."""
+
+
+def no_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """No arguments of the model's own."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The functions that a paper consists of; `main` is its program: training, resuming, seeds, evaluating, predicting.
+
+    Attributes:
+        build: The model's class. It is called with `sizes`, the sizes of the frames of each modality beside text; `task`, what
+            it is to predict, as JSON, see `disentangle.tasks.as_task`; what `arguments` returns; and `backbone`, where it
+            has an argument of that name: a model of transformers, or, where a saved model is loaded, its configuration. What
+            its `predict` returns are the scores of the task, `(N, K)`, or `(N,)` where K is 1. Its module is the file that is
+            run once per seed.
+        objective: Maps the options to the objective.
+        description: What `--help` says of the program; mostly the `__doc__` of its file.
+        penalty: Maps the model and the options to what must not depend on what; no penalty by default.
+        arguments: Maps the options to further arguments of `build`, as JSON has them.
+        options: Adds the options of the method to a group of the command line.
+        prepare: Called with the model and the training recordings, before training: the place to fit what standardises.
+        optimizer: Makes the optimiser of the model; by default AdamW on all parameters, at `--lr`.
+        penalty_optimizer: Makes the optimiser of the estimators; by default Adam at 1e-3.
+        schedule: Makes the learning rate's schedule of an optimiser and the number of steps; by default a warm-up over a tenth
+            of them, then linear decay.
+        defaults: The options' values on data of the user's, where none are given: `lr`, `epochs`, and `backbone` if there is
+            one.
+        embedded: Their values on the data set that is embedded.
+        data: Makes the embedded data set, `{"train": ..., "valid": ..., "test": ...}`.
+        batch_size: How many labelled rows a batch has.
+        inner_steps: How many steps the estimators take per step of the model.
+        unlabeled: Whether the objective learns from rows without a label too.
+    """
+
+    build: Callable[..., nn.Module]
+    objective: Callable[[argparse.Namespace], Objective]
+    description: str | None = None
+    penalty: Callable[[Any, argparse.Namespace], Pairwise | nn.ModuleDict | None] = no_penalty
+    arguments: Callable[[argparse.Namespace], dict[str, Any]] = no_arguments
+    options: Callable[[Any], None] = nothing
+    prepare: Callable[[Any, Recordings], None] = nothing
+    optimizer: Callable[[Any, argparse.Namespace], Optimizer] = adamw
+    penalty_optimizer: Callable[[Any, argparse.Namespace], Optimizer] = adam
+    schedule: Callable[[Optimizer, int], LRScheduler] = warmup_then_decay
+    defaults: Mapping[str, Any] = field(
+        default_factory=lambda: {"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased"}
+    )
+    embedded: Mapping[str, Any] = field(default_factory=lambda: {"lr": 1e-3, "epochs": 20, "backbone": "tiny"})
+    data: Callable[[], dict[str, Recordings]] = synthetic_recordings
+    batch_size: int = 32
+    inner_steps: int = 5
+    unlabeled: bool = True
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model has a backbone."""
+        return "backbone" in inspect.signature(self.build).parameters
+
+    def main(self, arguments: list[str] | None = None) -> int:
+        """Runs the program with the arguments given, or those of the command line; returns its exit code.
+
+        0: all went well; 1: it failed on the way; 2: a file or an option is wrong; 130 and 143: it was stopped.
+        """
+        options = parse(self, arguments)
+        try:
+            with _warnings_in_a_line():
+                return self._run(options)
+        except KeyboardInterrupt:
+            return _stopped(options, 130)
+        except SystemExit as stop:
+            if stop.code != 128 + signal.SIGTERM:  # what a scheduler's request becomes
+                raise
+            return _stopped(options, 128 + signal.SIGTERM)
+
+    def _run(self, options: argparse.Namespace) -> int:
+        try:
+            work = self._prepare(options)
+        except (
+            ValueError,
+            BackboneError,
+            RunError,
+            SavedModelError,
+            ImportError,
+        ) as error:  # ValueError: a file, an option
+            more = "; or --backbone tiny, which is small and random" if isinstance(error, BackboneError) else ""
+            print(f"error: {error}{more}", file=sys.stderr)
+            return 2
+        try:
+            work()
+        except (RunError, SeedsError, DataError, ImportError, FloatingPointError) as error:  # a full disk, a file, NaN
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        return 0
+
+    def _prepare(self, options: argparse.Namespace) -> Callable[[], None]:
+        if options.command == "evaluate":
+            return prepare_evaluation(self, options)
+        if options.command == "predict":
+            return prepare_prediction(self, options)
+        if options.resume:
+            return prepare_resuming(self, options)
+        return prepare_seeds(self, options) if options.seeds else prepare_training(self, options)
+
+
+def _stopped(options: argparse.Namespace, code: int) -> int:
+    """Says how to go on, where there is something to go on from."""
+    folder = options.resume or options.out if options.command is None else None
+    hint = f"; what there is can be read in {folder}, and --resume {folder} goes on"
+    print(f"\nstopped{hint if folder and Path(folder).exists() else ''}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Shows what is to be known of the data without the place in the code that says so."""
+    usual = warnings.formatwarning
+
+    def in_a_line(message, category, *where) -> str:
+        return f"warning: {message}\n" if issubclass(category, DataWarning) else usual(message, category, *where)
+
+    warnings.formatwarning = in_a_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual

@@ -1,0 +1,195 @@
+"""The command line that all experiments share; each adds the options of its own method."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from disentangle.tasks import TASKS
+
+if TYPE_CHECKING:
+    from disentangle.experiments.experiment import Experiment
+
+__all__ = ["one_seed", "parse", "recording_of"]
+
+PREDICT = """\
+What a run's model, at its best epoch, says of your own recordings, and what each modality contributes: the prediction
+from everything given, less the one from everything but this modality, which is then masked in all of the model, as it
+is in recordings that lack it. Any of the run's modalities can be left out.
+
+One recording is printed. --csv takes a table of them, with columns id, text or transcript, audio, vision (or whichever
+modalities the run has), blank where there is none; paths are relative to the table's folder. --data takes a data set,
+in any layout that can be trained on. Both write a table to --out; rows that cannot be read are at its end, with the
+reason in the column error."""
+
+
+def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Namespace:
+    """The options of an experiment's program."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=experiment.description, formatter_class=form, exit_on_error=False)
+    _add_data(parser, experiment)
+    method = parser.add_argument_group("method")
+    if experiment.reads_text:
+        method.add_argument(
+            "--backbone", help="name, local folder, or 'tiny' (small, random; its vocabulary is learnt from the data)"
+        )
+    experiment.options(method)
+    _add_training(parser, experiment)
+    commands = parser.add_subparsers(dest="command", title="instead of training")
+    again = commands.add_parser(
+        "evaluate",
+        help="the metrics of a run",
+        description="The metrics of a run, at its best epoch so far: those that fit the labels that it was trained on.",
+    )
+    again.add_argument("--data", metavar="FILE", help="evaluate on this file, not on the run's own")
+    own = commands.add_parser(
+        "predict", help="predictions for your own recordings", description=PREDICT, formatter_class=form
+    )
+    _add_prediction(own)
+    for command in (again, own):
+        command.add_argument(
+            "--run", required=True, metavar="FOLDER", help="the run's folder, or the model folder in it"
+        )
+        command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
+    options = _parse_or_say_what_is_left_over(parser, sys.argv[1:] if arguments is None else arguments)
+    if options.command is None:
+        for name, value in (experiment.defaults if options.data else experiment.embedded).items():
+            if getattr(options, name, value) is None:
+                setattr(options, name, value)
+        options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    return options
+
+
+def one_seed(options: argparse.Namespace, seed: int, folder: Path) -> list[str]:
+    """The arguments of the run with one of several seeds."""
+    own = {"seed": seed, "out": folder, "seeds": None, "at_once": None, "command": None}
+    arguments: list[str] = []
+    for name, value in {**vars(options), **own}.items():
+        option = "--" + name.replace("_", "-")
+        if value is True:
+            arguments.append(option)
+        elif isinstance(value, list):
+            arguments += [part for each in value for part in (option, each)]
+        elif value is not None and value is not False:
+            arguments += [option, str(value)]
+    return arguments
+
+
+def recording_of(options: argparse.Namespace) -> dict[str, str]:
+    """The one recording of `predict`: its text, or files by name; empty where there is a table or a data set instead."""
+    given = {name: value for name in ("text", "transcript", "audio", "vision") if (value := getattr(options, name))}
+    for item in options.features:
+        name, equals, path = item.partition("=")
+        if not equals or name in given:
+            raise ValueError(f"expected --features NAME=FILE.npy, and each modality once, got {item}")
+        given[name] = path
+    if [bool(given), bool(options.csv), bool(options.data)].count(True) != 1:
+        raise ValueError("expected a recording (--text, --transcript, --audio, --vision, --features), --csv or --data")
+    if bool(options.out) == bool(given):
+        raise ValueError("expected --out FILE.csv with --csv or --data, and not with a single recording")
+    if options.json and not given:
+        raise ValueError("expected --json with a single recording; --csv and --data write a table to --out")
+    return given
+
+
+def _parse_or_say_what_is_left_over(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """The options; of a value that no option takes, argparse itself would say that it is no command."""
+    defaults = {"--" + name.replace("_", "-"): value for name, value in vars(parser.parse_args([])).items()}
+    try:
+        options, left = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        value = re.match(r"invalid choice: '(.*?)' \(", error.message)
+        blamed = value[1] if error.argument_name == "command" and value else None
+        parser.error(_left_over(arguments, blamed, defaults) if blamed is not None else str(error))
+    if left:
+        unknown = left[0].startswith("--")
+        parser.error(f"unknown option {left[0]}" if unknown else _left_over(arguments, left[0], defaults))
+    return options
+
+
+def _left_over(arguments: list[str], value: str, defaults: dict[str, object]) -> str:
+    """What is wrong with a value that no option takes: which option it stands behind."""
+    flags = {"--json", *(option for option, default in defaults.items() if default is False)}
+    places = [i for i, each in enumerate(arguments) if each == value]
+    place = next(
+        (i for i in places if not i or not arguments[i - 1].startswith("--") or arguments[i - 1] in flags), None
+    )
+    if place is None:  # so that the option before it is none that takes one
+        return f"unknown option {arguments[places[0] - 1]}"
+    before = [i for i in range(place) if arguments[i].startswith("--")]
+    if not before:
+        return f"expected options, or evaluate or predict, got {value}"
+    option, given = arguments[before[-1]], arguments[before[-1] + 1 : place + 1]
+    wanted = "no value" if option in flags else "one value"
+    quoted = f'; as one, "{" ".join(given)}"' if option in ("--text", "--data", "--out", "--run") else ""
+    return f"expected {wanted} after {option}, got {' '.join(given)}{quoted}"
+
+
+def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
+    add = parser.add_argument_group("data").add_argument
+    add("--data", metavar="FILE", help="file or folder of train, valid, test recordings; without it, the synthetic set")
+    add(
+        "--label",
+        action="append",
+        metavar="NAME",
+        help="which of several labels of the data to learn; repeated, all of them at once (default: the main one)",
+    )
+    add("--task", choices=TASKS, help="what the labels are (default: told from those of training, and printed)")
+    if experiment.unlabeled:
+        add(
+            "--unlabeled",
+            metavar="FILE",
+            help="file or folder of recordings without labels to learn from as well (default: those in --data)",
+        )
+        add("--unlabeled-rate", type=float, default=1.0, help="unlabelled rows per labelled one (default: %(default)s)")
+    add("--group-by-length", action="store_true", help="batches of rows of like length: less padding, less chance")
+    if experiment.reads_text:
+        add("--max-words", type=int, default=256, help="word pieces kept of a transcript (default: %(default)s)")
+
+
+def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
+    add = parser.add_argument_group("training").add_argument
+    paper, embedded = experiment.defaults, experiment.embedded
+    for name, kind, what in (("lr", float, "learning rate of the model "), ("epochs", int, "")):
+        add(f"--{name}", type=kind, help=f"{what}(default: {paper[name]:g}; {embedded[name]:g} on the synthetic set)")
+    add("--patience", type=int, help="stop after this many epochs without a better one (default: never)")
+    add("--clip-norm", type=float, help="clip the norm of the model's gradients (default: as they are)")
+    add(
+        "--accumulation",
+        type=int,
+        default=1,
+        help=f"in how many pieces a batch of {experiment.batch_size} is computed: less memory, more time "
+        "(default: %(default)s)",
+    )
+    add("--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (default: %(default)s)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
+    add("--seed", type=int, default=0, help="(default: %(default)s)")
+    add("--seeds", type=int, nargs="+", metavar="SEED", help="train once per seed, and print mean ± standard deviation")
+    add("--at-once", type=int, default=1, help="how many of the seeds are trained at a time (default: %(default)s)")
+    add("--out", metavar="FOLDER", help="the run's folder, new (default: runs/<date and time>)")
+    add("--resume", metavar="RUN", help="go on where this run, or these seeds, stopped; its own options count")
+    add("--checkpoint-every", type=int, metavar="STEPS", help="(default: once per epoch)")
+    add("--tracker", action="append", default=[], help="also log to tensorboard, wandb, mlflow, ...; may be repeated")
+
+
+def _add_prediction(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("one recording").add_argument
+    add("--text", help="what is said")
+    add("--transcript", metavar="FILE", help="what is said: .txt, .srt, .vtt, .json or .csv")
+    add("--audio", metavar="FILE", help="sound or video, or features (frames, features) as .npy")
+    add("--vision", metavar="FILE", help="the .csv that OpenFace wrote of a video, or features as .npy")
+    add("--features", action="append", default=[], metavar="NAME=FILE.npy", help="another modality; may be repeated")
+    add(
+        "--like",
+        choices=("paper", "mmsa"),
+        help="what the run's audio features were computed by, where neither a record nor their numbers tell",
+    )
+    add("--json", action="store_true", help="print JSON")
+    add = parser.add_argument_group("many recordings").add_argument
+    add("--csv", metavar="FILE", help="a table of recordings")
+    add("--data", metavar="FILE", help="a data set, a file or a folder")
+    add("--out", metavar="FILE.csv", help="where to write the predictions, a new file")

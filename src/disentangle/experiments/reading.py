@@ -1,0 +1,161 @@
+"""The recordings that an experiment trains on: its splits, the labels that it learns, and what must fit the training data."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from disentangle.data import DataError, Recordings, read_recordings, read_unlabeled
+from disentangle.data.computed import check_computed_alike
+from disentangle.data.looks import SIZE, Looks
+from disentangle.data.unread import warn
+from disentangle.tasks import Task, task_of
+
+__all__ = ["compare", "labeled_splits", "labels_of", "read", "task_for", "tell", "with_modalities", "wrong_size"]
+
+LOOKED_AT = 200  # recordings, of what a data set's audio looks like
+SPLITS = ("train", "valid", "test")
+
+
+def labeled_splits(
+    path: str | None, embedded: Callable[[], dict[str, Recordings]], labels: list[str] | None = None
+) -> dict[str, Recordings]:
+    """Labelled recordings of "train", "valid" and "test", perhaps "unlabeled" ones; the embedded ones without a path.
+
+    `labels` names those to learn, where it shall not be the main one. Raises `DataError` where a split or its labels are not
+    there.
+    """
+    splits = read_recordings(path) if path else embedded()
+    if labels:
+        try:
+            splits = {n: r if n == "unlabeled" else r.with_labels(*labels) for n, r in splits.items()}
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from None
+    for name in SPLITS:
+        if name not in splits or splits[name].labels is None:
+            found = ", ".join(
+                f"{split} {len(r)}{' without labels' * (r.labels is None)}" for split, r in splits.items()
+            )
+            raise DataError(
+                f"{path}: expected labelled recordings of train, valid and test, got {found}; which is which is told by a "
+                "column split in a plain folder's table, a file splits.csv with columns id and split beside .csd files or "
+                "dialogues, and the names of the parts in a pickle or a store"
+            )
+    return splits
+
+
+def read(
+    options: argparse.Namespace, embedded: Callable[[], dict[str, Recordings]], say: Callable[[str], None]
+) -> dict[str, Recordings]:
+    """The recordings of each split, and `"unlabeled"` ones where there are any: those of a file of their own first."""
+    sources = labeled_splits(options.data, embedded, options.label)
+    computed_by = kinds_of(sources["train"])
+    for name in computed_by.keys() - sources["train"].computed_by.keys():
+        say(f"{name:9} looks like it was computed by {computed_by[name]}, which is not recorded; taken for that")
+    sources["train"] = replace(sources["train"], computed_by=computed_by)
+    own = getattr(options, "unlabeled", None)
+    if own:
+        sources["unlabeled"] = read_unlabeled(own)
+    if "unlabeled" in sources:
+        others = with_modalities(sources["unlabeled"], sources["train"].feature_sizes, own or options.data, computed_by)
+        none = np.full((len(others), *np.asarray(sources["train"].labels).shape[1:]), np.nan, np.float32)
+        sources["unlabeled"] = replace(others, labels=none, more_labels={})
+    for name, recordings in sources.items():
+        missing, nonfinite = recordings.missing, recordings.nonfinite
+        say(f"{name:9} {len(recordings)} recordings; missing {missing}; values not finite {nonfinite}")
+    return sources
+
+
+def labels_of(sources: Mapping[str, Recordings]) -> dict[str, np.ndarray]:
+    """The labels of train, valid and test, of the recordings that have one."""
+    labels = {name: np.asarray(sources[name].labels) for name in SPLITS}
+    return {name: each[np.isfinite(each.reshape(len(each), -1)).all(1)] for name, each in labels.items()}
+
+
+def task_for(
+    options: argparse.Namespace, labels: Mapping[str, np.ndarray], names: list[str], say: Callable[[str], None]
+) -> Task:
+    """What the labels of training are, said with the metrics that follow, and how the labels of other splits differ.
+
+    Raises `DataError` where there is nothing to learn from them.
+    """
+    for name, each in labels.items():
+        if not len(each):
+            raise DataError(f"{name}: expected recordings with a label, got none")
+    try:
+        task = task_of(labels["train"], options.task, names)
+    except ValueError as error:
+        raise DataError(f"train: {error}") from None
+    tell(task, labels, say)
+    return task
+
+
+def tell(task: Task, labels: Mapping[str, np.ndarray], say: Callable[[str], None]) -> None:
+    """Says what a task is, and how labels differ from it; raises `DataError` where a split cannot be measured by it."""
+    for name, each in labels.items():
+        try:
+            task.check(each)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from None
+    say(f"labels    {task}")
+    for line in task.disagreements(labels):
+        say(f"          {line}")
+
+
+def kinds_of(recordings: Recordings) -> dict[str, str]:
+    """What each modality was computed by: as is recorded, or else as audio looks, where that is told."""
+    kinds = dict(recordings.computed_by)
+    if "audio" not in kinds and recordings.feature_sizes.get("audio") == SIZE:
+        looks = Looks()
+        for i in range(min(len(recordings), LOOKED_AT)):
+            looks.see(recordings.sequences["audio"][i])
+        kinds |= {"audio": looks.told} if looks.told else {}
+    return kinds
+
+
+def compare(where: str | os.PathLike[str], name: str, given: str | None, wanted: str | None) -> None:
+    """Refuses features that were computed by something else than the training data's; says so where one is not known."""
+    if given and wanted:
+        check_computed_alike(where, {name: given}, {name: wanted})
+    elif wanted:
+        warn(f"nothing tells what the {name} features given were computed by; taken to be by {wanted}, as in training")
+    elif given:
+        warn(
+            f"the run does not say what its {name} features were computed by; taken to be by {given}, as those given are"
+        )
+
+
+def with_modalities(
+    recordings: Recordings,
+    sizes: Mapping[str, int],
+    path: str | os.PathLike[str],
+    computed_by: Mapping[str, str] = {},
+) -> Recordings:
+    """The recordings with the modalities of the training data: one that they lack altogether is missing in each of them.
+
+    Modalities that the training data lacks are left out; frames of another size, or computed by something else, are an error.
+    """
+    kinds = kinds_of(recordings)
+    for name, size in recordings.feature_sizes.items():
+        if size != sizes.get(name, size):
+            raise wrong_size(path, name, size, sizes[name])
+        if name in sizes:
+            compare(path, name, kinds.get(name), computed_by.get(name))
+    sequences = {
+        name: recordings.sequences.get(name, [np.zeros((0, size), np.float32)] * len(recordings))
+        for name, size in sizes.items()
+    }
+    padding = {name: cut for name, cut in recordings.padding.items() if name in sizes}
+    return replace(recordings, sequences=sequences, padding=padding)
+
+
+def wrong_size(path: str | os.PathLike[str], name: str, given: int, wanted: int) -> DataError:
+    """The error of frames that are not those that a model was built for."""
+    return DataError(
+        f"{path}: {given} {name} features, expected {wanted} as in the training data: compute the same ones for it, or train "
+        "on features like these"
+    )

@@ -1,0 +1,229 @@
+"""Training an experiment's model, going on from where it stopped, with one seed or with many, and its metrics."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import ConcatDataset, DataLoader
+
+from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
+from disentangle.experiments.options import one_seed
+from disentangle.experiments.reading import labeled_splits, labels_of, read, task_for, tell, with_modalities
+from disentangle.experiments.trained import DATA, open_trained, scored
+from disentangle.inference import predict
+from disentangle.metrics import metrics_table, seeds_summary, seeds_table
+from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
+from disentangle.saving import save
+from disentangle.tasks import Task
+from disentangle.training import AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
+
+if TYPE_CHECKING:
+    from disentangle.experiments.experiment import Experiment
+
+__all__ = ["prepare_evaluation", "prepare_resuming", "prepare_seeds", "prepare_training"]
+
+Metrics = dict[str, float | None]
+
+
+def prepare_training(experiment: Experiment, options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:
+    """Reads and builds everything that a run needs, so that whatever is wrong with it is said before it starts."""
+    resume = run is not None
+    accelerator = accelerator_for(options.device)
+    first, say = accelerator.is_main_process, accelerator.print  # of several processes, the first talks and writes
+    sources = read(options, experiment.data, say)
+    labels = labels_of(sources)
+    task = task_for(options, labels, class_names(sources["train"], options), say)
+    torch.manual_seed(options.seed)
+    model, config, tokenizer = built(experiment, options, sources["train"], task, say)
+    experiment.prepare(model, sources["train"])
+    datasets = {
+        name: RecordingDataset(r, tokenizer, max_words=config[DATA]["max_words"]) for name, r in sources.items()
+    }
+    batches = batches_of(datasets, options, experiment.batch_size)
+    penalty = experiment.penalty(model, options)
+    learns = penalty is not None and any(p.requires_grad for p in penalty.parameters())
+    optimizer = experiment.optimizer(model, options)
+    run = run or create_run(options)
+    trainer = AlternatingTrainer(
+        model,
+        penalty,
+        objective=experiment.objective(options),
+        optimizer=optimizer,
+        penalty_optimizer=experiment.penalty_optimizer(penalty, options) if penalty is not None and learns else None,
+        schedulers=[experiment.schedule(optimizer, options.epochs * -(-len(batches) // options.accumulation))],
+        inner_steps=experiment.inner_steps,
+        accumulation=options.accumulation,
+        clip_norm=options.clip_norm,
+        seed=options.seed,
+        run=run,
+        device=options.device,
+        precision=options.precision,
+        trackers=options.tracker,
+    )
+
+    def metrics_on(name: str) -> Callable[[nn.Module], Metrics]:
+        return lambda model: metrics_of(model, datasets[name], task)
+
+    def keep(trainer: AlternatingTrainer, report: dict[str, Any]) -> None:
+        if report.get("best") and first:
+            save(run.folder / "model", trainer.model, config, tokenizer=tokenizer)
+
+    def train() -> None:
+        monitor, mode = task.monitor
+        trainer.fit(
+            batches,
+            options.epochs,
+            evaluate=metrics_on("valid"),
+            monitor=monitor,
+            mode=mode,
+            patience=options.patience,
+            checkpoint_every=options.checkpoint_every,
+            callbacks=[keep],
+            resume=resume,
+        )
+        if first:
+            result = {name: trainer.evaluate(metrics_on(name)) for name in ("valid", "test")}
+            run.write("result.json", result)
+            print(metrics_table({**result, **baselines(task, labels)}))
+            print(f"everything is in {run.folder}")
+
+    return train
+
+
+def built(
+    experiment: Experiment, options: argparse.Namespace, train: Recordings, task: Task, say: Callable[[str], None]
+) -> tuple[Any, dict[str, Any], Any]:
+    """The model for the training data, the configuration that builds it again, and its tokenizer."""
+    for name in train.feature_sizes:
+        if not name or "." in name or name[0] == "_" or name in ("text", *dir(nn.ModuleDict())):
+            raise ValueError(
+                f"expected a modality's name without '.', not beginning with '_', and none that torch itself uses (type, "
+                f"values, ...), nor text, got {name!r}"
+            )
+    words = getattr(options, "max_words", 256)
+    data = {"max_words": words, "computed_by": train.computed_by, "label": options.label}
+    config = {"sizes": train.feature_sizes, "task": task.to_dict(), **experiment.arguments(options), DATA: data}
+    arguments = {name: value for name, value in config.items() if name != DATA}
+    if not experiment.reads_text:
+        return experiment.build(**arguments), config, None
+    tiny = options.backbone == "tiny"
+    say(f"backbone  {'tiny: random weights, vocabulary of the training text' if tiny else options.backbone}")
+    backbone, tokenizer = tiny_backbone(train.text) if tiny else load_backbone(options.backbone)
+    return (
+        experiment.build(backbone=backbone, **arguments),
+        {"backbone": backbone_config(backbone), **config},
+        tokenizer,
+    )
+
+
+def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespace, batch_size: int) -> DataLoader[Any]:
+    """Labelled rows, with unlabelled ones at the given rate, in pieces of a batch if asked."""
+    unlabeled = hasattr(options, "unlabeled") and "unlabeled" in datasets
+    rows = [datasets["train"], *([datasets["unlabeled"]] if unlabeled else [])]
+    if batch_size % options.accumulation:
+        raise ValueError(f"expected an accumulation that divides the batch of {batch_size}, got {options.accumulation}")
+    sampler = MixedBatchSampler(
+        *map(len, rows),
+        batch_size=batch_size // options.accumulation,
+        unlabeled_rate=options.unlabeled_rate if unlabeled else 0.0,
+        lengths=np.concatenate([each.lengths for each in rows]) if options.group_by_length else None,
+        seed=options.seed,
+    )
+    return DataLoader(ConcatDataset(rows), batch_sampler=sampler, collate_fn=collate)
+
+
+def class_names(train: Recordings, options: argparse.Namespace) -> list[str]:
+    """The names of the labels that are learnt at once, or of the classes of the one."""
+    return list(options.label) if options.label and len(options.label) > 1 else []
+
+
+def metrics_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:
+    """The metrics of a model on a split."""
+    return scored(task, predict(model, loader(dataset)), dataset.labels)
+
+
+def baselines(task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:
+    """What one scores on valid and test who knows nothing but the labels of training."""
+    return {
+        f"{split}, {name}": task.metrics(np.tile(outcome, (len(labels[split]), 1)), labels[split])
+        for name, outcome in task.baselines(labels["train"]).items()
+        for split in ("valid", "test")
+    }
+
+
+def create_run(options: argparse.Namespace) -> Run:
+    """The folder of a new run; of several processes, the first makes it."""
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
+    options.out = broadcast_object_list([options.out])[0]
+    processes = PartialState()
+    with processes.main_process_first():
+        return Run.create(options.out, vars(options)) if processes.is_main_process else Run.open(options.out)
+
+
+def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Callable[[], None]:
+    """Goes on with a run, or with the runs of many seeds, by the options that it was started with."""
+    run = Run.open(options.resume)
+    options = argparse.Namespace(**{"label": None, "task": None, **run.config})
+    prepare = prepare_seeds if options.seeds else prepare_training
+    return prepare(experiment, options, run)
+
+
+def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:
+    """One run per seed, each a process of its own."""
+    if options.tracker:
+        raise ValueError("expected --tracker with a single run, got --seeds")
+    sources = labeled_splits(options.data, experiment.data, options.label)
+    labels = labels_of(sources)
+    task = task_for(options, labels, class_names(sources["train"], options), print)
+    run = run or Run.create(options.out, vars(options))
+    program = inspect.getfile(experiment.build)
+
+    def command(seed: int, folder: Path) -> list[str]:
+        started = (folder / "config.json").exists()
+        return [sys.executable, program, *(["--resume", str(folder)] if started else one_seed(options, seed, folder))]
+
+    def train() -> None:
+        run_seeds(command, options.seeds, run.folder, at_once=options.at_once)
+        results = seed_results(run.folder)
+        run.write("result.json", seeds_summary(results))
+        print(seeds_table(results))
+        print(f"\n{metrics_table(baselines(task, labels))}")
+        print(f"everything is in {run.folder}")
+
+    return train
+
+
+def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> Callable[[], None]:
+    """The metrics of a run's model, on its own data or on another file."""
+    trained = open_trained(options.run, experiment.build, device=accelerator_for(options.device).device)
+    data = options.data
+    if not data:
+        run = Run.open(options.run)
+        if "data" not in run.config:
+            raise ValueError(
+                f"{run.folder}: expected --data FILE, as a model's folder does not say what it was trained on"
+            )
+        data = run.config["data"]
+    splits = labeled_splits(data, experiment.data, trained.label)
+    labels = labels_of(splits)
+    tell(trained.task, labels, print)
+    datasets = {
+        name: trained.dataset(with_modalities(splits[name], trained.sizes, data, trained.computed_by))
+        for name in ("valid", "test")
+    }
+
+    def evaluate() -> None:
+        result = {name: metrics_of(trained.model, dataset, trained.task) for name, dataset in datasets.items()}
+        print(metrics_table({**result, **baselines(trained.task, labels)}))
+
+    return evaluate

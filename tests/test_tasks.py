@@ -1,0 +1,130 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+
+from disentangle.metrics import label_scale
+from disentangle.tasks import Binary, Classes, MultiLabel, Regression, as_task, task_of
+
+TASKS = [
+    Regression(label_scale([-2.4, 0.0, 3.0])),
+    Binary((-1.0, 1.0), ("no", "yes")),
+    Classes((0.0, 1.0, 4.0), ("a", "b", "c")),
+    MultiLabel(("joy", "fear")),
+]
+
+
+def labels_for(task, n, draw):
+    if isinstance(task, MultiLabel):
+        return draw.integers(0, 3, (n, 2)).astype(float)
+    if isinstance(task, Regression):
+        return draw.uniform(-3, 3, n)
+    return draw.choice(task.values, n)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
+def test_a_task_comes_back_from_json(task):
+    assert as_task(json.loads(json.dumps(task.to_dict()))) == task
+    assert as_task(task) is task
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
+def test_the_loss_is_the_negative_log_likelihood_of_what_the_scores_say(task):
+    draw = np.random.default_rng(0)
+    labels = labels_for(task, 7, draw)
+    scores = torch.randn(7, task.outputs, dtype=torch.float64)
+    said = torch.distributions
+    y = torch.as_tensor(labels)
+    if isinstance(task, Regression):
+        wanted = (scores[:, 0] - y) ** 2
+    elif isinstance(task, Binary):
+        wanted = -said.Bernoulli(logits=scores[:, 0]).log_prob((y == 1).double())
+    elif isinstance(task, Classes):
+        wanted = -said.Categorical(logits=scores).log_prob(torch.tensor([task.values.index(v) for v in labels]))
+    else:
+        wanted = -said.Bernoulli(logits=scores).log_prob((y > 0).double()).mean(1)
+    loss = task.loss(scores, y, torch.ones(7))
+    torch.testing.assert_close(loss.values.double(), wanted, rtol=1e-5, atol=1e-6)
+    if task.outputs == 1:
+        torch.testing.assert_close(task.terms(scores[:, 0], y), loss.values)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
+def test_outcomes_that_are_right_have_perfect_metrics(task):
+    labels = labels_for(task, 40, np.random.default_rng(1))
+    if isinstance(task, Regression):
+        outcomes = labels[:, None]
+    elif isinstance(task, Binary):
+        outcomes = (labels == 1)[:, None].astype(float)
+    elif isinstance(task, Classes):
+        outcomes = (labels[:, None] == np.array(task.values)).astype(float)
+    else:
+        outcomes = (labels > 0).astype(float)
+    metrics = task.metrics(outcomes, labels)
+    assert all(value == pytest.approx(0.0 if name == "mae" else 1.0) for name, value in metrics.items())
+    name, mode = task.monitor
+    base = next(iter(task.baselines(labels).values()))
+    worse = task.metrics(np.tile(base, (40, 1)), labels)[name]
+    assert worse > metrics[name] if mode == "min" else worse < metrics[name]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_metrics_of_classes_are_scikit_learns(seed):
+    draw = np.random.default_rng(seed)
+    task = Classes((0.0, 1.0, 2.0), ("a", "b", "c"))
+    labels = np.concatenate([[0, 1, 2], draw.integers(0, 3, 12)]).astype(float)
+    outcomes = draw.dirichlet(np.ones(3), 15)
+    got, found = task.metrics(outcomes, labels), outcomes.argmax(1)
+    assert got["acc"] == pytest.approx(accuracy_score(labels, found))
+    assert got["f1_macro"] == pytest.approx(f1_score(labels, found, average="macro", zero_division=0))
+    assert got["auc"] == pytest.approx(roc_auc_score(labels, outcomes, multi_class="ovr"))
+
+
+def test_metrics_of_labels_at_once_are_scikit_learns():
+    draw = np.random.default_rng(0)
+    labels, outcomes = draw.integers(0, 2, (30, 2)).astype(float), draw.random((30, 2))
+    got, found = MultiLabel(("joy", "fear")).metrics(outcomes, labels), outcomes >= 0.5
+    assert got["f1_joy"] == pytest.approx(f1_score(labels[:, 0], found[:, 0]))
+    assert got["f1_macro"] == pytest.approx(f1_score(labels, found, average="macro"))
+    assert got["auc"] == pytest.approx(roc_auc_score(labels, outcomes))
+    assert got["acc"] == pytest.approx((labels == found).mean())
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "names", "wanted"),
+    [
+        ([0, 1, 1], None, (), Binary((0.0, 1.0), ("0", "1"))),
+        ([-1, 1, 1], None, (), Binary((-1.0, 1.0), ("-1", "1"))),
+        ([0, 1, 2], None, (), Classes((0.0, 1.0, 2.0), ("0", "1", "2"))),
+        ([0, 2, 2], None, ("joy", "anger", "fear"), Classes((0.0, 1.0, 2.0), ("joy", "anger", "fear"))),
+        ([3, 5, 9], "classes", (), Classes((3.0, 5.0, 9.0), ("3", "5", "9"))),
+        ([0, 1, 1], "regression", (), Regression(label_scale([0, 1]))),
+        ([-2.5, 3, 0.4], None, (), Regression(label_scale([-2.5, 3, 0.4]))),
+        ([[0, 1], [2, 0]], None, ("joy", "fear"), MultiLabel(("joy", "fear"))),
+    ],
+)
+def test_a_task_is_told_from_labels(labels, kind, names, wanted):
+    assert task_of(np.array(labels, float), kind, names) == wanted
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "names", "message"),
+    [
+        ([0, 1, 2], "binary", (), "expected 2 different labels for task binary, got 3: 0, 1, 2"),
+        ([0, 0.5, 2], "classes", (), "expected whole numbers or names as classes, got 0.5"),
+        (range(200), "classes", (), "expected 2 to 100 classes, got 200"),
+        ([0, 1, 2], "ordinal", (), "expected a task of regression, binary, classes, labels, got 'ordinal'"),
+        ([0, 1, 2], "labels", (), "expected several labels per row for task labels, got one"),
+        ([[0, 1], [1, 0]], "binary", ("a", "b"), "expected one label per row for task binary, got several"),
+        ([[0, 1], [0, 0]], None, ("a", "b"), "label a: expected recordings with and without it, got 0 of 2 with it"),
+        ([0, 1], "regression", ("a", "b"), "expected numbers for task regression, got names: a, b"),
+        ([1, 1], None, (), "expected labels of at least 2 different values"),
+    ],
+)
+def test_labels_that_a_task_cannot_have_are_refused(labels, kind, names, message):
+    with pytest.raises(ValueError, match=message):
+        task_of(np.array(labels, float), kind, names)
