@@ -38,10 +38,11 @@ from disentangle import (
 from disentangle.experiments import Experiment
 from disentangle.nn import masked_cross_entropy, masked_mse
 from disentangle.nn.backbones import as_backbone
-from disentangle.tasks import Task, as_task
+from disentangle.tasks import SENTIMENT, Task, as_task
 
 LATENTS = {"text": "L", "audio": "A", "vision": "V"}  # those of other modalities have the modality's name
 EPS = 1e-6  # keeps the logarithm of a loss that reaches 0 finite
+BATCH_SIZE, INNER_STEPS = 32, 5
 
 
 def in_order(latents: Iterable[str]) -> list[str]:
@@ -85,7 +86,7 @@ class MIRD(Model):
         self,
         backbone: Any,
         sizes: dict[str, int],
-        task: Task | dict[str, Any],
+        task: Task | dict[str, Any] = SENTIMENT,
         *,
         d=64,
         inject_after: int | None = None,
@@ -140,23 +141,23 @@ class MIRD(Model):
         return losses
 
 
-def penalty_for(model: MIRD, options) -> Pairwise | None:
+def penalty_for(model: MIRD, kind: str, input_pairs: bool) -> Pairwise | None:
     """What must not tell about what: the paper's nine pairs for CLUB, the six of equal size for orthogonality, eq. 9 to 15."""
     latents, inputs = pairs_of(model.order)
-    if options.penalty == "none":
+    if kind == "none":
         return None
-    if options.penalty == "orthogonal":
+    if kind == "orthogonal":
         return Pairwise({pair: OrthogonalLoss() for pair in latents})
-    pairs = latents if options.no_input_mi else latents + inputs
+    pairs = latents + inputs if input_pairs else latents
     return Pairwise({(x, y): CLUBEstimator(model.sizes[x], model.sizes[y], log_variance="tanh") for x, y in pairs})
 
 
-def objective_for(options):
+def objective_for(alpha: float):
     """Eq. 18 to 22: logarithms balance the losses; an information can be negative and has none."""
 
     def objective(losses, penalties) -> Tensor:
         balanced = torch.stack([(loss.mean() + EPS).log() for loss in losses.values()]).sum()
-        return balanced + options.alpha * sum(penalties.values())
+        return balanced + alpha * sum(penalties.values())
 
     return objective
 
@@ -185,8 +186,10 @@ EXPERIMENT = Experiment(
     options=add_options,
     arguments=lambda options: {"inject_after": options.inject_layer, "reconstruct": not options.no_reconstruction},
     prepare=standardize,
-    penalty=penalty_for,
-    objective=objective_for,
+    penalty=lambda model, options: penalty_for(model, options.penalty, not options.no_input_mi),
+    objective=lambda options: objective_for(options.alpha),
+    batch_size=BATCH_SIZE,
+    inner_steps=INNER_STEPS,
 )
 main = EXPERIMENT.main
 

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from disentangle.metrics import LabelScale, binary_metrics, class_metrics, disagreements, label_scale
 from disentangle.variables import Rows
 
-__all__ = ["TASKS", "Binary", "Classes", "MultiLabel", "Regression", "Task", "as_task", "task_of"]
+__all__ = ["SENTIMENT", "TASKS", "Binary", "Classes", "MultiLabel", "Regression", "Task", "as_task", "task_of"]
 
 Metrics = dict[str, float | None]
 MOST_CLASSES = 100
@@ -317,6 +317,7 @@ class MultiLabel(Task):
         return {"task": self.kind, "labels": list(self.labels)}
 
 
+SENTIMENT = Regression(LabelScale("sentiment", (-3.0, 3.0)))  # of CMU-MOSI and CMU-MOSEI
 TASKS = tuple(task.kind for task in (Regression, Binary, Classes, MultiLabel))
 
 

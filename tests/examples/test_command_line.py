@@ -3,6 +3,8 @@
 import mird_mosi
 import pytest
 
+from disentangle.experiments.options import parse
+
 
 def said(capsys, *arguments):
     with pytest.raises(SystemExit) as stop:
@@ -42,7 +44,7 @@ def test_left_over_values(capsys, arguments, message):
 
 
 def test_what_is_right_is_still_right():
-    options = mird_mosi.parse(["--alpha", "0.1", "--seeds", "0", "1", "--tracker", "a", "--tracker", "b"], None)
+    options = parse(mird_mosi.EXPERIMENT, ["--alpha", "0.1", "--seeds", "0", "1", "--tracker", "a", "--tracker", "b"])
     assert (options.alpha, options.seeds, options.tracker, options.command) == (0.1, [0, 1], ["a", "b"], None)
-    options = mird_mosi.parse(["predict", "--run", "r", "--text", "so good", "--like", "mmsa"], None)
+    options = parse(mird_mosi.EXPERIMENT, ["predict", "--run", "r", "--text", "so good", "--like", "mmsa"])
     assert (options.command, options.text, options.like) == ("predict", "so good", "mmsa")

@@ -3,14 +3,16 @@
 import json
 import shutil
 
-import mird_data
 import mird_mosi
 import numpy as np
 import pytest
 
-from disentangle.data import DataError, DataWarning, Recordings
+from disentangle.data import DataError, DataWarning, Recordings, synthetic_recordings
 from disentangle.data.computed import RECORD, record
 from disentangle.data.layouts.folder import write_folder
+from disentangle.experiments.clips import read_clip
+from disentangle.experiments.options import parse
+from disentangle.experiments.reading import compare, read
 
 from .test_mird_mosi import run
 from .test_mird_predict import refused, said
@@ -55,7 +57,7 @@ def npy(folder, kind, recorded=None):
 
 def test_the_model_keeps_the_record(place):
     config = json.loads((place / "run" / "model" / "config.json").read_text())
-    assert (config["computed_by"], config["max_words"]) == ({"audio": "mmsa"}, 256)
+    assert (config["_data"]["computed_by"], config["_data"]["max_words"]) == ({"audio": "mmsa"}, 256)
 
 
 def test_the_model_folder_suffices(place, capsys, tmp_path):
@@ -97,7 +99,7 @@ def test_what_is_not_known_is_said(place, tmp_path):
     with pytest.warns(DataWarning, match=said_so):
         assert run("predict", "--run", place / "run", "--audio", npy(tmp_path / "a", "neither")) == 0
     with pytest.warns(DataWarning, match="the run does not say what its audio features were computed by"):
-        mird_data.compare("a", "audio", "mmsa", None)
+        compare("a", "audio", "mmsa", None)
 
 
 def test_sound_is_computed_as_the_training_data_was(place, capsys, tmp_path):
@@ -114,9 +116,9 @@ def test_sound_is_computed_as_the_training_data_was(place, capsys, tmp_path):
 def test_without_a_record_sound_is_not_computed_by_chance(tmp_path):
     error = "expected --like paper or --like mmsa, as nothing tells what the run's audio features were computed by"
     with pytest.raises(DataError, match=error):
-        mird_data.read_clip({"audio": "new.wav"}, {"audio": 33}, {})
+        read_clip({"audio": "new.wav"}, {"audio": 33}, {})
     with pytest.raises(DataError, match=r"audio features computed by covarep, as in the training data, as .npy"):
-        mird_data.read_clip({"audio": "new.wav"}, {"audio": 33}, {"audio": "covarep"})
+        read_clip({"audio": "new.wav"}, {"audio": 33}, {"audio": "covarep"})
 
 
 @pytest.mark.parametrize(
@@ -125,8 +127,8 @@ def test_without_a_record_sound_is_not_computed_by_chance(tmp_path):
 def test_what_the_numbers_tell_is_taken_for_a_record_and_said(kind, told, tmp_path):
     write_folder(tmp_path / "set", {name: data_set(kind) for name in ("train", "valid", "test")})
     lines = []
-    options = mird_mosi.parse(["--data", str(tmp_path / "set")], None)
-    assert mird_data.read(options, lines.append)["train"].computed_by == told
+    options = parse(mird_mosi.EXPERIMENT, ["--data", str(tmp_path / "set")])
+    assert read(options, synthetic_recordings, lines.append)["train"].computed_by == told
     assert any("which is not recorded; taken for that" in line for line in lines) == bool(told)
 
 

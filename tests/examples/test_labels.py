@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import text_only
 
+from disentangle.experiments.options import parse
 from disentangle.metrics import label_scale
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.training import Run
@@ -115,7 +116,7 @@ def test_seeds_show_what_the_labels_are_and_what_the_majority_scores(dump, data,
     """Of runs that have finished already: whether they train is tested elsewhere."""
     out, scores = tmp_path / "seeds", {0: 0.5, 1: 0.75}
     command = ["--data", dump(relabeled(data, SARCASM)), *FAST, "--seeds", 0, 1, "--out", out]
-    options = mird_mosi.parse([str(each) for each in command], None)
+    options = parse(mird_mosi.EXPERIMENT, [str(each) for each in command])
     folder = Run.create(out, vars(options)).folder
     for seed, acc in scores.items():
         (folder / f"seed-{seed}").mkdir()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import mird_mosi
 import numpy as np
@@ -94,9 +95,7 @@ def build(d=4, **options):
 
 def double(batch):
     sequences = {name: type(x)(x.values.double(), x.mask) for name, x in batch.sequences.items()}
-    return type(batch)(
-        batch.tokens, batch.lengths, batch.words, sequences, batch.labels.double(), batch.labeled, batch.present
-    )
+    return replace(batch, sequences=sequences, labels=batch.labels.double())
 
 
 def batch_of(split, tokenizer, **changes):
@@ -117,7 +116,7 @@ def read_split(split):
 def outputs(model, batch):
     variables = model(batch)
     return {
-        **variables,
+        **{name: value for name, value in variables.items() if name[0] != "_"},
         "prediction": model.predict(variables),
         **{k: v.mean() for k, v in model.losses(variables, batch).items()},
     }

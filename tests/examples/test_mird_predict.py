@@ -12,10 +12,10 @@ import mird_mosi
 import numpy as np
 import pytest
 import torch
-from mird_options import recording_of
 
 from disentangle import load, predict
 from disentangle.data import RecordingDataset, Recordings, loader, read_recordings
+from disentangle.experiments.options import parse, recording_of
 from disentangle.features import OPENFACE_FEATURES, openface_features
 
 from .conftest import EXAMPLES
@@ -321,6 +321,6 @@ def test_the_pages_commands_are_understood():
     commands = re.findall(r"^python examples/mird_mosi\.py (.*)$", PAGE, re.MULTILINE)
     assert len(commands) == 4
     for command in commands:
-        options = mird_mosi.parse(shlex.split(command), None)
+        options = parse(mird_mosi.EXPERIMENT, shlex.split(command))
         if options.command == "predict":
             recording_of(options)

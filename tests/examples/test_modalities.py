@@ -10,8 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disentangle.data import RecordingDataset, Recordings, collate
+from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
 from disentangle.data.layouts.folder import write_folder
+from disentangle.experiments.options import parse
+from disentangle.experiments.reading import read
 from disentangle.nn.backbones import tiny_backbone
 
 from .test_mird_mosi import double, outputs, run
@@ -224,8 +226,10 @@ def test_unlabelled_rows_of_the_data_set_are_used_unless_a_file_gives_others(tmp
     others = recordings(all_there(7), {"pose": 3})  # whose labels are left out as well
     write_folder(tmp_path / "others", {"unlabeled": others})
     for more, n, lacking in ((None, 5, 0), (str(tmp_path / "others"), 7, 7)):
-        options = mird_mosi.parse(["--data", str(tmp_path / "set"), *(["--unlabeled", more] if more else [])], None)
-        sources = mird_mosi.read(options, lambda line: None)
+        options = parse(
+            mird_mosi.EXPERIMENT, ["--data", str(tmp_path / "set"), *(["--unlabeled", more] if more else [])]
+        )
+        sources = read(options, synthetic_recordings, lambda line: None)
         assert len(sources["unlabeled"]) == n
         assert sources["unlabeled"].labels is None
         assert sources["unlabeled"].missing == {"text": 0, "audio": lacking}  # and its pose is left out
