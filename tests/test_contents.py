@@ -21,8 +21,8 @@ from disentangle.data import DataError, load_pickle, open_store, read_recordings
 from disentangle.data.layouts.csd import read_csd
 from disentangle.data.layouts.npy import read_frames
 from disentangle.data.text_files import load_json, load_table
+from disentangle.errors import RunError
 from disentangle.features import openface_features, read_transcript
-from disentangle.files import RunError
 from disentangle.nn.backbones import BackboneError, load_backbone, tiny_backbone
 from disentangle.saving import SavedModelError, load, save
 from disentangle.training import Run

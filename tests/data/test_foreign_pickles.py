@@ -9,7 +9,8 @@ import pytest
 import scipy.sparse
 import torch
 
-from disentangle.data.pickles import DataError, load_pickle
+from disentangle.data.pickles import load_pickle
+from disentangle.errors import DataError
 from tests.data.test_pickles import load
 
 

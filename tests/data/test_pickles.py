@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disentangle.data import _pickle_machine
-from disentangle.data.pickles import DataError, load_pickle
+from disentangle.data.pickles import load_pickle
+from disentangle.errors import DataError
 from tests.data.mutations import layouts, mutate, objects, samples
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

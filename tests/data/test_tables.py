@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from disentangle.data.pickles import DataError
 from disentangle.data.tables import recordings_from_datasets, recordings_from_pandas
+from disentangle.errors import DataError
 
 pandas = pytest.importorskip("pandas")
 datasets = pytest.importorskip("datasets")

@@ -8,6 +8,8 @@ from typing import Any, NoReturn, no_type_check
 
 import numpy as np
 
+from disentangle.errors import DisentangleError
+
 DEPTH = 100
 # Bytes that values may take for each byte of the file, and those that any file may have.
 ALLOWANCE, ALLOWANCE_OF_ANY = 32, 1 << 26
@@ -15,7 +17,7 @@ ALLOWANCE, ALLOWANCE_OF_ANY = 32, 1 << 26
 BOOKKEEPING = 96
 
 
-class Refused(Exception):
+class Refused(DisentangleError):
     """Why the file is not read; the path is added by `load_pickle`."""
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from disentangle.data import fields
-from disentangle.data.pickles import DataError
 from disentangle.data.text_files import load_json
+from disentangle.errors import DataError
 
 __all__ = ["RECORD", "check_computed_alike", "read_record", "read_records", "record"]
 
@@ -69,7 +69,7 @@ def check_computed_alike(where: object, got: Mapping[str, str], wanted: Mapping[
     Example:
         >>> check_computed_alike("new.npy", {"audio": "mmsa"}, {"audio": "paper"})
         Traceback (most recent call last):
-        disentangle.data.pickles.DataError: new.npy: expected audio features computed by paper, as in the training data, got
+        disentangle.errors.DataError: new.npy: expected audio features computed by paper, as in the training data, got
         those by mmsa: compute them anew
     """
     for name in wanted:

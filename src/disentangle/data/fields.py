@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from disentangle.data.pickles import DataError
+from disentangle.errors import DataError
 
 __all__ = [
     "column",

@@ -21,12 +21,9 @@ import stat
 from disentangle.contents import misplaced
 from disentangle.data._pickle_machine import Machine, Refused
 from disentangle.data._pickle_opcodes import run
+from disentangle.errors import DataError
 
-__all__ = ["DataError", "check_file", "load_pickle"]
-
-
-class DataError(ValueError):
-    """A data file cannot be used. The message is one line: the file, and what is wrong with it."""
+__all__ = ["check_file", "load_pickle"]
 
 
 def check_file(path: str | os.PathLike[str]) -> None:

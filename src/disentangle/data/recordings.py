@@ -10,7 +10,7 @@ import numpy as np
 
 from disentangle.data.computed import check_computed_alike
 from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
+from disentangle.errors import DataError
 
 __all__ = ["Recordings", "check_same_features"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from disentangle.data import fields
-from disentangle.data.pickles import DataError
+from disentangle.errors import DataError
 
 __all__ = ["LABELED", "SPLITS", "keys_of_splits", "split_of"]
 

@@ -27,8 +27,8 @@ import numpy as np
 from disentangle.contents import misplaced
 from disentangle.data import fields
 from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.errors import DataError
 
 __all__ = ["open_store", "write_store"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from disentangle.data import fields
 from disentangle.data.layouts.npy import frames_shape, read_frames
 from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.errors import DataError
 
 if TYPE_CHECKING:
     import datasets

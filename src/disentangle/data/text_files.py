@@ -15,7 +15,8 @@ from typing import Any
 
 from disentangle.contents import misplaced
 from disentangle.data import fields
-from disentangle.data.pickles import DataError, check_file
+from disentangle.data.pickles import check_file
+from disentangle.errors import DataError
 
 __all__ = ["csv_rows", "decoded", "load_json", "load_table", "read_text"]
 

@@ -8,18 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from disentangle.data import fields
+from disentangle.errors import DataWarning
 
-__all__ = ["DataWarning", "collected", "warn", "warn_of_features", "warn_of_fields", "warn_of_files"]
+__all__ = ["collected", "warn", "warn_of_features", "warn_of_fields", "warn_of_files"]
 
 # Endings of files that can hold features, labels or transcripts; beside a data set may also lie what is for people.
 DATA = {
     *(".npy", ".npz", ".pkl", ".pickle", ".p", ".pt", ".pth", ".safetensors", ".mat", ".h5", ".hdf5", ".csd"),
     *(".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet", ".arrow", ".feather", ".arff"),
 }
-
-
-class DataWarning(UserWarning):
-    """Something in a data set is not used, or not known. The message is one line: the file or folder, and what it is."""
 
 
 def warn(message: str) -> None:

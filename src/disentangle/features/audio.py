@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from disentangle.contents import misplaced
-from disentangle.data import DataError
 from disentangle.data.pickles import check_file
+from disentangle.errors import DataError
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -14,8 +14,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from disentangle.data import DataError
 from disentangle.data.computed import RECORD, read_record, record
+from disentangle.errors import DataError
 from disentangle.features.audio import AudioKind, audio_features, columns_of, import_librosa
 from disentangle.features.openface import OPENFACE_FEATURES, openface_features
 

@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from disentangle.data import DataError
 from disentangle.data.pickles import check_file
 from disentangle.data.text_files import csv_rows, read_text
+from disentangle.errors import DataError
 
 __all__ = ["OPENFACE_FEATURES", "openface_features"]
 

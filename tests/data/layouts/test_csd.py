@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from disentangle.data.layouts.csd import align, read, read_csd
-from disentangle.data.pickles import DataError
+from disentangle.errors import DataError
 from tests.data.layouts.text_writers import csd_bytes, example, mutated, write
 
 h5py = pytest.importorskip("h5py")

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disentangle.data.layouts.dialogues import read
-from disentangle.data.pickles import DataError
+from disentangle.errors import DataError
 from tests.data.layouts.text_writers import example, mutated, npy_bytes, write
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))

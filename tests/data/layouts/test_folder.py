@@ -14,8 +14,8 @@ from disentangle.data.layouts import read_recordings, read_unlabeled
 from disentangle.data.layouts.folder import read, write_folder
 from disentangle.data.layouts.rows import read_splits
 from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
+from disentangle.errors import DataError
 from tests.data.layouts.text_writers import csv_bytes, example, mutated, npy_bytes, write
 
 POM = Path(os.environ.get("DISENTANGLE_POM") or Path(__file__).parents[4] / "shared" / "data" / "pom")

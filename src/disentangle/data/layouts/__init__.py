@@ -22,11 +22,12 @@ from pathlib import Path
 
 from disentangle.data import fields
 from disentangle.data.layouts import csd, dialogues, folder, mmsa, mult, words
-from disentangle.data.pickles import DataError, load_pickle
+from disentangle.data.pickles import load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
 from disentangle.data.splits import LABELED, keys_of_splits
 from disentangle.data.store import open_store
 from disentangle.data.unread import warn_of_fields, warn_of_files
+from disentangle.errors import DataError
 
 __all__ = ["is_pickle", "pickles_of", "read_pickled", "read_recordings", "read_unlabeled"]
 

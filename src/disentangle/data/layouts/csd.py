@@ -38,10 +38,10 @@ from disentangle.data.layouts.hdf5 import ComputationalSequence, Entries, opened
 from disentangle.data.layouts.rows import Row, gather, read_splits
 from disentangle.data.layouts.words import EMOTIONS
 from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.unread import warn, warn_of_files
 from disentangle.data.words import join_words
+from disentangle.errors import DataError
 
 __all__ = ["align", "read", "read_csd"]
 

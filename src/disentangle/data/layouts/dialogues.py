@@ -18,9 +18,9 @@ from disentangle.data import fields
 from disentangle.data.computed import read_records
 from disentangle.data.layouts.npy import modalities
 from disentangle.data.layouts.rows import Row, gather, number, read_splits, split_name
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.text_files import load_json
+from disentangle.errors import DataError
 
 __all__ = ["read"]
 

@@ -35,11 +35,11 @@ from disentangle.data import fields
 from disentangle.data.computed import RECORD, read_records, record
 from disentangle.data.layouts.npy import modalities
 from disentangle.data.layouts.rows import Row, gather, number, split_name, unique
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.splits import SPLITS
 from disentangle.data.text_files import load_table
 from disentangle.data.unread import warn_of_files
+from disentangle.errors import DataError
 
 __all__ = ["read", "write_folder"]
 

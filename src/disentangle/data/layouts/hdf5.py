@@ -18,7 +18,7 @@ import numpy as np
 
 from disentangle.contents import misplaced
 from disentangle.data import fields
-from disentangle.data.pickles import DataError
+from disentangle.errors import DataError
 
 if TYPE_CHECKING:
     import h5py

@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from disentangle.data import fields
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.unread import warn_of_fields
+from disentangle.errors import DataError
 
 __all__ = ["CONTENT", "matches", "read"]
 

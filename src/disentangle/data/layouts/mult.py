@@ -8,9 +8,9 @@ transcripts are "", and the vectors a modality, "glove". Audio has values of -in
 from __future__ import annotations
 
 from disentangle.data import fields
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.unread import warn_of_fields
+from disentangle.errors import DataError
 
 __all__ = ["CONTENT", "matches", "read"]
 

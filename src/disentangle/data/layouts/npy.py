@@ -14,8 +14,8 @@ from disentangle.contents import misplaced
 from disentangle.data import fields
 from disentangle.data.computed import RECORD
 from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
 from disentangle.data.unread import warn_of_features
+from disentangle.errors import DataError
 
 __all__ = ["frames_shape", "modalities", "read_frames"]
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from disentangle.data import fields
 from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.splits import SPLITS, split_of
 from disentangle.data.text_files import load_json, load_table
+from disentangle.errors import DataError
 
 __all__ = ["Row", "gather", "number", "read_splits", "split_name", "unique"]
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from disentangle.data import fields
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.words import join_words
+from disentangle.errors import DataError
 
 __all__ = ["CONTENT", "EMOTIONS", "matches", "read"]
 

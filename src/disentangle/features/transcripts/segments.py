@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from disentangle.data.words import join_words
+from disentangle.errors import DisentangleError
 
 __all__ = ["Fault", "Segment", "checked", "text_between"]
 
@@ -19,7 +20,7 @@ class Segment(NamedTuple):
     text: str
 
 
-class Fault(Exception):
+class Fault(DisentangleError):
     """What is wrong with a transcript, and where in it."""
 
 
