@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from disentangle.data import Recordings, read_recordings, read_unlabeled
 from disentangle.data.__main__ import main
-from disentangle.data.figures import plot_data
 from disentangle.data.layouts.folder import write_folder
 from disentangle.data.report import DataReport, describe
+from disentangle.data.report.figures import plot_data
 from disentangle.data.store import open_store, write_store
 from tests.data.layouts.writers import LAYOUTS, example
 

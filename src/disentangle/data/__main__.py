@@ -13,7 +13,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from disentangle.data.figures import plot_data
 from disentangle.data.layouts import (
     PICKLES,
     folder,
@@ -28,7 +27,8 @@ from disentangle.data.layouts import (
 from disentangle.data.pickles import load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
 from disentangle.data.report import describe
-from disentangle.data.report_parts import Source
+from disentangle.data.report.figures import plot_data
+from disentangle.data.report.parts import Source
 from disentangle.data.splits import keys_of_splits
 from disentangle.data.unread import collected
 

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from disentangle.data import _pickle_machine
-from disentangle.data.pickles import load_pickle
+from disentangle.data.pickles import load_pickle, machine
 from disentangle.errors import DataError
 from tests.data.mutations import layouts, mutate, objects, samples
 
@@ -414,11 +413,11 @@ def peak(file: Path, data: bytes) -> int:
     [b"]", b"}", b"\x8f", b"(", b"N", b"N\x94", b"K\x01\x85", b"]\x94", b"(\x91", b"C\x00", b"}q\x00K\x00h\x00s", b")"],
 )
 def test_memory_is_a_multiple_of_the_file(file, monkeypatch, piece):
-    monkeypatch.setattr(_pickle_machine, "ALLOWANCE_OF_ANY", 0)
+    monkeypatch.setattr(machine, "ALLOWANCE_OF_ANY", 0)
     size = 1 << 13
     data = b"(" + piece * (size // len(piece)) + b"l."
     # The allowance, and what is not paid for: a few pointers for each value, and the first few objects.
-    assert peak(file, data) < (_pickle_machine.ALLOWANCE + 32) * size + (1 << 16)
+    assert peak(file, data) < (machine.ALLOWANCE + 32) * size + (1 << 16)
 
 
 @pytest.mark.parametrize("combine", [b"h%b h%b \x86".replace(b" ", b""), b"]h%b ah%b a".replace(b" ", b"")])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from disentangle.data.report import DataReport
-from disentangle.data.report_parts import Histogram, Lengths, Split
+from disentangle.data.report.parts import Histogram, Lengths, Split
 from disentangle.plots import COLOURS, blank_figure
 
 if TYPE_CHECKING:

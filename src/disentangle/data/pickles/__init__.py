@@ -19,8 +19,8 @@ import os
 import stat
 
 from disentangle.contents import misplaced
-from disentangle.data._pickle_machine import Machine, Refused
-from disentangle.data._pickle_opcodes import run
+from disentangle.data.pickles.machine import Machine, Refused
+from disentangle.data.pickles.opcodes import run
 from disentangle.errors import DataError
 
 __all__ = ["check_file", "load_pickle"]

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from disentangle.data import fields
-from disentangle.data.report_parts import Leak, Modality, Split
+from disentangle.data.report.parts import Leak, Modality, Split
 from disentangle.data.words import join_words, letters_and_digits
 from disentangle.metrics import LabelScale, disagreements
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from disentangle.data._pickle_calls import set_array, set_dtype, symbol
-from disentangle.data._pickle_machine import (
+from disentangle.data.pickles.calls import set_array, set_dtype, symbol
+from disentangle.data.pickles.machine import (
     DEPTH,
     UNFINISHED,
     Box,
@@ -24,6 +24,8 @@ from disentangle.data._pickle_machine import (
     printable,
     size_of,
 )
+
+__all__ = ["run"]
 
 # Slices of bytes from this size on stay views of the file until they are known to be a value of their own.
 LARGE = 4096

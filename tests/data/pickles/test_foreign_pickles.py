@@ -11,7 +11,7 @@ import torch
 
 from disentangle.data.pickles import load_pickle
 from disentangle.errors import DataError
-from tests.data.test_pickles import load
+from tests.data.pickles.test_pickles import load
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from disentangle.data._pickle_machine import Box, Machine, Refused, Symbol, items_of, kind_of, printable
+from disentangle.data.pickles.machine import Box, Machine, Refused, Symbol, items_of, kind_of, printable
+
+__all__ = ["set_array", "set_dtype", "symbol"]
 
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU](0|[1-9][0-9]{0,6})|O[48]?)")
 
@@ -71,6 +73,7 @@ def _call_dtype(m: Machine, arguments: list[Any]) -> Box:
 
 
 def set_dtype(box: Box, state: list[Any]) -> None:
+    """Gives a data type its byte order, which pickles tell after the type itself."""
     if len(state) < 8 or type(state[0]) is not int or type(state[1]) is not str or state[1] not in tuple("<>|="):
         _wrong("the state of a data type", state)
     if any(part is not None for part in state[2:5]) or len(state) > 9 or any(part is not None for part in state[8:]):
@@ -87,6 +90,7 @@ def _call_reconstruct(m: Machine, arguments: list[Any]) -> Box:
 
 
 def set_array(m: Machine, box: Box, state: list[Any]) -> None:
+    """Gives an array its shape, data type and values, which pickles tell after the array itself."""
     if len(state) != 5 or type(state[0]) is not int or type(state[3]) not in (bool, int):
         _wrong("the state of an array", state)
     shape, dtype = _shape(m, state[1]), _data_type(state[2])

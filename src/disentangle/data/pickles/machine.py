@@ -1,4 +1,4 @@
-"""The stack machine that pickles are programs for: what it holds, and what values cost. See `pickles` for the bounds."""
+"""The stack machine that pickles are programs for: what it holds, and what values cost. See the package for the bounds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, NoReturn, no_type_check
 import numpy as np
 
 from disentangle.errors import DisentangleError
+
+__all__ = ["DEPTH", "UNFINISHED", "Box", "Machine", "Refused", "Symbol", "items_of", "kind_of", "printable", "size_of"]
 
 DEPTH = 100
 # Bytes that values may take for each byte of the file, and those that any file may have.
@@ -72,6 +74,7 @@ class Machine:
     # -- reading the file ----------------------------------------------------------------------------------------------
 
     def truncated(self) -> NoReturn:
+        """Refuses a file that ends within a value."""
         raise Refused(f"truncated: the file ends at byte {len(self.data)}, within a value")
 
     def skip(self, size: int) -> int:
@@ -83,6 +86,7 @@ class Machine:
         return at
 
     def read(self, size: int) -> bytes:
+        """The next `size` bytes."""
         at = self.skip(size)
         return self.data[at : self.at]
 
@@ -92,6 +96,7 @@ class Machine:
         return int.from_bytes(self.data[at : self.at], "little")
 
     def line(self, limit: int | None = None) -> bytes:
+        """The bytes up to the end of the line, at most `limit`."""
         end = self.data.find(b"\n", self.at)
         if end < 0:
             self.truncated()
@@ -104,11 +109,13 @@ class Machine:
     # -- building values -----------------------------------------------------------------------------------------------
 
     def pay(self, size: int) -> None:
+        """Takes so many bytes from what values may still cost."""
         self.left -= size
         if self.left < 0:
             raise Refused(f"asks for far more memory than a data file of {len(self.data)} bytes needs")
 
     def push(self, box: Box) -> None:
+        """Pays for a container and puts it on the stack."""
         self.pay(box.size)
         self.stack.append(box)
 
@@ -188,6 +195,7 @@ class Machine:
         return items
 
     def make_set(self, kind: type, items: list[Any]) -> Box:
+        """A set or a frozen set of these items."""
         box = Box(kind())
         # Of the right kind for a frozen set, too, which cannot be added to.
         box.value = kind(self.keys(box, self.take(box, items)))
@@ -195,11 +203,13 @@ class Machine:
         return box
 
     def make_tuple(self, items: list[Any]) -> Box:
+        """A tuple of these items, which are not changed any more."""
         box = Box(None, items)
         self.close(box, items)
         return box
 
     def call(self, function: Any, arguments: Any) -> object:
+        """What the stand-in for a function makes of its arguments; without one, the call is refused."""
         if type(function) is not Symbol:
             raise TypeError(f"expected a function, got {kind_of(function)}")
         if function.call is None:
@@ -215,6 +225,7 @@ def size_of(item: Any) -> int:
 
 
 def kind_of(item: Any) -> str:
+    """What something on the stack is, for a message."""
     if type(item) is Symbol:
         return item.name
     if type(item) is Box:
@@ -223,10 +234,12 @@ def kind_of(item: Any) -> str:
 
 
 def items_of(box: Any) -> list[Any]:
+    """The items of a tuple."""
     if type(box) is not Box or box.items is None:
         raise TypeError(f"expected tuple, got {kind_of(box)}")
     return box.items
 
 
 def printable(name: str) -> str:
+    """A name from the file, short and in ASCII, for a message."""
     return ascii(name)[1:-1][:80]

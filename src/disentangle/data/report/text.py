@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from disentangle.data.looks import SIZE
-from disentangle.data.report_parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
+from disentangle.data.report.parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
 from disentangle.metrics import LabelScale
 
 __all__ = ["render"]
