@@ -182,7 +182,7 @@ def test_splits_that_differ_in_their_features_are_refused(tmp_path, capsys):
     ("name", "content", "wanted"),
     [
         ("absent.pkl", None, "error: {path}: no such file"),
-        ("empty.pkl", b"", "error: {path}: empty, expected a pickle"),
+        ("empty.pkl", b"", "error: {path}: expected a pickle, got an empty file"),
         ("number.pkl", pickle.dumps(1), "error: {path}: expected a dictionary, got int"),
         ("words.json", b"[]", "error: {path}: expected a dictionary, got list"),
         ("flat.pkl", pickle.dumps({"raw_text": ["a"]}), "error: {path}: no audio, found raw_text"),

@@ -47,7 +47,7 @@ def test_several_at_once_are_the_same(tmp_path, clips):
 def test_bad_files_keep_none_of_the_others(tmp_path, clips):
     files = [tmp_path / "gone.csv", clips[0], tmp_path, clips[1]]
     failed = extract_vision(files, tmp_path / "out", progress=False)
-    assert failed == [Failed(files[0], "no such file"), Failed(files[2], "a directory, expected a file")]
+    assert failed == [Failed(files[0], "no such file"), Failed(files[2], "expected a file, got a directory")]
     assert len(list((tmp_path / "out").glob("*.npy"))) == 2
 
 

@@ -98,7 +98,7 @@ def test_values_that_are_no_numbers_stay_unusual(file, cell):
 def test_files_of_something_else_are_told_in_one_line(file, tmp_path):
     assert message(file) == "no such file"
     file.touch()
-    assert message(file) == "empty, expected a CSV file of OpenFace"
+    assert message(file) == "expected a CSV file of OpenFace, got an empty one"
     file.write_text("word,start,end\nso,0,1\n")
     assert message(file) == "not a CSV file of OpenFace's FeatureExtraction: no frame among its columns"
     file.write_bytes(b"frame\xff")
@@ -110,7 +110,7 @@ def test_files_of_something_else_are_told_in_one_line(file, tmp_path):
     video = tmp_path / "clip.MP4"
     video.write_bytes(os.urandom(64))
     assert message(video) == (
-        "a video, expected the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
+        "expected the CSV file that OpenFace 2.0 writes for a video, got the video: run FeatureExtraction first "
         "(https://github.com/TadasBaltrusaitis/OpenFace)"
     )
 

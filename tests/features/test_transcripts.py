@@ -260,7 +260,7 @@ WANTED = "expected a time, such as 00:00:01.000 --> 00:00:02.000, got"
         (".vtt", "", "line 1: expected WEBVTT"),
         (".vtt", f"WEBVTT\n{CUE}", "line 1: a time amid the header; a blank line is missing below it"),
         (".vtt", "WEBVTT\n\nREGIONAL\n", f"line 4: {WANTED} none"),
-        (".json", "", "empty, expected JSON"),
+        (".json", "", "expected JSON, got an empty file"),
         (".json", "[\n{,}]", "line 2: not JSON: Expecting property name enclosed in double quotes"),
         (".json", "3", "expected words with times, or what a transcriber writes, got int"),
         (

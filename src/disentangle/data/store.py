@@ -24,9 +24,9 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from disentangle.contents import misplaced
 from disentangle.data import fields
 from disentangle.data.lazy import LazyFrames
+from disentangle.data.opening import map_array, read_bytes
 from disentangle.data.recordings import Recordings
 from disentangle.errors import DataError
 
@@ -111,16 +111,12 @@ def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:
     """
     folder = Path(folder).absolute()
     path = folder / "store.json"
+    if not os.path.exists(path):
+        raise DataError(f"{folder}: no store.json in it")
     try:
-        if path.is_file() and (wrong := misplaced(path, "JSON")):
-            raise DataError(f"{path}: {wrong}")
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path, "JSON"))
     except DataError:
         raise
-    except FileNotFoundError:
-        raise DataError(f"{folder}: no store.json in it") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from None
     content = fields.dictionary(path, content)
@@ -251,18 +247,8 @@ def _open_frames(folder: Path, name: str) -> LazyFrames:
 
 
 def _mapped(path: Path, dimensions: int) -> np.ndarray:
-    """An array of numbers in its file. NumPy checks that the file is as long as it says."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        if wrong := misplaced(path, "a file of NumPy (.npy)"):
-            raise DataError(f"{path}: {wrong}")
-        array = np.lib.format.open_memmap(path, mode="r")
-    except DataError:
-        raise
-    except Exception as error:  # whatever a damaged head leads to
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: not an array of NumPy: {what}") from None
+    """An array of numbers in its file."""
+    array = map_array(path)
     if array.ndim != dimensions or array.dtype.kind not in "fiub":
         raise DataError(f"{path}: expected an array of numbers with {dimensions} dimensions, got {fields.kind(array)}")
     return array

@@ -8,14 +8,12 @@ import io
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from disentangle.contents import misplaced
 from disentangle.data import fields
-from disentangle.data.pickles import check_file
+from disentangle.data.opening import read_bytes
 from disentangle.errors import DataError
 
 __all__ = ["csv_rows", "decoded", "load_json", "load_table", "read_text"]
@@ -42,15 +40,7 @@ def read_text(path: str | os.PathLike[str], *, errors: str = "strict") -> str:
         ...     read_text(file.name)
         'so\ngood'
     """
-    check_file(path)
-    try:
-        if wrong := misplaced(path, "text"):
-            raise DataError(f"{path}: {wrong}")
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    return decoded(path, content, errors).replace("\r\n", "\n").replace("\r", "\n")
+    return decoded(path, read_bytes(path, "text"), errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def decoded(path: str | os.PathLike[str], content: bytes, errors: str = "strict") -> str:
@@ -143,22 +133,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
+    text = decoded(path, read_bytes(path, kind, largest=LARGEST))
     try:
-        # A pipe or a device would block or never end.
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: not a regular file")
-        if status.st_size > LARGEST:
-            raise DataError(f"{path}: {status.st_size:,} bytes, expected {kind} of at most {LARGEST:,}")
-        if wrong := misplaced(path, kind):
-            raise DataError(f"{path}: {wrong}")
-        return parse(decoded(path, path.read_bytes()))
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        return parse(text)
     except RecursionError:
         raise DataError(f"{path}: not {kind} of data: nested too deep") from None
     except csv.Error as error:

@@ -29,8 +29,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from disentangle.contents import misplaced
-from disentangle.data.pickles import check_file
+from disentangle.data.opening import reading
 from disentangle.errors import DataError
 
 if TYPE_CHECKING:
@@ -166,11 +165,9 @@ def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
     """The sound in mono at `SAMPLE_RATE`, checked."""
     import soundfile
 
-    check_file(path)
-    if not os.stat(path).st_size:
-        raise DataError(f"{path}: empty, expected sound")
-    if wrong := misplaced(path, "sound"):
-        raise DataError(f"{path}: {wrong}")
+    with reading(path, "sound"):
+        if not os.path.getsize(path):
+            raise DataError(f"{path}: expected sound, got an empty file")
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError):  # the latter where the file is named `.raw`

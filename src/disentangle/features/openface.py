@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from disentangle.data.pickles import check_file
+from disentangle.data.opening import reading
 from disentangle.data.text_files import csv_rows, read_text
 from disentangle.errors import DataError
 
@@ -162,15 +162,15 @@ def _fault(number: int, line: str) -> str | None:
 
 
 def _read(path: str | os.PathLike[str]) -> str:
-    check_file(path)
-    if Path(path).suffix.lower() in VIDEOS:
-        raise DataError(
-            f"{path}: a video, expected the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
-            "(https://github.com/TadasBaltrusaitis/OpenFace)"
-        )
+    with reading(path, "text"):
+        if Path(path).suffix.lower() in VIDEOS:
+            raise DataError(
+                f"{path}: expected the CSV file that OpenFace 2.0 writes for a video, got the video: run FeatureExtraction "
+                "first (https://github.com/TadasBaltrusaitis/OpenFace)"
+            )
     text = read_text(path)
     if not text.strip():
-        raise DataError(f"{path}: empty, expected a CSV file of OpenFace")
+        raise DataError(f"{path}: expected a CSV file of OpenFace, got an empty one")
     return re.sub(r"nan\([a-z]*\)", "nan", text) if "nan(" in text else text  # what Windows writes
 
 

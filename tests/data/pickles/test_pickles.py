@@ -379,10 +379,10 @@ def test_names_of_a_file_are_printed_on_one_short_line(file):
 def test_no_file(tmp_path):
     with pytest.raises(DataError, match=r"absent.pkl: no such file$"):
         load_pickle(tmp_path / "absent.pkl")
-    with pytest.raises(DataError, match=f"{tmp_path}: a directory, expected a file"):
+    with pytest.raises(DataError, match=f"{tmp_path}: expected a file, got a directory"):
         load_pickle(tmp_path)
     (tmp_path / "empty.pkl").touch()
-    with pytest.raises(DataError, match=r"empty.pkl: empty, expected a pickle$"):
+    with pytest.raises(DataError, match=r"empty.pkl: expected a pickle, got an empty file$"):
         load_pickle(str(tmp_path / "empty.pkl"))
     with pytest.raises(DataError, match="cannot be read"):
         load_pickle("a\0b")

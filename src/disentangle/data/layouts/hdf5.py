@@ -9,15 +9,14 @@ read: libhdf5 can loop for ever over damaged text.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.contents import misplaced
 from disentangle.data import fields
+from disentangle.data.opening import reading
 from disentangle.errors import DataError
 
 if TYPE_CHECKING:
@@ -146,23 +145,15 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Entries]:
         import h5py
     except ImportError:
         raise ImportError('expected h5py, which reads .csd files: pip install "disentangle[hdf5]"') from None
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: not a regular file")
-        if wrong := misplaced(path, "an HDF5 file"):
-            raise DataError(f"{path}: {wrong}")
-        with h5py.File(path, "r", locking=False) as file:
-            yield Entries(path, file, status.st_size)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except MemoryError as error:
-        raise DataError(f"{path}: does not fit into memory") from error
-    except Exception as error:
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: not a computational sequence, or a damaged one: {what}") from error
+    with reading(path, "an HDF5 file"):
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                yield Entries(path, file, os.path.getsize(path))
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:
+            what = " ".join(str(error).split())[:120] or type(error).__name__
+            raise DataError(f"{path}: not a computational sequence, or a damaged one: {what}") from error
 
 
 def _one(names: list[str], wanted: str) -> str:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from disentangle.contents import misplaced
 from disentangle.data import fields
 from disentangle.data.computed import RECORD
 from disentangle.data.lazy import LazyFrames
+from disentangle.data.opening import map_array
 from disentangle.data.unread import warn_of_features
 from disentangle.errors import DataError
 
@@ -119,32 +118,8 @@ def _is_plain(name: str) -> bool:
 
 
 def _mapped(path: str) -> np.ndarray:
-    """The array of a file, of which only the head has been read. NumPy checks that the file is as long as it says."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise DataError(f"{path}: not a regular file")
-        if wrong := misplaced(path, "a file of NumPy (.npy)"):
-            raise DataError(f"{path}: {wrong}")
-        _check_head(path)
-        array = np.lib.format.open_memmap(path, mode="r")
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # whatever else a damaged head leads to
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: not an array of NumPy: {what}") from None
+    """The frames of a file, of which only the head has been read."""
+    array = map_array(path)
     if array.dtype.kind not in "fiu" or (array.shape != (0,) and array.ndim != 2):
         raise DataError(f"{path}: expected numbers (frames, features), got {fields.kind(array)}")
     return array.reshape(0, 0) if array.ndim == 1 else array
-
-
-def _check_head(path: str) -> None:
-    """NumPy sets aside as many bytes for the head as the file says that it has, which can be 4 GiB."""
-    with open(path, "rb") as file:
-        start, length = file.read(12), os.fstat(file.fileno()).st_size
-    declared = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
-    if declared > length:
-        raise DataError(f"{path}: not an array of NumPy: a head of {declared:,} bytes in a file of {length:,}")

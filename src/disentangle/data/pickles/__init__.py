@@ -16,41 +16,13 @@ What a stranger's file could do short of running code is bounded as well:
 from __future__ import annotations
 
 import os
-import stat
 
-from disentangle.contents import misplaced
+from disentangle.data.opening import read_bytes
 from disentangle.data.pickles.machine import Machine, Refused
 from disentangle.data.pickles.opcodes import run
 from disentangle.errors import DataError
 
-__all__ = ["check_file", "load_pickle"]
-
-
-def check_file(path: str | os.PathLike[str]) -> None:
-    """Checks that there is a regular file that one can read.
-
-    Arguments:
-        path: The file.
-
-    Raises:
-        DataError: If there is none. A pipe or a device is none: reading it could block, or never end.
-    """
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise DataError(f"{path}: a directory, expected a file")
-        if not stat.S_ISREG(mode):
-            raise DataError(f"{path}: not a regular file")
-        with open(path, "rb"):
-            pass
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except DataError:
-        raise
-    except ValueError as error:  # a null byte in the path
-        raise DataError(f"{path}: cannot be read: {error}") from error
+__all__ = ["load_pickle"]
 
 
 def load_pickle(path: str | os.PathLike[str]) -> object:
@@ -77,19 +49,9 @@ def load_pickle(path: str | os.PathLike[str]) -> object:
         ...     load_pickle(file.name)
         {'audio': array([0., 1., 2.]), 'raw_text': ['so good', '']}
     """
-    check_file(path)
-    try:
-        wrong = misplaced(path, "a pickle")
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    except MemoryError as error:
-        raise DataError(f"{path}: does not fit into memory") from error
+    data = read_bytes(path, "a pickle")
     if not data:
-        raise DataError(f"{path}: empty, expected a pickle")
-    if wrong:
-        raise DataError(f"{path}: {wrong}")
+        raise DataError(f"{path}: expected a pickle, got an empty file")
     machine = Machine(data)
     try:
         return run(machine)

@@ -40,7 +40,7 @@ LISTS = ("segments", "words", "word_segments", "chunks", "result")
 def transcribed(text: str) -> list[Segment]:
     """The words of a transcriber's JSON where it has any, else its segments."""
     if not text.strip():
-        raise Fault("empty, expected JSON")
+        raise Fault("expected JSON, got an empty file")
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
