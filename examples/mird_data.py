@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from disentangle.data import DataError, Recordings, read_recordings, read_unlabeled, synthetic_recordings
-from disentangle.data.computed import check_computed_alike, read_record
+from disentangle.data.computed_by import SIZE, Looks, check_computed_alike, looks_like, read_record
+from disentangle.data.data_warnings import warn
 from disentangle.data.layouts.npy import read_frames
-from disentangle.data.looks import SIZE, Looks, looks_like
-from disentangle.data.unread import warn
 from disentangle.features import (
     AUDIO_FEATURES,
     OPENFACE_FEATURES,

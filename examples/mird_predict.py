@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from disentangle import load, predict
 from disentangle.data import DataError, RecordingDataset, Recordings, loader, read_recordings
-from disentangle.data.computed import check_computed_alike
+from disentangle.data.computed_by import check_computed_alike
 from disentangle.data.text_files import csv_rows, read_text
 from disentangle.metrics import LabelScale
 from disentangle.training import Run, accelerator_for

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from disentangle.data import DataError, DataWarning, Recordings
-from disentangle.data.computed import RECORD, record
+from disentangle.data.computed_by import RECORD, record
 from disentangle.data.layouts.folder import write_folder
 
 from .test_mird_mosi import run

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disentangle.data.computed import RECORD, read_record
+from disentangle.data.computed_by import RECORD, read_record
 from disentangle.features.__main__ import main
 from disentangle.features.audio import audio_features
 from disentangle.features.extract import CRASHED, Failed, _extract, extract_audio, extract_vision

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disentangle.data import DataError
-from disentangle.data.words import ONE as BLANKLESS
-from disentangle.data.words import on_one_line
+from disentangle.data.writing_systems import ONE as BLANKLESS
+from disentangle.data.writing_systems import on_one_line
 from disentangle.features.transcripts import Segment, read_transcript, text_between
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))

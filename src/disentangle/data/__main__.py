@@ -13,24 +13,24 @@ from typing import Any
 
 from tqdm import tqdm
 
+from disentangle.data.data_warnings import collected
 from disentangle.data.layouts import (
     PICKLES,
     folder,
     is_pickle,
+    mag_bert,
     mmsa,
     mult,
     pickles_of,
     read_pickled,
     read_recordings,
-    words,
 )
 from disentangle.data.pickles import load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
 from disentangle.data.report import describe
 from disentangle.data.report.figures import plot_data
 from disentangle.data.report.parts import Source
-from disentangle.data.splits import keys_of_splits
-from disentangle.data.unread import collected
+from disentangle.data.split_names import keys_of_splits
 
 DESCRIPTION = """\
 Shows what is in a data set, whatever its layout: the splits, how long recordings are and on which side they
@@ -47,7 +47,7 @@ Reads, running nothing that is in it:
 EPILOG = """\
 Ends with 2 where something cannot be read or written, else with 0, whatever is wrong with the data."""
 
-NAMES = {mmsa: "MMSA or the paper", mult: "MulT", words: "MAG-BERT or MISA"}
+NAMES = {mmsa: "MMSA or the paper", mult: "MulT", mag_bert: "MAG-BERT or MISA"}
 UNLABELED = "unlabelled pickle"
 
 

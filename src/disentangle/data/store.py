@@ -24,10 +24,9 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from disentangle.data import fields
-from disentangle.data.lazy import LazyFrames
+from disentangle.data import expect, messages
 from disentangle.data.opening import map_array, read_bytes
-from disentangle.data.recordings import Recordings
+from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.errors import DataError
 
 __all__ = ["open_store", "write_store"]
@@ -119,10 +118,10 @@ def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:
         raise
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from None
-    content = fields.dictionary(path, content)
+    content = expect.dictionary(path, content)
     if content.get("version") != VERSION:
         raise DataError(f"{path}: expected version {VERSION}, got {ascii(content.get('version'))[:40]}")
-    splits = fields.dictionary(f"{path}: splits", content.get("splits"))
+    splits = expect.dictionary(f"{path}: splits", content.get("splits"))
     names = _names(f"{path}: splits", list(splits))
     return {name: _open_split(folder / name, f"{path}: {name}", splits[name]) for name in names}
 
@@ -132,7 +131,7 @@ def _entry(name: str, recordings: Recordings) -> dict[str, Any]:
     names = {field: list(getattr(recordings, field)) for field in ("sequences", *DIMENSIONS)}
     wrong = [each for each in (name, *chain(*names.values())) if not PLAIN.fullmatch(each)]
     if wrong:
-        raise ValueError(f"expected names that can be those of files, got {fields.listed(wrong)}")
+        raise ValueError(f"expected names that can be those of files, got {messages.listed(wrong)}")
     return {"text": recordings.text, "ids": recordings.ids, "labels": recordings.labels is not None, **names} | (
         {"computed_by": recordings.computed_by} if recordings.computed_by else {}
     )
@@ -200,7 +199,7 @@ def _sync(folder: str | Path) -> None:
 
 
 def _open_split(folder: Path, where: str, entry: object) -> Recordings:
-    entry = fields.dictionary(where, entry)
+    entry = expect.dictionary(where, entry)
     text, ids = (_strings(f"{where}: {key}", entry.get(key)) for key in ("text", "ids"))
     sequences = _names(f"{where}: sequences", entry.get("sequences"))
     frames: dict[str, Sequence[np.ndarray]] = {name: _open_frames(folder, name) for name in sequences}
@@ -212,7 +211,7 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
         for field, dimensions in DIMENSIONS.items()
     }
     labels = np.array(_mapped(folder / "labels.npy", 1)) if entry.get("labels") else None
-    computed_by = fields.dictionary(f"{where}: computed_by", entry.get("computed_by", {}))
+    computed_by = expect.dictionary(f"{where}: computed_by", entry.get("computed_by", {}))
     _strings(f"{where}: computed_by", list(computed_by.values()))
     try:
         return Recordings(text, frames, labels, ids, **arrays, computed_by=computed_by)
@@ -222,7 +221,7 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
 
 def _strings(where: str, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise DataError(f"{where}: expected a list of text, got {fields.kind(value)}")
+        raise DataError(f"{where}: expected a list of text, got {messages.kind(value)}")
     return value
 
 
@@ -231,7 +230,7 @@ def _names(where: str, value: object) -> list[str]:
     names = _strings(where, value)
     wrong = [name for name in names if not PLAIN.fullmatch(name)]
     if wrong:
-        raise DataError(f"{where}: expected names of files, got {fields.listed(wrong)}")
+        raise DataError(f"{where}: expected names of files, got {messages.listed(wrong)}")
     return names
 
 
@@ -250,7 +249,9 @@ def _mapped(path: Path, dimensions: int) -> np.ndarray:
     """An array of numbers in its file."""
     array = map_array(path)
     if array.ndim != dimensions or array.dtype.kind not in "fiub":
-        raise DataError(f"{path}: expected an array of numbers with {dimensions} dimensions, got {fields.kind(array)}")
+        raise DataError(
+            f"{path}: expected an array of numbers with {dimensions} dimensions, got {messages.kind(array)}"
+        )
     return array
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from disentangle.data import fields
+from disentangle.data import messages
 from disentangle.data.opening import read_bytes
 from disentangle.errors import DataError
 
@@ -116,9 +116,9 @@ def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
     names = lines[0] if lines else []
     absent = [name for name in wanted if name not in names]
     if absent:
-        raise DataError(f"{path}: expected a column {fields.listed(absent)}, got {fields.listed(names)}")
+        raise DataError(f"{path}: expected a column {messages.listed(absent)}, got {messages.listed(names)}")
     if len(set(names)) < len(names):
-        raise DataError(f"{path}: two columns of one name, found {fields.listed(names)}")
+        raise DataError(f"{path}: two columns of one name, found {messages.listed(names)}")
     for i, line in enumerate(lines[1:], 1):
         if len(line) != len(names):
             raise DataError(f"{path}: row {i}: expected {len(names)} cells, got {len(line)}")

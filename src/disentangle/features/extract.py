@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from disentangle.data.computed import RECORD, read_record, record
+from disentangle.data.computed_by import RECORD, read_record, record
 from disentangle.errors import DataError
 from disentangle.features.audio import AudioKind, audio_features, columns_of, import_librosa
 from disentangle.features.openface import OPENFACE_FEATURES, openface_features
@@ -43,7 +43,7 @@ def extract_audio(
     progress: bool = True,
 ) -> list[Failed]:
     """Writes `audio_features` of each file to `folder/<name of the file, without ending>.npy`, and beside them a record of
-    what computed them: see `disentangle.data.computed`.
+    what computed them: see `disentangle.data.computed_by`.
 
     What is there already is not computed again, so an interrupted run goes on where it was; delete a file to have it anew. Each
     is written under another name and renamed, so that what is there is whole.

@@ -12,9 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from disentangle.data.layouts import read_recordings, read_unlabeled
 from disentangle.data.layouts.folder import read, write_folder
-from disentangle.data.layouts.rows import read_splits
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.recordings import Recordings
+from disentangle.data.layouts.index_rows import read_splits
+from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.errors import DataError
 from tests.data.layouts.text_writers import csv_bytes, example, mutated, npy_bytes, write
 

@@ -33,14 +33,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from disentangle.data import fields
+from disentangle.data import expect, messages
+from disentangle.data.data_warnings import warn, warn_of_files
 from disentangle.data.layouts.hdf5 import ComputationalSequence, Entries, opened
-from disentangle.data.layouts.rows import Row, gather, read_splits
-from disentangle.data.layouts.words import EMOTIONS
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.recordings import Recordings
-from disentangle.data.unread import warn, warn_of_files
-from disentangle.data.words import join_words
+from disentangle.data.layouts.index_rows import Row, gather, read_splits
+from disentangle.data.layouts.mag_bert import EMOTIONS
+from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.data.writing_systems import join_words
 from disentangle.errors import DataError
 
 __all__ = ["align", "read", "read_csd"]
@@ -165,12 +164,12 @@ def _files(folder: Path) -> dict[str, Path]:
         if is_text == (role == "words"):  # phones, for example, are neither words nor frames
             roles.setdefault(role, []).append((path, own))
     if "labels" not in roles:
-        raise DataError(f"{folder}: expected a .csd of labels, got {fields.listed(path.name for path in paths)}")
+        raise DataError(f"{folder}: expected a .csd of labels, got {messages.listed(path.name for path in paths)}")
     files = {}
     for role, found in roles.items():
         if len(found) > 1 and role in ("labels", "words"):
             raise DataError(
-                f"{folder}: expected one .csd of {role}, got {fields.listed(path.name for path, _ in found)}"
+                f"{folder}: expected one .csd of {role}, got {messages.listed(path.name for path, _ in found)}"
             )
         # Two sets of acoustic features, for example, go by their own names.
         files |= {role: found[0][0]} if len(found) == 1 else {own: path for path, own in found}
@@ -185,8 +184,8 @@ def _recordings(path: Path) -> list[Recording]:
         for video in entries.ids:
             labels, intervals = entries.features(video), entries.intervals(video)
             sizes.add(labels.shape[1])
-            labels = fields.floats(f"{path}: {fields.listed([video])}", labels)
-            fields.labels(f"{path}: {fields.listed([video])}", labels[:, :1])
+            labels = expect.floats(f"{path}: {messages.listed([video])}", labels)
+            expect.labels(f"{path}: {messages.listed([video])}", labels[:, :1])
             whole = len(labels) == 1 and video.endswith("]")
             for k, (row, (start, end)) in enumerate(zip(labels, intervals.tolist(), strict=True)):
                 name = video if whole else f"{video}[{k}]"
@@ -197,7 +196,7 @@ def _recordings(path: Path) -> list[Recording]:
     if len(sizes) != 1:
         raise DataError(f"{path}: expected labels of one size, got sizes {sorted(sizes)[:12]}")
     if empty:
-        warn(f"{path}: {len(empty)} recordings do not end after they start and are left out: {fields.listed(empty)}")
+        warn(f"{path}: {len(empty)} recordings do not end after they start and are left out: {messages.listed(empty)}")
     if not result:
         raise DataError(f"{path}: expected intervals that end after they start, got none")
     return result
@@ -264,7 +263,7 @@ def _frames(path: Path, recordings: Sequence[Recording]) -> LazyFrames:
         sizes = {entries.shape(name)[1] for name in used}
         wrong = [name for name in used if entries.is_text(name)]
     if wrong:
-        raise DataError(f"{path}: expected numbers in all entries, got text in {fields.listed(wrong)}")
+        raise DataError(f"{path}: expected numbers in all entries, got text in {messages.listed(wrong)}")
     if len(sizes) > 1 or 0 in sizes:
         raise DataError(f"{path}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
     if not sizes:
@@ -286,7 +285,7 @@ class _Reader:
         if last is None or last[0] != entry:
             with opened(self.path) as entries:
                 last = self.last = (entry, entries.features(entry))
-        return fields.floats(f"{self.path}: {fields.listed([entry])}", last[1][rows])
+        return expect.floats(f"{self.path}: {messages.listed([entry])}", last[1][rows])
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "last": None}

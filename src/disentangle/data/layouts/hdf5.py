@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.data import fields
+from disentangle.data import messages
 from disentangle.data.opening import reading
 from disentangle.errors import DataError
 
@@ -101,7 +101,7 @@ class Entries:
         return values
 
     def _at(self, key: str) -> str:
-        return f"{self.path}: {fields.listed([key])}/"
+        return f"{self.path}: {messages.listed([key])}/"
 
     def _array(self, key: str, name: str) -> h5py.Dataset:
         """A data set whose reading is harmless."""
@@ -132,9 +132,9 @@ class Entries:
 
         link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
         if link is None:
-            raise DataError(f"{self.path}: no {fields.listed([name])} in {fields.listed([group.name])}")
+            raise DataError(f"{self.path}: no {messages.listed([name])} in {messages.listed([group.name])}")
         if not isinstance(link, h5py.HardLink):
-            raise DataError(f"{self.path}: {fields.listed([name])} is a link, expected it in its place")
+            raise DataError(f"{self.path}: {messages.listed([name])} is a link, expected it in its place")
         return group[name]
 
 
@@ -158,5 +158,5 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Entries]:
 
 def _one(names: list[str], wanted: str) -> str:
     if len(names) != 1:
-        raise DataError(f"{wanted}, got {fields.listed(names)}")
+        raise DataError(f"{wanted}, got {messages.listed(names)}")
     return names[0]

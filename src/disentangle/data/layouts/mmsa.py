@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from disentangle.data import fields
+from disentangle.data import expect, messages
+from disentangle.data.data_warnings import warn_of_fields
 from disentangle.data.recordings import Recordings
-from disentangle.data.unread import warn_of_fields
 from disentangle.errors import DataError
 
 __all__ = ["CONTENT", "matches", "read"]
@@ -54,16 +54,16 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     Raises:
         DataError: If it cannot be used.
     """
-    content = fields.dictionary(where, split)
+    content = expect.dictionary(where, split)
     if "raw_text" not in content:
         lost = "; text is what a BERT made of them, which does not bring them back" * ("text" in content)
-        raise DataError(f"{where}: expected the transcripts as raw_text, got {fields.listed(content)}{lost}")
+        raise DataError(f"{where}: expected the transcripts as raw_text, got {messages.listed(content)}{lost}")
     wanted = {"text": ("raw_text",), **MODALITIES, **({"labels": LABELS} if labeled else {})}
     keys = {}
     for name, options in wanted.items():
         keys[name] = next((option for option in options if option in content), "")
         if not keys[name]:
-            raise DataError(f"{where}: no {' or '.join(options)}, found {fields.listed(content)}")
+            raise DataError(f"{where}: no {' or '.join(options)}, found {messages.listed(content)}")
     if "vision" in content and "video" in content:
         raise DataError(f"{where}: both vision and video, expected one of them")
     others = _other_labels(content) if labeled else {}
@@ -71,17 +71,17 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     classes = [key for key in content if isinstance(key, str) and key.startswith("classification_labels")]
     unused = classes if labeled else [*classes, *LABELS, *_other_labels(content).values()]
     warn_of_fields(where, content, [*used, *unused, *USELESS])
-    columns = {key: fields.column(f"{where}: {key}", content[key]) for key in used}
-    fields.same_length(where, columns)
+    columns = {key: expect.column(f"{where}: {key}", content[key]) for key in used}
+    expect.same_length(where, columns)
     sequences, padding = {}, {}
     for name in MODALITIES:
-        sequences[name], padding[name] = fields.frames(f"{where}: {keys[name]}", columns[keys[name]])
+        sequences[name], padding[name] = expect.frames(f"{where}: {keys[name]}", columns[keys[name]])
     return Recordings(
-        text=fields.texts(f"{where}: raw_text", columns["raw_text"]),
+        text=expect.texts(f"{where}: raw_text", columns["raw_text"]),
         sequences=sequences,
-        labels=fields.labels(f"{where}: {keys['labels']}", columns[keys["labels"]]) if labeled else None,
-        ids=fields.ids(f"{where}: id", columns.get("id", [])),
-        more_labels={name: fields.labels(f"{where}: {key}", columns[key], absent=True) for name, key in others.items()},
+        labels=expect.labels(f"{where}: {keys['labels']}", columns[keys["labels"]]) if labeled else None,
+        ids=expect.ids(f"{where}: id", columns.get("id", [])),
+        more_labels={name: expect.labels(f"{where}: {key}", columns[key], absent=True) for name, key in others.items()},
         padding=padding,
     )
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from disentangle.data import fields
-from disentangle.data.computed import RECORD
-from disentangle.data.lazy import LazyFrames
+from disentangle.data import expect, messages
+from disentangle.data.computed_by import RECORD
+from disentangle.data.data_warnings import warn_of_features
 from disentangle.data.opening import map_array
-from disentangle.data.unread import warn_of_features
+from disentangle.data.recordings import LazyFrames
 from disentangle.errors import DataError
 
 __all__ = ["frames_shape", "modalities", "read_frames"]
@@ -45,11 +45,11 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
             )
         wrong = [name for name in names if not _is_plain(name)]
         if wrong:
-            raise DataError(f"{modality}: expected ids that are plain names of files, got {fields.listed(wrong)}")
+            raise DataError(f"{modality}: expected ids that are plain names of files, got {messages.listed(wrong)}")
         paths = [str(modality / there[name]) if name in there else None for name in names]
         if not any(paths):
             raise DataError(
-                f"{modality}: none of its {len(there)} files is {fields.listed([names[0]])}.npy, or that of another recording"
+                f"{modality}: none of its {len(there)} files is {messages.listed([names[0]])}.npy, or that of another recording"
             )
         for path in paths:
             if path is not None and os.path.islink(path):
@@ -77,7 +77,7 @@ def read_frames(path: str, size: int | None = None) -> np.ndarray:
     array = _mapped(path)
     if size is not None and len(array) and array.shape[1] != size:
         raise DataError(f"{path}: expected frames of size {size}, got {array.shape[1]}")
-    return fields.floats(path, np.array(array))
+    return expect.floats(path, np.array(array))
 
 
 def frames_shape(path: str) -> tuple[int, int]:
@@ -121,5 +121,5 @@ def _mapped(path: str) -> np.ndarray:
     """The frames of a file, of which only the head has been read."""
     array = map_array(path)
     if array.dtype.kind not in "fiu" or (array.shape != (0,) and array.ndim != 2):
-        raise DataError(f"{path}: expected numbers (frames, features), got {fields.kind(array)}")
+        raise DataError(f"{path}: expected numbers (frames, features), got {messages.kind(array)}")
     return array.reshape(0, 0) if array.ndim == 1 else array

@@ -8,9 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
-from disentangle.data import fields
+from disentangle.data import messages
 from disentangle.data.report.parts import Leak, Modality, Split
-from disentangle.data.words import join_words, letters_and_digits
+from disentangle.data.writing_systems import join_words, letters_and_digits
 from disentangle.metrics import LabelScale, disagreements
 
 __all__ = ["find_leaks", "normalized", "warnings"]
@@ -71,7 +71,7 @@ def warnings(
     lines = [_leak(leak, splits[leak.split].recordings) for leak in leaks]
     for name, split in splits.items():
         if split.duplicate_ids:
-            which = fields.listed(split.duplicate_ids[:EXAMPLES])
+            which = messages.listed(split.duplicate_ids[:EXAMPLES])
             lines.append(
                 f"{name}: {_count(len(split.duplicate_ids), 'id comes', 'ids come')} more than once; for example {which}"
             )
@@ -96,7 +96,7 @@ def warnings(
 
 def _leak(leak: Leak, recordings: int) -> str:
     by = ", ".join(f"same {kind} {count}" for kind, count in leak.by.items())
-    examples = ", ".join(f"{fields.listed([own])} = {fields.listed([other])}" for own, other in leak.examples)
+    examples = ", ".join(f"{messages.listed([own])} = {messages.listed([other])}" for own, other in leak.examples)
     return (
         f"{leak.split}: {leak.recordings} of {_count(recordings, 'recording')} "
         f"{'is' if leak.recordings == 1 else 'are'} also in {leak.other}: {by}; for example {examples}"

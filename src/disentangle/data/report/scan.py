@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from disentangle.data.looks import SIZE, Looks
+from disentangle.data.computed_by import SIZE, Looks
 from disentangle.data.recordings import Recordings
 from disentangle.data.report.checks import normalized
-from disentangle.data.words import count_words
+from disentangle.data.writing_systems import count_words
 
 __all__ = ["MAIN", "Frames", "Scan", "scan"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from disentangle.data.looks import SIZE
+from disentangle.data.computed_by import SIZE
 from disentangle.data.report.parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
 from disentangle.metrics import LabelScale
 

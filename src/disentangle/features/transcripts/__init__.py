@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from disentangle.data.text_files import read_text
-from disentangle.data.words import count_words, on_one_line
+from disentangle.data.writing_systems import count_words, on_one_line
 from disentangle.errors import DataError
 from disentangle.features.transcripts.csv_words import tabulated
 from disentangle.features.transcripts.segments import Fault, Segment, text_between

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 
 from disentangle.data.text_files import csv_rows
-from disentangle.features.transcripts.pieces import Piece, Stretch, words_of
 from disentangle.features.transcripts.segments import Fault, Segment
+from disentangle.features.transcripts.word_pieces import Piece, Stretch, words_of
 
 __all__ = ["tabulated"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from disentangle.data.words import join_words
+from disentangle.data.writing_systems import join_words
 from disentangle.errors import DisentangleError
 
 __all__ = ["Fault", "Segment", "checked", "text_between"]

@@ -1,16 +1,17 @@
-"""The fields of a data file, checked: what is wrong with one is said in a line that names the file and the place.
+"""What fields of a data file are expected to be: each function returns one as it is used, or says in a line what it got.
 
-`where` opens each message: the file, and the way to the field within it.
+`where` begins each message: the file, and the place of the field in it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from disentangle.data import messages
 from disentangle.errors import DataError
 
 __all__ = [
@@ -19,14 +20,11 @@ __all__ = [
     "floats",
     "frames",
     "ids",
-    "kind",
     "labels",
-    "listed",
     "same_length",
     "span",
     "text",
     "texts",
-    "trim",
 ]
 
 Column = Sequence[Any] | np.ndarray
@@ -35,7 +33,7 @@ Column = Sequence[Any] | np.ndarray
 def dictionary(where: str | os.PathLike[str], content: object) -> dict[Any, Any]:
     """A dictionary, as it is."""
     if not isinstance(content, dict):
-        raise DataError(f"{where}: expected a dictionary, got {kind(content)}")
+        raise DataError(f"{where}: expected a dictionary, got {messages.kind(content)}")
     return content
 
 
@@ -43,7 +41,7 @@ def column(where: str, value: object) -> Column:
     """A list, a tuple or an array, of one item a recording, as it is."""
     if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
         return value
-    raise DataError(f"{where}: expected a list or an array, got {kind(value)}")
+    raise DataError(f"{where}: expected a list or an array, got {messages.kind(value)}")
 
 
 def same_length(where: str, columns: Mapping[str, Column]) -> None:
@@ -64,7 +62,7 @@ def text(where: str, value: object) -> str:
         except UnicodeDecodeError:
             raise DataError(f"{where}: expected UTF-8") from None
     if not isinstance(value, str):
-        raise DataError(f"{where}: expected text, got {kind(value)}")
+        raise DataError(f"{where}: expected text, got {messages.kind(value)}")
     return str(value.strip())
 
 
@@ -86,12 +84,12 @@ def ids(where: str, values: Column) -> list[str]:
 def frames(where: str, values: Column) -> tuple[list[np.ndarray], np.ndarray]:
     """The frames of each recording, trimmed, `(T_i, D)` float32, each with memory of its own, and what was cut, `(N, 2)`."""
     if isinstance(values, np.ndarray) and values.ndim not in (1, 3):
-        raise DataError(f"{where}: expected (recordings, frames, features), got {kind(values)}")
+        raise DataError(f"{where}: expected (recordings, frames, features), got {messages.kind(values)}")
     arrays = []
     for i, value in enumerate(values):
         array = floats(f"{where}[{i}]", value)
         if array.shape != (0,) and array.ndim != 2:
-            raise DataError(f"{where}[{i}]: expected (frames, features), got {kind(array)}")
+            raise DataError(f"{where}[{i}]: expected (frames, features), got {messages.kind(array)}")
         arrays.append(array)
     # An array of no frames often has no features either.
     sizes = {array.shape[1] for array in arrays if array.ndim == 2}
@@ -106,26 +104,9 @@ def frames(where: str, values: Column) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def span(array: np.ndarray) -> tuple[int, int]:
-    """Where the frames begin and end that `trim` keeps."""
+    """Where frames begin and end without those at either end that are all zero; NaN is not zero, and -0.0 is."""
     (real,) = np.nonzero((array != 0).any(1))
     return (int(real[0]), int(real[-1]) + 1) if len(real) else (0, 0)
-
-
-def trim(frames: np.ndarray) -> np.ndarray:
-    """The frames between the first and the last one that is not all zero, as a view.
-
-    Arguments:
-        frames: Frames with padding, `(T, D)`. A NaN is not zero, and -0.0 is.
-
-    Returns:
-        `(T', D)`; `(0, D)` if all are zero.
-
-    Example:
-        >>> trim(np.array([[0.0], [1.0], [0.0], [2.0], [0.0]])).tolist()
-        [[1.0], [0.0], [2.0]]
-    """
-    start, stop = span(frames)
-    return frames[start:stop]
 
 
 def labels(where: str, values: Column, *, absent: bool = False) -> np.ndarray:
@@ -134,7 +115,7 @@ def labels(where: str, values: Column, *, absent: bool = False) -> np.ndarray:
         values = np.fromiter(values, dtype=object, count=len(values))
     array = floats(where, values)
     if array.size != len(array):
-        raise DataError(f"{where}: expected one label a recording, got {kind(array)}")
+        raise DataError(f"{where}: expected one label a recording, got {messages.kind(array)}")
     wrong = np.isinf(array) if absent else ~np.isfinite(array)
     if wrong.any():
         raise DataError(f"{where}: {int(wrong.sum())} of {len(array)} labels are {'' if absent else 'NaN or '}infinite")
@@ -144,28 +125,16 @@ def labels(where: str, values: Column, *, absent: bool = False) -> np.ndarray:
 def floats(where: str, value: object) -> np.ndarray:
     """A numeric array as float32; what is too large for it becomes infinite."""
     if not isinstance(value, np.ndarray):
-        raise DataError(f"{where}: expected a numeric array, got {kind(value)}")
+        raise DataError(f"{where}: expected a numeric array, got {messages.kind(value)}")
     if value.dtype == object:
         # Equal arrays in an array of objects become one array of numbers that are objects.
         for each in value.flat:
             if isinstance(each, bool) or not isinstance(each, int | float | np.floating | np.integer):
-                raise DataError(f"{where}: expected numbers, got {kind(each)}")
+                raise DataError(f"{where}: expected numbers, got {messages.kind(each)}")
     elif value.dtype.kind not in "fiu":
-        raise DataError(f"{where}: expected a numeric array, got {kind(value)}")
+        raise DataError(f"{where}: expected a numeric array, got {messages.kind(value)}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is a NaN
             return value.astype(np.float32)
     except OverflowError:
         raise DataError(f"{where}: a whole number too large for a float") from None
-
-
-def kind(value: object) -> str:
-    """What a value is, for a message."""
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
-def listed(names: Iterable[object]) -> str:
-    """The first names, short enough for a message of one line."""
-    names = list(names)
-    shown = [ascii(name)[:40].strip("'") for name in names[:12]]
-    return ", ".join([*shown, "..."] if len(names) > 12 else shown) or "nothing"

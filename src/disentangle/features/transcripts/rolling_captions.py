@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from disentangle.data.words import on_one_line, without_blank
+from disentangle.data.writing_systems import on_one_line, without_blank
 from disentangle.features.transcripts.segments import Segment
 
 __all__ = ["unrolled"]

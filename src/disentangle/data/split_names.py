@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from disentangle.data import fields
+from disentangle.data import messages
 from disentangle.errors import DataError
 
 __all__ = ["LABELED", "SPLITS", "keys_of_splits", "split_of"]
@@ -52,6 +52,6 @@ def keys_of_splits(where: object, keys: Iterable[Any]) -> dict[str, Any]:
     result = {}
     for split in (split for split in SPLITS if split in found):
         if len(found[split]) > 1 and split not in found[split]:
-            raise DataError(f"{where}: expected one {split} split, got {fields.listed(found[split])}")
+            raise DataError(f"{where}: expected one {split} split, got {messages.listed(found[split])}")
         result[split] = split if split in found[split] else found[split][0]
     return result

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from disentangle.data import fields
+from disentangle.data import messages
 from disentangle.errors import DataWarning
 
 __all__ = ["collected", "warn", "warn_of_features", "warn_of_fields", "warn_of_files"]
@@ -50,14 +50,14 @@ def warn_of_fields(where: object, content: Iterable[object], known: Iterable[obj
     """Names the fields, or splits, of a file that are not read, other than those `known` to be of no use here."""
     known = set(known)
     if others := [each for each in content if each not in known]:
-        warn(f"{where}: not read: {fields.listed(others)}")
+        warn(f"{where}: not read: {messages.listed(others)}")
 
 
 def warn_of_files(folder: Path, used: Iterable[Path]) -> None:
     """Names the files in a folder itself that look like data and are not read."""
     names = {path.name for path in used}
     if others := sorted(path.name for path in folder.iterdir() if path.name not in names and _is_data(path)):
-        warn(f"{folder}: not read: {fields.listed(others)}")
+        warn(f"{folder}: not read: {messages.listed(others)}")
 
 
 def warn_of_features(folder: Path, files: Collection[str], used: Iterable[str], ids: Iterable[str]) -> None:
@@ -74,7 +74,7 @@ def warn_of_features(folder: Path, files: Collection[str], used: Iterable[str], 
     others = [name for name in others if Path(name).stem in ids or _is_data(path := folder / name) or _has_data(path)]
     if others:
         what = f"{len(others)} of {len(files)} files and folders are not read"
-        warn(f"{folder}: {what}, expected a file <id>.npy a recording: {fields.listed(sorted(others))}")
+        warn(f"{folder}: {what}, expected a file <id>.npy a recording: {messages.listed(sorted(others))}")
 
 
 def _is_data(path: Path) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle.data.report.checks import normalized
-from disentangle.data.words import count_words, join_words
+from disentangle.data.writing_systems import count_words, join_words
 
 with_blanks = st.text(st.characters(max_codepoint=0xDFF, blacklist_categories=["Cs"]))
 

@@ -5,7 +5,7 @@ import pytest
 
 from disentangle.data import DataError, Recordings, check_same_features, open_store, read_recordings, write_folder
 from disentangle.data.__main__ import main
-from disentangle.data.computed import RECORD, read_record, record
+from disentangle.data.computed_by import RECORD, read_record, record
 from disentangle.data.report import describe
 from disentangle.data.store import write_store
 from tests.data.layouts.text_writers import csv_bytes, npy_bytes, write

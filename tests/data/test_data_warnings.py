@@ -10,7 +10,7 @@ import pytest
 
 from disentangle.data import DataWarning, read_recordings
 from disentangle.data.__main__ import main
-from disentangle.data.unread import collected
+from disentangle.data.data_warnings import collected
 from tests.data.layouts import text_writers, writers
 from tests.data.layouts.text_writers import csv_bytes, npy_bytes
 

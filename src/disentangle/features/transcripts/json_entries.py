@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from disentangle.features.transcripts.pieces import Piece
 from disentangle.features.transcripts.segments import Fault
+from disentangle.features.transcripts.word_pieces import Piece
 
 __all__ = ["an_object", "first_alternative", "number_of", "piece_of", "string_of", "text_of", "times_of"]
 

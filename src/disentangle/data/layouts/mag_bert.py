@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from disentangle.data import fields
+from disentangle.data import expect, messages
 from disentangle.data.recordings import Recordings
-from disentangle.data.words import join_words
+from disentangle.data.writing_systems import join_words
 from disentangle.errors import DataError
 
 __all__ = ["CONTENT", "EMOTIONS", "matches", "read"]
@@ -37,7 +37,7 @@ def read(where: str, split: object) -> Recordings:
         DataError: If it cannot be used.
     """
     if not isinstance(split, list | tuple):
-        raise DataError(f"{where}: expected {CONTENT}, got {fields.kind(split)}")
+        raise DataError(f"{where}: expected {CONTENT}, got {messages.kind(split)}")
     if not split:
         raise DataError(f"{where}: no recordings")
     text, visual, acoustic, labels, segments = [], [], [], [], []
@@ -45,7 +45,7 @@ def read(where: str, split: object) -> Recordings:
         at = f"{where}[{i}]"
         features, label, segment = _parts(at, recording, "((words, visual, acoustic), label, segment)", 3)
         parts = _parts(at, features, "(words, visual, acoustic) or (numbers, visual, acoustic, words)", 3, 4, 6)
-        words = fields.texts(f"{at}: words", fields.column(f"{at}: words", parts[0 if len(parts) == 3 else 3]))
+        words = expect.texts(f"{at}: words", expect.column(f"{at}: words", parts[0 if len(parts) == 3 else 3]))
         text.append(join_words(words).strip())
         visual.append(parts[1])
         acoustic.append(parts[2])
@@ -53,17 +53,17 @@ def read(where: str, split: object) -> Recordings:
         segments.append(segment)
     sequences, padding = {}, {}
     for name, key, values in (("audio", "acoustic", acoustic), ("vision", "visual", visual)):
-        sequences[name], padding[name] = fields.frames(f"{where}: {key}", values)
+        sequences[name], padding[name] = expect.frames(f"{where}: {key}", values)
     if len({len(each) for each in labels}) > 1:
         raise DataError(f"{where}: expected labels of one size, got sizes 1 and 7")
     columns = np.stack(labels, 1)
     return Recordings(
         text=text,
         sequences=sequences,
-        labels=fields.labels(f"{where}: labels", columns[0]),
-        ids=fields.ids(f"{where}: segment", segments),
+        labels=expect.labels(f"{where}: labels", columns[0]),
+        ids=expect.ids(f"{where}: segment", segments),
         more_labels={
-            name: fields.labels(f"{where}: {name}", values, absent=True)
+            name: expect.labels(f"{where}: {name}", values, absent=True)
             for name, values in zip(EMOTIONS, columns[1:], strict=False)
         },
         padding=padding,
@@ -72,7 +72,7 @@ def read(where: str, split: object) -> Recordings:
 
 def _parts(where: str, value: object, wanted: str, *counts: int) -> list[object]:
     if not isinstance(value, list | tuple):
-        raise DataError(f"{where}: expected {wanted}, got {fields.kind(value)}")
+        raise DataError(f"{where}: expected {wanted}, got {messages.kind(value)}")
     if len(value) not in counts:
         raise DataError(f"{where}: expected {wanted}, got {len(value)} parts")
     return list(value)
@@ -84,7 +84,7 @@ def _label(where: str, value: object) -> np.ndarray:
     if not isinstance(value, np.ndarray):
         label = np.empty((), object)
         label[()] = value
-    label = fields.floats(where, label)
+    label = expect.floats(where, label)
     if label.size not in (1, 1 + len(EMOTIONS)):
-        raise DataError(f"{where}: expected 1 number or 7, got {fields.kind(label)}")
+        raise DataError(f"{where}: expected 1 number or 7, got {messages.kind(label)}")
     return label.reshape(-1)

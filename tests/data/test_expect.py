@@ -3,19 +3,28 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from disentangle.data import trim
+from disentangle.data import expect
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
-def test_trim_by_its_rules():
+def trimmed(frames):
+    """The frames of one recording, without padding."""
+    start, stop = expect.span(frames)
+    (real,), cut = expect.frames("a", [frames])
+    np.testing.assert_array_equal(real, frames[start:stop])
+    assert cut.tolist() == [[start, len(frames) - stop]]
+    return real
+
+
+def test_padding_by_its_rules():
     nan = np.nan
     frames = np.array([[0, -0.0], [0, nan], [0, 0], [0, 3], [0, 0]], np.float32)
-    np.testing.assert_array_equal(trim(frames), frames[1:4])
-    assert trim(np.array([[0.0], [np.inf]])).tolist() == [[np.inf]]
-    assert trim(np.zeros((4, 3))).shape == (0, 3)
-    assert trim(np.zeros((0, 3))).shape == (0, 3)
-    assert trim(np.full((4, 3), -0.0)).shape == (0, 3)
+    np.testing.assert_array_equal(trimmed(frames), frames[1:4])
+    assert trimmed(np.array([[0.0], [np.inf]])).tolist() == [[np.inf]]
+    assert trimmed(np.zeros((4, 3))).shape == (0, 3)
+    assert trimmed(np.zeros((0, 3))).shape == (0, 3)
+    assert trimmed(np.full((4, 3), -0.0)).shape == (0, 3)
 
 
 FRAMES = hnp.arrays(
@@ -28,7 +37,7 @@ FRAMES = hnp.arrays(
 
 @relaxed
 @given(frames=FRAMES, before=st.integers(0, 3), after=st.integers(0, 3))
-def test_trim_against_a_loop(frames, before, after):
+def test_padding_against_a_loop(frames, before, after):
     def is_padding(frame: np.ndarray) -> bool:
         return all(float(value) == 0.0 for value in frame)
 
@@ -38,5 +47,5 @@ def test_trim_against_a_loop(frames, before, after):
     while rows and is_padding(rows[-1]):
         rows.pop()
     wanted = np.array(rows).reshape(-1, frames.shape[1])
-    np.testing.assert_array_equal(trim(frames), wanted)
-    np.testing.assert_array_equal(trim(np.pad(frames, ((before, after), (0, 0)))), wanted)
+    np.testing.assert_array_equal(trimmed(frames), wanted)
+    np.testing.assert_array_equal(trimmed(np.pad(frames, ((before, after), (0, 0)))), wanted)

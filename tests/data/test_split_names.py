@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from disentangle.data import DataError, Recordings, read_recordings, read_unlabeled, write_store
-from disentangle.data.splits import NAMES, keys_of_splits, split_of
+from disentangle.data.split_names import NAMES, keys_of_splits, split_of
 from tests.data.layouts import text_writers, writers
 
 PARTS = {"train": 3, "valid": 2, "test": 4}

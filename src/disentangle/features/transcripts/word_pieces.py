@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from disentangle.data.words import without_blank
+from disentangle.data.writing_systems import without_blank
 from disentangle.features.transcripts.segments import Fault, Segment, checked
 from disentangle.features.transcripts.unsaid import is_unsaid
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.data import fields
+from disentangle.data import expect, messages
 from disentangle.data.layouts.npy import frames_shape, read_frames
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.recordings import Recordings
+from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.errors import DataError
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def _check_columns(found: Sequence[str], *wanted: str | None) -> None:
     absent = [name for name in wanted if name is not None and found.count(name) != 1]
     if absent:
         raise ValueError(
-            f"expected one column {fields.listed(absent)}, got {fields.listed(found)}; text, label and id can be None"
+            f"expected one column {messages.listed(absent)}, got {messages.listed(found)}; text, label and id can be None"
         )
 
 
@@ -122,10 +121,10 @@ def _recordings(count: int, columns: list[list[Any] | None], sequences: dict[str
     if 0 < len(given) < count:
         raise DataError(f"the labels: {count - len(given)} of {count} are absent, expected all or none")
     return Recordings(
-        text=fields.texts("the texts", ["" if _is_absent(each) else each for each in texts or [""] * count]),
+        text=expect.texts("the texts", ["" if _is_absent(each) else each for each in texts or [""] * count]),
         sequences=dict(sequences),
-        labels=fields.labels("the labels", given) if given else None,
-        ids=[] if ids is None else fields.ids("the ids", ids),
+        labels=expect.labels("the labels", given) if given else None,
+        ids=[] if ids is None else expect.ids("the ids", ids),
     )
 
 
@@ -160,7 +159,7 @@ def _frames_of_cell(where: str, cell: Any) -> np.ndarray:
         array = np.asarray(cell)
     except ValueError:
         raise DataError(f"{where}: expected frames of one size, got lists of several") from None
-    return fields.floats(where, array)
+    return expect.floats(where, array)
 
 
 def _rows(dataset: datasets.Dataset, column: str) -> LazyFrames:
@@ -184,7 +183,7 @@ def _rows(dataset: datasets.Dataset, column: str) -> LazyFrames:
 def _frames_of_row(rows: datasets.Dataset, column: str, index: int) -> np.ndarray:
     frames = _lists(column, rows[index]).flatten()
     values = frames.flatten().to_numpy(zero_copy_only=False)
-    return fields.floats(f"{column}[{index}]", values.reshape(len(frames), -1))
+    return expect.floats(f"{column}[{index}]", values.reshape(len(frames), -1))
 
 
 def _lists(column: str, table: Any) -> Any:

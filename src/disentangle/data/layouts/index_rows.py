@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from disentangle.data import fields
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.recordings import Recordings
-from disentangle.data.splits import SPLITS, split_of
+from disentangle.data import expect, messages
+from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.data.split_names import SPLITS, split_of
 from disentangle.data.text_files import load_json, load_table
 from disentangle.errors import DataError
 
@@ -76,10 +75,10 @@ def _more_labels(rows: Sequence[Mapping[str, float | None]]) -> dict[str, np.nda
 
 def split_name(where: str, value: object) -> str | None:
     """The split of a name; None if blank."""
-    name = "" if value is None else fields.text(where, value)
+    name = "" if value is None else expect.text(where, value)
     split = split_of(name)
     if name and split is None:
-        raise DataError(f"{where}: expected {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, got {fields.listed([name])}")
+        raise DataError(f"{where}: expected {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, got {messages.listed([name])}")
     return split
 
 
@@ -93,10 +92,10 @@ def number(where: str, value: object) -> float | None:
         with np.errstate(over="ignore"):
             result = float(np.float32(float(value)))
     except (TypeError, ValueError, OverflowError):
-        shown = fields.listed([value]) if isinstance(value, str) else fields.kind(value)
+        shown = messages.listed([value]) if isinstance(value, str) else messages.kind(value)
         raise DataError(f"{where}: expected a number, got {shown}") from None
     if not np.isfinite(result):
-        raise DataError(f"{where}: expected a finite number, got {fields.listed([value])}")
+        raise DataError(f"{where}: expected a finite number, got {messages.listed([value])}")
     return result
 
 
@@ -105,7 +104,7 @@ def unique(where: str, ids: Sequence[str]) -> None:
     seen: set[str] = set()
     for each in ids:
         if not each or each in seen:
-            raise DataError(f"{where}: " + (f"id {fields.listed([each])} comes twice" if each else "a blank id"))
+            raise DataError(f"{where}: " + (f"id {messages.listed([each])} comes twice" if each else "a blank id"))
         seen.add(each)
 
 
@@ -118,8 +117,8 @@ def read_splits(folder: Path) -> dict[str, str | None] | None:
         return None
     (file,) = files
     if file.suffix == ".json":
-        content = fields.dictionary(file, load_json(file))
-        return {name: split_name(f"{file}: {fields.listed([name])}", split) for name, split in content.items()}
+        content = expect.dictionary(file, load_json(file))
+        return {name: split_name(f"{file}: {messages.listed([name])}", split) for name, split in content.items()}
     table = load_table(file, ("id", "split"))
     unique(str(file), table["id"])
     return {

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from disentangle.data.tables import recordings_from_datasets, recordings_from_pandas
+from disentangle.data.pandas_and_datasets import recordings_from_datasets, recordings_from_pandas
 from disentangle.errors import DataError
 
 pandas = pytest.importorskip("pandas")
