@@ -35,14 +35,14 @@ import numpy as np
 
 from disentangle.data import expect, messages
 from disentangle.data.data_warnings import warn, warn_of_files
-from disentangle.data.layouts.hdf5 import ComputationalSequence, Entries, opened
+from disentangle.data.layouts.hdf5 import Entries, opened
 from disentangle.data.layouts.index_rows import Row, gather, read_splits
 from disentangle.data.layouts.mag_bert import EMOTIONS
 from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.data.writing_systems import join_words
 from disentangle.errors import DataError
 
-__all__ = ["align", "read", "read_csd"]
+__all__ = ["read"]
 
 PAUSE = "sp"
 # In the order in which a name is looked at; a pattern's role, or the modality that it is.
@@ -94,61 +94,6 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
         names = EMOTIONS if len(others) == len(EMOTIONS) else [str(c) for c in range(1, len(others) + 1)]
         rows.append(Row(recording.id, text, label, split, dict(zip(names, others, strict=True))))
     return gather(str(folder), rows, sequences, {})
-
-
-def read_csd(path: str | os.PathLike[str]) -> ComputationalSequence:
-    """Opens one `.csd` file: `{id: (features, intervals)}`, each read when it is asked for.
-
-    Arguments:
-        path: The file.
-
-    Raises:
-        DataError: If the file is no computational sequence.
-        ImportError: If h5py is not installed.
-    """
-    return ComputationalSequence(path)
-
-
-def align(features: np.ndarray, intervals: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """The mean of the frames that overlap each interval, weighted by how long they do: one frame a word, for example.
-
-    The SDK's `align` with `collapse_functions` does the same, with whatever function of the overlapping frames it is given.
-
-    Arguments:
-        features: The frames, `(T, D)`.
-        intervals: When each begins and ends, `(T, 2)`.
-        onto: The intervals that are wanted, `(N, 2)`.
-
-    Returns:
-        `(N, D)` float32; NaN where no frame overlaps.
-
-    Raises:
-        ValueError: If the shapes do not fit, or an interval ends before it starts.
-
-    Example:
-        >>> align(np.array([[1.0], [4.0]]), np.array([[0, 2], [2, 4]]), np.array([[0, 3], [3, 4], [5, 6]])).tolist()
-        [[2.0], [4.0], [nan]]
-    """
-    shapes = features.shape, intervals.shape, onto.shape
-    if features.ndim != 2 or onto.ndim != 2 or (*intervals.shape, onto.shape[1]) != (len(features), 2, 2):
-        raise ValueError(
-            f"expected features (T, D), intervals (T, 2) and onto (N, 2), got {', '.join(map(str, shapes))}"
-        )
-    for name, each in (("intervals", intervals), ("onto", onto)):
-        if (reversed_ := each[:, 1] < each[:, 0]).any():
-            start, end = each[reversed_][0].tolist()
-            raise ValueError(f"expected {name} that end after they start, got {start:g} to {end:g}")
-    order = np.argsort(intervals[:, 0], kind="stable")
-    starts, ends = intervals[order].T
-    latest = np.maximum.accumulate(ends)  # in order, as ends need not be
-    result = np.full((len(onto), features.shape[1]), np.nan, np.float32)
-    for row, (start, end) in zip(result, onto, strict=True):
-        near = slice(np.searchsorted(latest, start, "right"), np.searchsorted(starts, end, "left"))
-        overlap = np.minimum(ends[near], end) - np.maximum(starts[near], start)
-        touched = overlap > 0
-        if touched.any():
-            row[:] = np.average(features[order[near][touched]], axis=0, weights=overlap[touched])
-    return result
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -9,7 +9,7 @@ read: libhdf5 can loop for ever over damaged text.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,42 +22,11 @@ from disentangle.errors import DataError
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["ComputationalSequence", "Entries", "opened"]
+__all__ = ["Entries", "opened"]
 
 FILTERS = {1, 2}  # deflate, shuffle: what the SDK writes; libhdf5 can crash over damaged checksums
 DEFLATION = 1032  # no byte of deflated data makes more than this many
 LARGEST = 2**32  # bytes of an array
-
-
-class ComputationalSequence(Mapping):
-    """One `.csd` file, by id: its features `(T, D)`, of numbers or bytes, and its intervals `(T, 2)`, float64 in seconds.
-
-    Both are read whenever they are asked for.
-
-    Arguments:
-        path: The file.
-
-    Raises:
-        DataError: If the file is no computational sequence.
-        ImportError: If h5py is not installed.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = path
-        with opened(path) as entries:
-            self.root, self.ids = entries.root, entries.ids
-
-    def __getitem__(self, key: str) -> tuple[np.ndarray, np.ndarray]:
-        if key not in self.ids:
-            raise KeyError(key)
-        with opened(self.path) as entries:
-            return entries.features(key), entries.intervals(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.ids)
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 class Entries:
