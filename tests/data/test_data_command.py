@@ -140,7 +140,7 @@ def test_conversion_keeps_the_content(data, tmp_path, capsys):
     )  # fmt: skip
     assert listing.stdout.split()[0] == after["source"]["sha256"]
     assert main([str(data), "--to", str(tmp_path / "plain")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'plain'}: not empty, expected a new folder\n"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'plain'}: expected a new folder, got one that is not empty\n"
 
 
 def test_unlabelled_files_and_folders_of_pickles(tmp_path, capsys):
@@ -185,7 +185,7 @@ def test_splits_that_differ_in_their_features_are_refused(tmp_path, capsys):
         ("empty.pkl", b"", "error: {path}: expected a pickle, got an empty file"),
         ("number.pkl", pickle.dumps(1), "error: {path}: expected a dictionary, got int"),
         ("words.json", b"[]", "error: {path}: expected a dictionary, got list"),
-        ("flat.pkl", pickle.dumps({"raw_text": ["a"]}), "error: {path}: no audio, found raw_text"),
+        ("flat.pkl", pickle.dumps({"raw_text": ["a"]}), "error: {path}: expected audio, got raw_text"),
     ],
 )  # fmt: skip
 def test_bad_files_are_told_in_a_line(tmp_path, capsys, name, content, wanted):

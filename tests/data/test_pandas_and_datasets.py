@@ -88,7 +88,7 @@ def test_labels(read, labels, wanted):
         ({"id": [], "text": [], "label": []}, DataError, r"the table: no recordings$"),
         ({"id": ["x"], "text": ["x"], "label": ["good"]}, DataError, r"the labels: expected numbers, got str$"),
         ({"id": ["x"], "text": ["x"], "label": [np.inf]}, DataError, r"the labels: 1 of 1 labels are NaN or infinite$"),
-        ({"id": ["x", "y"], "text": ["x", "y"], "label": [1, None]}, DataError, r"the labels: 1 of 2 are absent"),
+        ({"id": ["x", "y"], "text": ["x", "y"], "label": [1, None]}, DataError, "in all 2 rows or in none, got 1$"),
         ({"id": ["x"], "text": [1], "label": [1]}, DataError, r"the texts\[0\]: expected text, got int$"),
         ({"id": [1.5], "text": ["x"], "label": [1]}, DataError, r"the ids\[0\]: expected text, got float$"),
     ],
@@ -150,7 +150,7 @@ def test_missing_values_of_pandas():
         {"text": pandas.array(["x", pandas.NA], "string"), "label": pandas.array([1, None], "Int64")}
     )
     assert recordings_from_pandas(frame, label=None, id=None).text == ["x", ""]
-    with pytest.raises(DataError, match=r"1 of 2 are absent"):
+    with pytest.raises(DataError, match=r"expected one in all 2 rows or in none, got 1"):
         recordings_from_pandas(frame, id=None)
 
 

@@ -130,10 +130,10 @@ def test_damaged_rows_are_told_by_line(file):
     assert message(file) == "line 4: 'far' is not a number"
     write(file)
     file.write_text(file.read_text()[:-20])  # a run that was cut off
-    assert re.fullmatch(r"line 4: 71[0-9] values, expected 714 as in the header", message(file))
+    assert re.fullmatch(r"line 4: expected 714 values as in the header, got 71[0-9]", message(file))
     header, *rows = write(file).read_text().split("\n")
     file.write_text("\n".join([header, *(row + ", 1" for row in rows if row)]))
-    assert message(file) == "line 2: 715 values, expected 714 as in the header"
+    assert message(file) == "line 2: expected 714 values as in the header, got 715"
 
 
 @pytest.mark.parametrize("frames", ["1122", "1234", "1212"])
@@ -151,10 +151,10 @@ def test_rows_without_a_face_are_nobody(file):
 @pytest.mark.parametrize("frames", ["1212", "1123", "1132"])
 def test_several_videos_are_refused(file, frames):
     write(file, 4, frame=frames)
-    assert re.fullmatch(r"frame \d after frame \d, expected one face and frames in order", message(file))
+    assert re.fullmatch(r"expected one face and frames in order, got frame \d after frame \d", message(file))
     names = [name for name in (*META, *OPENFACE_FEATURES) if name != "face_id"]  # as OpenFace 1 writes
     write(file, 4, names=names, frame=frames)
-    assert re.fullmatch(r"frame \d after frame \d, expected one face and frames in order", message(file))
+    assert re.fullmatch(r"expected one face and frames in order, got frame \d after frame \d", message(file))
 
 
 @pytest.mark.parametrize("cell", ["clip", "", "a b", '"one, two"', "'"])

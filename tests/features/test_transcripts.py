@@ -286,7 +286,7 @@ WANTED = "expected a time, such as 00:00:01.000 --> 00:00:02.000, got"
         ),
         (".csv", "", "line 1: expected columns word, start and end, got no word"),
         (".csv", "word,start,stop\n", "line 1: expected columns word, start and end, got no end"),
-        (".csv", "word,start,end\nso,0,1\n\ngood,1\n", "line 4: 2 values, expected 3 as in the header"),
+        (".csv", "word,start,end\nso,0,1\n\ngood,1\n", "line 4: expected 3 values as in the header, got 2"),
         (".csv", "word,start,end\nso,0,soon\n", "line 2: expected seconds, got 'soon'"),
         (".csv", "word,start,end\nso,0,inf\n", "line 2: expected times that are finite, got 0.0 to inf"),
         (".csv", 'word,start,end\n"so,0,1\n', "line 2: not CSV: unexpected end of data"),
@@ -305,7 +305,7 @@ def test_what_is_wrong_and_where(message, ending, content, wanted):
 def test_other_files_are_told_in_one_line(tmp_path, message):
     with pytest.raises(DataError, match=r"clip\.srt: no such file$"):
         read_transcript(tmp_path / "clip.srt")
-    wanted = "not a transcript: expected a name that ends in .txt, .srt, .vtt, .json, .csv"
+    wanted = "expected a transcript whose name ends in .txt, .srt, .vtt, .json, .csv, got .docx"
     assert message(".docx", "so") == wanted
 
 

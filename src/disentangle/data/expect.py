@@ -38,7 +38,7 @@ def dictionary(where: str | os.PathLike[str], content: object) -> dict[Any, Any]
 
 
 def column(where: str, value: object) -> Column:
-    """A list, a tuple or an array, of one item a recording, as it is."""
+    """A list, a tuple or an array, with one item per recording, as it is."""
     if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
         return value
     raise DataError(f"{where}: expected a list or an array, got {messages.kind(value)}")
@@ -110,12 +110,12 @@ def span(array: np.ndarray) -> tuple[int, int]:
 
 
 def labels(where: str, values: Column, *, absent: bool = False) -> np.ndarray:
-    """One number a recording, `(N,)` float32; NaN, for a label that is `absent`, only where that is allowed."""
+    """One number per recording, `(N,)` float32; NaN, for a label that is `absent`, only where that is allowed."""
     if not isinstance(values, np.ndarray):
         values = np.fromiter(values, dtype=object, count=len(values))
     array = floats(where, values)
     if array.size != len(array):
-        raise DataError(f"{where}: expected one label a recording, got {messages.kind(array)}")
+        raise DataError(f"{where}: expected one label per recording, got {messages.kind(array)}")
     wrong = np.isinf(array) if absent else ~np.isfinite(array)
     if wrong.any():
         raise DataError(f"{where}: {int(wrong.sum())} of {len(array)} labels are {'' if absent else 'NaN or '}infinite")

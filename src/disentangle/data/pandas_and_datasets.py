@@ -119,7 +119,7 @@ def _recordings(count: int, columns: list[list[Any] | None], sequences: dict[str
     given = [each for each in labels or [] if not _is_absent(each)]
     given = [int(each) if isinstance(each, bool) else each for each in given]
     if 0 < len(given) < count:
-        raise DataError(f"the labels: {count - len(given)} of {count} are absent, expected all or none")
+        raise DataError(f"the labels: expected one in all {count} rows or in none, got {len(given)}")
     return Recordings(
         text=expect.texts("the texts", ["" if _is_absent(each) else each for each in texts or [""] * count]),
         sequences=dict(sequences),

@@ -76,7 +76,7 @@ def write_store(
     part = folder.with_name(f".part.{folder.name}")
     try:
         if folder.exists():
-            raise DataError(f"{folder}: is there already, expected a new folder")
+            raise DataError(f"{folder}: expected a new folder, got one that is there already")
         shutil.rmtree(part, ignore_errors=True)
         for name, split in splits.items():
             _write_split(part / name, split, np.dtype(dtype))
@@ -241,7 +241,7 @@ def _open_frames(folder: Path, name: str) -> LazyFrames:
         raise DataError(f"{path}: expected float32 or float16, got {array.dtype}")
     lengths = np.diff(starts)
     if starts.dtype != np.int64 or not len(lengths) or starts[0] != 0 or starts[-1] != len(array) or lengths.min() < 0:
-        raise DataError(f"{folder}: starts/{name}.npy is not of the {len(array)} frames of sequences/{name}.npy")
+        raise DataError(f"{folder}: starts/{name}.npy does not fit the {len(array)} frames of sequences/{name}.npy")
     return LazyFrames(MappedFrames(path, starts), range(len(lengths)), lengths.tolist(), array.shape[1])
 
 

@@ -118,7 +118,7 @@ def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
     if absent:
         raise DataError(f"{path}: expected a column {messages.listed(absent)}, got {messages.listed(names)}")
     if len(set(names)) < len(names):
-        raise DataError(f"{path}: two columns of one name, found {messages.listed(names)}")
+        raise DataError(f"{path}: expected columns of different names, got {messages.listed(names)}")
     for i, line in enumerate(lines[1:], 1):
         if len(line) != len(names):
             raise DataError(f"{path}: row {i}: expected {len(names)} cells, got {len(line)}")

@@ -176,7 +176,7 @@ def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
         raise DataError(f"{path}: samples that are NaN or infinite")
     samples = librosa.resample(channels.mean(1), orig_sr=rate, target_sr=SAMPLE_RATE)
     if len(samples) < FRAME:
-        raise DataError(f"{path}: {len(samples) / SAMPLE_RATE:.3f} s of sound, expected at least 0.1 s")
+        raise DataError(f"{path}: expected at least 0.1 s of sound, got {len(samples) / SAMPLE_RATE:.3f} s")
     if np.abs(samples).max() < QUIETEST:
         raise DataError(f"{path}: silent")
     return samples

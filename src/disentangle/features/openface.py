@@ -104,7 +104,7 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
     if len(repeated):
         number = frame[repeated[0] + 1]
         raise DataError(
-            f"{path}: frame {number:.0f} after frame {frame[repeated[0]]:.0f}, expected one face and frames in order"
+            f"{path}: expected one face and frames in order, got frame {number:.0f} after frame {frame[repeated[0]]:.0f}"
         )
     features = table.values[:, 2:].copy()
     features[~success] = np.nan
@@ -131,7 +131,7 @@ def _table(path: str | os.PathLike[str]) -> _Table:
             if not any(map(str.strip, row)):
                 continue
             if len(row) != len(names):
-                raise DataError(f"{path}: line {number}: {len(row)} values, expected {len(names)} as in the header")
+                raise DataError(f"{path}: line {number}: expected {len(names)} values as in the header, got {len(row)}")
             numbers.append(number)
             lines.append(",".join(wanted(row)))
             faces.append(row[columns["face_id"]].strip() if "face_id" in columns else "")

@@ -199,7 +199,7 @@ def test_without_h5py(folder, monkeypatch):
     ("entries", "message"),
     [
         ({"a": (frames(2), seconds(0, 1))}, r"a/intervals: expected numbers \(2, 2\), got float64 \(1, 2\)$"),
-        ({"a": (frames(1), np.array([[0, np.nan]]))}, "a/intervals: NaN or infinite$"),
+        ({"a": (frames(1), np.array([[0, np.nan]]))}, "a/intervals: expected finite numbers, got NaN or infinity$"),
         ({"a": (frames(1), np.array([[b"0", b"1"]]))}, r"a/intervals: expected numbers \(1, 2\), got \|S1 \(1, 2\)$"),
         ({"a": (np.zeros(3), seconds(0, 1, 2, 3))}, r"a/features: expected \(frames, features\), got \(3,\)$"),
         ({"a": (np.ones((1, 2), complex), seconds(0, 1))}, "a/features: expected numbers, or text .*, got complex128$"),
@@ -230,7 +230,7 @@ def test_folders_that_cannot_be_used(folder, tmp_path_factory):
     with pytest.raises(DataError, match=r"the splits name none of the recordings$"):
         read(folder)
     (folder / "splits.csv").write_text("id,split\n")
-    with pytest.raises(DataError, match=r"both splits.json and splits.csv, expected one of them$"):
+    with pytest.raises(DataError, match=r"expected splits.json or splits.csv, got both$"):
         read(folder)
     (folder / "splits.json").unlink()
     add(folder, "more_labels", {"a": (labels(1), seconds(0, 1))})
@@ -300,17 +300,17 @@ def virtual(entry) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (functools.partial(replace, value=h5py.ExternalLink("other.csd", "/secret")), "features is a link, expected it in"),
-        (functools.partial(replace, value=h5py.SoftLink("/X/data/a/intervals")), "is a link, expected it in its place$"),
-        (virtual, "a/features: kept in another file, expected it here$"),
-        (functools.partial(declare, shape=(2, 2), external=[("other.csd", 0, 16)]), "kept in another file, expected it here$"),
+        (functools.partial(replace, value=h5py.ExternalLink("other.csd", "/secret")), "features in its place, got a link$"),
+        (functools.partial(replace, value=h5py.SoftLink("/X/data/a/intervals")), "in its place, got a link$"),
+        (virtual, "a/features: expected an array in the file itself, got one in another file$"),
+        (functools.partial(declare, shape=(2, 2), external=[("other.csd", 0, 16)]), "got one in another file$"),
         (functools.partial(replace, value=["text"]), "expected numbers, or text of fixed length, got object$"),
         (functools.partial(replace, value=np.zeros(2, [("x", "f4")])), "expected numbers, or text of fixed length, got \\[\\("),
-        (functools.partial(declare, shape=(2**20, 2**10)), "a/features: 4,294,967,296 bytes declared, where 0 are stored$"),
-        (functools.partial(declare, shape=(2**40, 2), chunks=(2**20, 2), compression="gzip"), "bytes declared, where 0 are"),
-        (functools.partial(declare, shape=(2, 2), maxshape=(None, 2), chunks=(2**27, 2)), "1,073,741,824 bytes declared"),
-        (functools.partial(declare, shape=(2, 2), compression="lzf"), "compressed by filter 32000, expected gzip$"),
-        (functools.partial(declare, shape=(2, 2), fletcher32=True), "compressed by filter 3, expected gzip$"),
+        (functools.partial(declare, shape=(2**20, 2**10)), "that 0 stored bytes can hold, got 4,294,967,296 bytes$"),
+        (functools.partial(declare, shape=(2**40, 2), chunks=(2**20, 2), compression="gzip"), "that 0 stored bytes can"),
+        (functools.partial(declare, shape=(2, 2), maxshape=(None, 2), chunks=(2**27, 2)), "got 1,073,741,824 bytes$"),
+        (functools.partial(declare, shape=(2, 2), compression="lzf"), "expected compression by gzip, got filter 32000$"),
+        (functools.partial(declare, shape=(2, 2), fletcher32=True), "expected compression by gzip, got filter 3$"),
         (lambda entry: operator.delitem(entry, "features"), "no features in /X/data/a$"),
         (group, "a/features: expected an array, got a group$"),
     ],

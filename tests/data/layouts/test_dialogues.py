@@ -38,7 +38,7 @@ def test_what_is_written_is_read(tmp_path_factory, content, escaped):
         wanted.setdefault(where, []).append((name, text.strip(), sarcasm))
     some = [rows for rows in wanted.values() if len({row[2] is None for row in rows}) > 1]
     if some:
-        with pytest.raises(DataError, match=r"recordings have no label, expected all or none"):
+        with pytest.raises(DataError, match=r"expected labels of all . recordings or of none"):
             read(path)
         return
     got = read(path)
@@ -81,7 +81,7 @@ def test_splits(tmp_path):
         (b'{"a": 1, "a": 2}', "not JSON: a key that comes twice in one object$"),
         (b'\xff{"a": 1}', "expected UTF-8, got byte 0xff at 0; save it as UTF-8$"),
         ({"a": "Thanks."}, "a: expected a dictionary, got str$"),
-        ({"a": {"text": "Thanks."}}, "a: no utterance, found text$"),
+        ({"a": {"text": "Thanks."}}, "a: expected an utterance, got text$"),
         ({"a": said(["Thanks."])}, "a: utterance: expected text, got list$"),
         ({"a": said(sarcasm=2)}, "a: sarcasm: expected true or false, got 2$"),
         ({"a": said(sarcasm="yes")}, "a: sarcasm: expected a number, got yes$"),

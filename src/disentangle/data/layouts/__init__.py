@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Recordings]:
     if path.is_dir():
         return _read_folder(path)
     if path.suffix == ".csd":
-        raise DataError(f"{path}: one part of a data set, expected the folder of its .csd files")
+        raise DataError(f"{path}: expected the folder of a data set's .csd files, got one of them")
     return dialogues.read(path) if path.suffix == ".json" else folder.read(path)
 
 
@@ -150,11 +150,11 @@ def is_pickle(path: Path) -> bool:
 def read_pickled(path: Path, content: object) -> dict[str, Recordings]:
     """The splits that a pickle holds, or a folder of pickles."""
     if isinstance(content, list | tuple):
-        raise DataError(f"{path}: a list, perhaps one split; expected {LABELED}, or a folder of the three")
+        raise DataError(f"{path}: expected {LABELED}, or a folder of the three, got a list, perhaps one split")
     content = expect.dictionary(path, content)
     keys = keys_of_splits(path, content)
     if not keys and "raw_text" in content:
-        raise DataError(f"{path}: an unlabelled file, expected a data set with {LABELED}")
+        raise DataError(f"{path}: expected a data set with {LABELED}, got an unlabelled file")
     if not {"train", "valid", "test"} <= keys.keys():
         raise DataError(f"{path}: expected {LABELED}, got {messages.listed(content)}")
     warn_of_fields(path, content, keys.values())

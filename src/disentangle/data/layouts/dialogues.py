@@ -56,7 +56,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
 def _row(where: str, name: str, value: object, splits: dict[str, str | None] | None) -> Row:
     item = expect.dictionary(where, value)
     if "utterance" not in item:
-        raise DataError(f"{where}: no utterance, found {messages.listed(item)}")
+        raise DataError(f"{where}: expected an utterance, got {messages.listed(item)}")
     label = number(f"{where}: sarcasm", item.get("sarcasm"))
     if label not in (None, 0, 1):
         raise DataError(f"{where}: sarcasm: expected true or false, got {label:g}")

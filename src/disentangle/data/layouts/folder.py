@@ -117,7 +117,7 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise DataError(f"{folder}: not empty, expected a new folder")
+            raise DataError(f"{folder}: expected a new folder, got one that is not empty")
         unfinished = folder / "index.csv.unfinished"
         with open(unfinished, "w", encoding="utf-8", newline="") as stream:
             table = csv.writer(stream)

@@ -66,7 +66,7 @@ class Entries:
             )
         values = intervals[()].astype(np.float64)
         if not np.isfinite(values).all():
-            raise DataError(f"{self._at(key)}intervals: NaN or infinite")
+            raise DataError(f"{self._at(key)}intervals: expected finite numbers, got NaN or infinity")
         return values
 
     def _at(self, key: str) -> str:
@@ -83,16 +83,16 @@ class Entries:
         if array.dtype.kind not in "fiuS" or array.dtype.subdtype:
             raise DataError(f"{where}: expected numbers, or text of fixed length, got {array.dtype}")
         if array.is_virtual or array.external:
-            raise DataError(f"{where}: kept in another file, expected it here")
+            raise DataError(f"{where}: expected an array in the file itself, got one in another file")
         properties = array.id.get_create_plist()
         filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
         if not filters <= FILTERS:
-            raise DataError(f"{where}: compressed by filter {min(filters - FILTERS)}, expected gzip")
+            raise DataError(f"{where}: expected compression by gzip, got filter {min(filters - FILTERS)}")
         stored = min(array.id.get_storage_size(), self.size)
         chunk = int(np.prod(array.chunks or (0,), dtype=object)) * array.dtype.itemsize
         declared = max(int(np.prod(array.shape or (0,), dtype=object)) * array.dtype.itemsize, chunk)
         if declared > min(LARGEST, stored * (DEFLATION if filters else 1)):
-            raise DataError(f"{where}: {declared:,} bytes declared, where {stored:,} are stored")
+            raise DataError(f"{where}: expected an array that {stored:,} stored bytes can hold, got {declared:,} bytes")
         return array
 
     def _child(self, group: Any, name: str) -> Any:
@@ -103,7 +103,7 @@ class Entries:
         if link is None:
             raise DataError(f"{self.path}: no {messages.listed([name])} in {messages.listed([group.name])}")
         if not isinstance(link, h5py.HardLink):
-            raise DataError(f"{self.path}: {messages.listed([name])} is a link, expected it in its place")
+            raise DataError(f"{self.path}: expected {messages.listed([name])} in its place, got a link")
         return group[name]
 
 

@@ -1,4 +1,4 @@
-"""Rows of an index, one a recording, and the splits they go to: for the layouts whose index is a text file."""
+"""The rows of a text file that lists recordings, one per recording, and the splits they belong to."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def gather(
         labels = [rows[i].label for i in indices]
         if 0 < labels.count(None) < len(labels):
             raise DataError(
-                f"{where}: {split}: {labels.count(None)} of {len(labels)} recordings have no label, expected all or none; "
-                "the split of those without can be unlabeled"
+                f"{where}: {split}: expected labels of all {len(labels)} recordings or of none, got "
+                f"{len(labels) - labels.count(None)}; recordings without can be of the split unlabeled"
             )
         if indices:
             result[split] = Recordings(
@@ -112,7 +112,7 @@ def read_splits(folder: Path) -> dict[str, str | None] | None:
     """What `splits.json`, `{id: split}`, or `splits.csv`, with columns id and split, says; None if there is neither."""
     files = [file for file in (folder / "splits.json", folder / "splits.csv") if os.path.lexists(file)]
     if len(files) > 1:
-        raise DataError(f"{folder}: both splits.json and splits.csv, expected one of them")
+        raise DataError(f"{folder}: expected splits.json or splits.csv, got both")
     if not files:
         return None
     (file,) = files

@@ -63,9 +63,9 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     for name, options in wanted.items():
         keys[name] = next((option for option in options if option in content), "")
         if not keys[name]:
-            raise DataError(f"{where}: no {' or '.join(options)}, found {messages.listed(content)}")
+            raise DataError(f"{where}: expected {' or '.join(options)}, got {messages.listed(content)}")
     if "vision" in content and "video" in content:
-        raise DataError(f"{where}: both vision and video, expected one of them")
+        raise DataError(f"{where}: expected vision or video, got both")
     others = _other_labels(content) if labeled else {}
     used = [*keys.values(), *(["id"] if "id" in content else []), *others.values()]
     classes = [key for key in content if isinstance(key, str) and key.startswith("classification_labels")]
@@ -100,7 +100,7 @@ def _other_labels(content: dict[object, object]) -> dict[str, str]:
 
 
 def _numeric(values: object) -> bool:
-    """Whether they are numbers, one a recording; classes can be words, too."""
+    """Whether they are numbers, one per recording; classes can be words, too."""
     if isinstance(values, np.ndarray) and values.dtype != object:
         return values.dtype.kind in "fiu" and values.ndim > 0 and values.size == len(values)
     if not isinstance(values, list | tuple) and not (isinstance(values, np.ndarray) and values.ndim == 1):

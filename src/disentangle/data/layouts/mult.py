@@ -37,7 +37,7 @@ def read(where: str, split: object) -> Recordings:
     keys = [*MODALITIES.values(), "labels"]
     for key in keys:
         if key not in content:
-            raise DataError(f"{where}: no {key}, found {messages.listed(content)}")
+            raise DataError(f"{where}: expected {key}, got {messages.listed(content)}")
     if "id" in content:
         keys.append("id")
     warn_of_fields(where, content, keys)

@@ -1,4 +1,4 @@
-"""Frames in `.npy` files, a folder a modality and a file a recording: `<folder>/<modality>/<name>.npy`, each `(T, D)`."""
+"""Frames in `.npy` files, a folder per modality and a file per recording: `<folder>/<modality>/<name>.npy`, each `(T, D)`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
         _check_inside(str(modality), folder)
         if modality.name == "text":
             raise DataError(
-                f"{modality}: text is the transcripts; expected the name of these features, glove for example"
+                f"{modality}: expected the name of these features, glove for example, got text, which is the transcripts"
             )
         wrong = [name for name in names if not _is_plain(name)]
         if wrong:

@@ -50,7 +50,7 @@ def _values(raw: bytes | bytearray | memoryview, dtype: np.dtype[Any], count: in
     """Bytes as an array `(count,)` that owns its memory, in the machine's byte order."""
     size = memoryview(raw).nbytes
     if dtype.hasobject or dtype.itemsize == 0 or size != count * dtype.itemsize:
-        raise ValueError(f"an array of {count} values of {dtype.str} in {size} bytes")
+        raise ValueError(f"expected {count} values of {dtype.str}, got {size} bytes")
     if count == 0:
         return np.empty(0, dtype.newbyteorder("="))
     values = np.frombuffer(raw, dtype)
@@ -68,7 +68,7 @@ def _call_dtype(m: Machine, arguments: list[Any]) -> Box:
     if not 1 <= len(arguments) <= 3 or type(name) is not str:
         _wrong("the name of a data type", arguments)
     if not _DTYPE.fullmatch(name):
-        raise Refused(f"has an array of type {printable(name)}; expected booleans, numbers, text, bytes or objects")
+        raise Refused(f"expected arrays of booleans, numbers, text, bytes or objects, got type {printable(name)}")
     return Box(np.dtype("O" if name.lstrip("<>|=").startswith("O") else name))
 
 
@@ -77,9 +77,9 @@ def set_dtype(box: Box, state: list[Any]) -> None:
     if len(state) < 8 or type(state[0]) is not int or type(state[1]) is not str or state[1] not in tuple("<>|="):
         _wrong("the state of a data type", state)
     if any(part is not None for part in state[2:5]) or len(state) > 9 or any(part is not None for part in state[8:]):
-        raise Refused("has an array of structured type; expected booleans, numbers, text, bytes or objects")
+        raise Refused("expected arrays of booleans, numbers, text, bytes or objects, got a structured type")
     if state[5] not in (-1, box.value.itemsize) and box.value.kind != "O":
-        raise ValueError("a data type of another size than its own")
+        raise ValueError("expected a data type of its own size, got another")
     box.value = box.value.newbyteorder(state[1])
 
 
@@ -103,7 +103,7 @@ def set_array(m: Machine, box: Box, state: list[Any]) -> None:
     if type(items) is not Box or type(items.value) is not list:
         raise TypeError(f"expected the list of an object array, got {kind_of(items)}")
     if len(items.value) != prod(shape):
-        raise ValueError(f"an object array of {prod(shape)} values from {len(items.value)}")
+        raise ValueError(f"expected {prod(shape)} values of an object array, got {len(items.value)}")
     m.close(box, [items])
     # Their list is in C order, whatever the order of the array.
     values = np.fromiter(items.value, dtype=object, count=len(items.value)).reshape(shape)
@@ -141,7 +141,7 @@ def _call_encode(m: Machine, arguments: list[Any]) -> bytes:
     if not 1 <= len(arguments) <= 2 or any(type(argument) is not str for argument in arguments):
         _wrong("(str, 'latin1')", arguments)
     if arguments[1:] not in (["latin1"], ["latin-1"]):
-        raise Refused(f"asks for an encoding other than latin1: {printable(arguments[-1])}")
+        raise Refused(f"expected the encoding latin1, got {printable(arguments[-1])}")
     return arguments[0].encode("latin-1")
 
 

@@ -101,7 +101,7 @@ class Machine:
         if end < 0:
             self.truncated()
         if limit is not None and end - self.at > limit:
-            raise ValueError(f"a line of {end - self.at} bytes, expected at most {limit}")
+            raise ValueError(f"expected a line of at most {limit} bytes, got {end - self.at}")
         line = self.data[self.at : end]
         self.at = end + 1
         return line

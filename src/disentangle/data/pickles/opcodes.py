@@ -56,7 +56,7 @@ def run(m: Machine) -> object:
 def _proto(m: Machine) -> None:
     version = m.number(1)
     if version > 5:
-        raise Refused(f"a pickle of protocol {version}, expected at most 5")
+        raise Refused(f"expected a pickle of protocol 5 or below, got {version}")
 
 
 def _frame(m: Machine) -> None:
@@ -87,7 +87,7 @@ def _long(size: int) -> _Instruction:
     def instruction(m: Machine) -> None:
         length = m.number(size)
         if length > 255:
-            raise ValueError(f"a whole number of {length} bytes, expected at most 255")
+            raise ValueError(f"expected a whole number of at most 255 bytes, got {length}")
         m.stack.append(int.from_bytes(m.read(length), "little", signed=True))
 
     return instruction

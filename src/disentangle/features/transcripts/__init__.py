@@ -73,7 +73,9 @@ def read_transcript(path: str | os.PathLike[str]) -> list[Segment]:
     ending = Path(path).suffix.lower()
     reader = readers.get(ending)
     if reader is None:
-        raise DataError(f"{path}: not a transcript: expected a name that ends in {', '.join(readers)}")
+        raise DataError(
+            f"{path}: expected a transcript whose name ends in {', '.join(readers)}, got {ending or 'no ending'}"
+        )
     # whisper.cpp cuts within letters of several bytes.
     text = read_text(path, errors="surrogateescape" if ending == ".json" else "strict")
     try:

@@ -28,7 +28,7 @@ def tabulated(text: str) -> list[Segment]:
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) != len(header):
-                raise Fault(f"{where}: {len(row)} values, expected {len(header)} as in the header")
+                raise Fault(f"{where}: expected {len(header)} values as in the header, got {len(row)}")
             pieces.append(Piece(where, row[word], _seconds(where, row[start]), _seconds(where, row[end])))
     except csv.Error as error:
         raise Fault(str(error)) from None
