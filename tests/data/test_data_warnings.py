@@ -29,23 +29,23 @@ def notes(path):
     [
         (
             ["audio/a.npz", "audio/b.npz"],
-            ["set/audio: 2 of 2 files and folders are not read, expected a file <id>.npy a recording: a.npz, b.npz"],
+            ["set/audio: 2 of 2 files and folders are not read, expected a file <id>.npy per recording: a.npz, b.npz"],
         ),
         (
             ["vision/a.csv", "vision/a.npy"],
-            ["set/vision: 1 of 2 files and folders are not read, expected a file <id>.npy a recording: a.csv"],
+            ["set/vision: 1 of 2 files and folders are not read, expected a file <id>.npy per recording: a.csv"],
         ),
         (
             ["audio/train/a.npy"],
-            ["set/audio: 1 of 1 files and folders are not read, expected a file <id>.npy a recording: train"],
+            ["set/audio: 1 of 1 files and folders are not read, expected a file <id>.npy per recording: train"],
         ),
         (
             ["audio/a.npy", "audio/c.npy"],
-            ["set/audio: 1 of 2 files and folders are not read, expected a file <id>.npy a recording: c.npy"],
+            ["set/audio: 1 of 2 files and folders are not read, expected a file <id>.npy per recording: c.npy"],
         ),
         (
             ["audio/a.wav"],
-            ["set/audio: 1 of 1 files and folders are not read, expected a file <id>.npy a recording: a.wav"],
+            ["set/audio: 1 of 1 files and folders are not read, expected a file <id>.npy per recording: a.wav"],
         ),
         (["audio.npz", "features.pkl", "labels.csv"], ["set: not read: audio.npz, features.pkl, labels.csv"]),
         (["audio/a.npy", "audio/b.NPY", "README.md", ".cache.json", "notes/plan.docx", "audio/.DS_Store"], []),

@@ -206,9 +206,9 @@ def test_what_cannot_be_written_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"^expected recordings in every split, got train 5, test 0$"):
         write_store(tmp_path / "set", {"train": recordings(), "test": Recordings([], {})})
     for name in ("", "..", "a/b", ".hidden", "a\0", "a\\b", "C:"):
-        with pytest.raises(ValueError, match=r"^expected names that can be those of files, got "):
+        with pytest.raises(ValueError, match=r"^expected names that files can have, got "):
             write_store(tmp_path / "set", {name: recordings()})
-        with pytest.raises(ValueError, match=r"^expected names that can be those of files, got "):
+        with pytest.raises(ValueError, match=r"^expected names that files can have, got "):
             write_store(tmp_path / "set", {"train": recordings(sizes={name: 2})})
     large = Recordings([""], {"audio": [np.array([[1.0], [np.inf], [1e5]], np.float32)]})
     with pytest.raises(ValueError, match=r"^expected values that float16 can hold in audio\[0\], got 100000$"):

@@ -125,7 +125,7 @@ def test_each_kind_of_sound_has_a_folder_of_its_own(tmp_path, capsys):
         assert said == f"error: {out}: expected a folder of features computed by paper, got one of mmsa"
     (out / RECORD).unlink()
     assert main(["audio", str(wav), "--out", str(out), "--like", "mmsa"]) == 2
-    assert "got .npy files that nothing tells the kind of" in capsys.readouterr().err
+    assert "got .npy files of an unknown kind" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in out.iterdir()} == {
         p: b for p, b in before.items() if p.suffix == ".npy"
     }

@@ -140,7 +140,7 @@ def test_damaged_rows_are_told_by_line(file):
 @pytest.mark.parametrize("faces", ["0101", "0011"])
 def test_several_faces_are_refused(file, frames, faces):
     write(file, 4, frame=frames, face_id=faces)
-    assert message(file) == "expected one face, got 2 (face_id 0, 1); write the rows of each to a file of its own"
+    assert message(file) == "expected one face, got 2 (face_id 0, 1); write the rows of each face to a separate file"
 
 
 def test_rows_without_a_face_are_nobody(file):

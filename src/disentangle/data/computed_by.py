@@ -2,12 +2,12 @@
 
     audio/computed_by.json      {"computed_by": "mmsa", "columns": ["zero_crossing_rate", ...]}
 
-Features of one size can be of many kinds, and a model that was trained on one of them says something of any other, too.
+Features of one size can be of many kinds, and a model that was trained on one kind also predicts something from another.
 Without a record nothing is compared.
 
-What 33 acoustic features look like is told by their numbers. The paper's begin with log F0, those of CH-SIMS and MMSA with the
-zero-crossing rate; twenty cepstral coefficients and a chromagram follow in both: see `disentangle.features.audio`. What was
-normalised, averaged or computed otherwise is neither.
+The numbers of 33 acoustic features tell which of two kinds they are. The paper's begin with log F0, MMSA's and CH-SIMS' with
+the zero-crossing rate; twenty cepstral coefficients and a chromagram follow in both: see `disentangle.features.audio`. What
+was normalised, averaged or computed otherwise is neither.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ def read_records(folder: Path, modalities: Iterable[str]) -> dict[str, str]:
 
 
 def check_computed_alike(where: object, got: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """Checks that features were computed by the same as those of the training data, where both are recorded.
+    """Checks that features were computed in the same way as the training data, where both are recorded.
 
     Arguments:
         where: Where the features come from, for messages.
-        got: What they were computed by, by modality.
-        wanted: What those of the training data were computed by.
+        got: What each modality was computed by.
+        wanted: What each modality of the training data was computed by.
 
     Raises:
-        DataError: If they were computed by something else.
+        DataError: If a modality was computed by something else.
 
     Example:
         >>> check_computed_alike("new.npy", {"audio": "mmsa"}, {"audio": "paper"})

@@ -1,4 +1,4 @@
-"""What lies in a data set and is not read: it is named, for else features that were passed over look as if there were none."""
+"""Warnings of what lies in a data set and is not read: unread features would look as if there were none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from disentangle.errors import DataWarning
 
 __all__ = ["collected", "warn", "warn_of_features", "warn_of_fields", "warn_of_files"]
 
-# Endings of files that can hold features, labels or transcripts; beside a data set may also lie what is for people.
+# Endings of files that can hold features, labels or transcripts, rather than notes for people.
 DATA = {
     *(".npy", ".npz", ".pkl", ".pickle", ".p", ".pt", ".pth", ".safetensors", ".mat", ".h5", ".hdf5", ".csd"),
     *(".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".parquet", ".arrow", ".feather", ".arff"),
@@ -26,7 +26,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """Keeps each `DataWarning` of a block, for a program that prints them itself.
+    """Keeps each `DataWarning` of a block for a program that prints them itself.
 
     Example:
         >>> with collected() as lines:
@@ -61,12 +61,12 @@ def warn_of_files(folder: Path, used: Iterable[Path]) -> None:
 
 
 def warn_of_features(folder: Path, files: Collection[str], used: Iterable[str], ids: Iterable[str]) -> None:
-    """Names what is in a modality's folder and is not read, though it looks like data or has the name of a recording.
+    """Names what lies unread in a modality's folder and looks like data or has the name of a recording.
 
     Arguments:
         folder: The folder.
         files: What is in it.
-        used: What of this is read.
+        used: Which of them are read.
         ids: The names of the recordings.
     """
     known, ids = set(used), set(ids)
@@ -74,7 +74,7 @@ def warn_of_features(folder: Path, files: Collection[str], used: Iterable[str], 
     others = [name for name in others if Path(name).stem in ids or _is_data(path := folder / name) or _has_data(path)]
     if others:
         what = f"{len(others)} of {len(files)} files and folders are not read"
-        warn(f"{folder}: {what}, expected a file <id>.npy a recording: {messages.listed(sorted(others))}")
+        warn(f"{folder}: {what}, expected a file <id>.npy per recording: {messages.listed(sorted(others))}")
 
 
 def _is_data(path: Path) -> bool:

@@ -31,21 +31,21 @@ Column = Sequence[Any] | np.ndarray
 
 
 def dictionary(where: str | os.PathLike[str], content: object) -> dict[Any, Any]:
-    """A dictionary, as it is."""
+    """A dictionary, unchanged."""
     if not isinstance(content, dict):
         raise DataError(f"{where}: expected a dictionary, got {messages.kind(content)}")
     return content
 
 
 def column(where: str, value: object) -> Column:
-    """A list, a tuple or an array, with one item per recording, as it is."""
+    """A list, a tuple or an array, with one item per recording, unchanged."""
     if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0):
         return value
     raise DataError(f"{where}: expected a list or an array, got {messages.kind(value)}")
 
 
 def same_length(where: str, columns: Mapping[str, Column]) -> None:
-    """Checks that all have as many recordings, and at least one."""
+    """Checks that all columns have the same number of recordings, and at least one."""
     counts = {name: len(each) for name, each in columns.items()}
     if len(set(counts.values())) > 1:
         got = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -82,7 +82,7 @@ def ids(where: str, values: Column) -> list[str]:
 
 
 def frames(where: str, values: Column) -> tuple[list[np.ndarray], np.ndarray]:
-    """The frames of each recording, trimmed, `(T_i, D)` float32, each with memory of its own, and what was cut, `(N, 2)`."""
+    """The frames of each recording without padding, copies `(T_i, D)` in float32, and how many each end lost, `(N, 2)`."""
     if isinstance(values, np.ndarray) and values.ndim not in (1, 3):
         raise DataError(f"{where}: expected (recordings, frames, features), got {messages.kind(values)}")
     arrays = []
@@ -110,7 +110,7 @@ def span(array: np.ndarray) -> tuple[int, int]:
 
 
 def labels(where: str, values: Column, *, absent: bool = False) -> np.ndarray:
-    """One number per recording, `(N,)` float32; NaN, for a label that is `absent`, only where that is allowed."""
+    """One number per recording, `(N,)` float32; NaN, for a missing label, only if `absent` allows it."""
     if not isinstance(values, np.ndarray):
         values = np.fromiter(values, dtype=object, count=len(values))
     array = floats(where, values)

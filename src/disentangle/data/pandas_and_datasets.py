@@ -29,7 +29,7 @@ def recordings_from_pandas(
     id: str | None = "id",
     modalities: Mapping[str, str] = {},
 ) -> Recordings:
-    """Recordings from a pandas frame, a row each.
+    """Makes recordings of a pandas frame, one per row.
 
     A modality's cells are arrays `(T, D)`, or the paths of `.npy` files, which stay there until they are asked for; None
     or NaN where the modality is missing, as for text and labels.
@@ -71,7 +71,7 @@ def recordings_from_datasets(
     id: str | None = "id",
     modalities: Mapping[str, str] = {},
 ) -> Recordings:
-    """Recordings from a data set of `datasets`, a row each; frames stay in it, in its memory map, until they are asked for.
+    """Makes recordings of a data set of `datasets`, one per row; frames stay in its memory map until they are asked for.
 
     A modality's cells are lists of frames, or `Array2D`, of one size; None or empty where the modality is missing.
     A `DatasetDict` has one of these data sets for each split.

@@ -1,4 +1,4 @@
-"""Recordings of people who speak: a transcript, a sequence of frames for each other modality, and perhaps a label."""
+"""Recordings of people who speak: a transcript, a sequence of frames per other modality, and perhaps a label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LazyFrames(Sequence[np.ndarray]):
 
     Arguments:
         read: Gives the array of a key.
-        keys: What each array is read by, N.
+        keys: What `read` is given for each array, N.
         lengths: How many frames each has, N; 0 where the modality is missing, and then nothing is read.
         size: The size of a frame.
 
@@ -61,9 +61,9 @@ class Recordings:
         text: The transcripts, N; "" where there is none.
         sequences: The frames of each other modality, N arrays `(T_i, D)` float32; T_i is 0 where it is missing. A list, or
             any other sequence of arrays: `LazyFrames` reads them when they are asked for.
-        labels: The labels, `(N,)` float32; None if the recordings have none.
+        labels: The labels, `(N,)` float32; None if there are none.
         ids: Their names, N; by default "0", "1", ...
-        factors: What the recordings were made from, where they are synthetic, each `(N, k)`.
+        factors: What synthetic recordings were made from, each `(N, k)`.
         more_labels: Other labels by name, each `(N,)` float32; NaN where a recording has none.
         padding: How many frames of zeros were cut in front and behind, `(N, 2)` for each modality of which it is known:
             frame t of recording i was frame `t + padding[i, 0]` in the file, where modalities may have been aligned.
@@ -158,12 +158,12 @@ class Recordings:
 
 
 def check_same_features(train: Recordings, other: Recordings, path: str | os.PathLike[str]) -> None:
-    """Checks that recordings have the training data's modalities, in its sizes, and computed by the same where it is recorded.
+    """Checks that recordings have the training data's modalities in the same sizes, computed in the same way where recorded.
 
     Arguments:
         train: The training data.
-        other: The recordings that are to be used with them.
-        path: Where the others come from.
+        other: The recordings to use with them.
+        path: Where `other` comes from.
 
     Raises:
         DataError: If they differ.

@@ -22,7 +22,7 @@ OF_NAME = {name: split for split, names in NAMES.items() for name in names}
 
 
 def split_of(name: object) -> str | None:
-    """The split that has a name, in whatever case; None if none has.
+    """The split that a name stands for, in upper or lower case; None if it stands for none.
 
     Example:
         >>> split_of("dev"), split_of("Validation"), split_of("fold 1"), split_of(3)
@@ -32,14 +32,14 @@ def split_of(name: object) -> str | None:
 
 
 def keys_of_splits(where: object, keys: Iterable[Any]) -> dict[str, Any]:
-    """The key of each split that is there, in the order of `SPLITS`; of two, the one of our own name counts.
+    """The key of each split that is there, in the order of `SPLITS`; of two, "train", "valid" and so on count first.
 
     Arguments:
         where: The file, for messages.
-        keys: What there is; those of no split are left out.
+        keys: What there is; what names no split is left out.
 
     Raises:
-        DataError: If two keys are of one split, and neither is its own name.
+        DataError: If two keys stand for one split, and neither is its own name.
 
     Example:
         >>> keys_of_splits("data.pkl", ["dev", "training", "notes"])

@@ -27,10 +27,10 @@ def read_text(path: str | os.PathLike[str], *, errors: str = "strict") -> str:
 
     Arguments:
         path: The file.
-        errors: What becomes of bytes that are no text, as in `bytes.decode`.
+        errors: How bytes that are no text are handled, as in `bytes.decode`.
 
     Raises:
-        DataError: If it cannot be read, or is no such text.
+        DataError: If the file cannot be read, or is no such text.
 
     Example:
         >>> import tempfile
@@ -69,16 +69,15 @@ def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> 
     r"""The rows of a CSV file, header first, each with the number of its last line; blank lines are passed over.
 
     Cells are separated by whichever of comma, semicolon and tab makes the header have the columns `wanted`. With semicolons,
-    a number such as 2,5 has a decimal comma, and is given with a point. Blanks around the header's names go, quotes as well.
+    a number such as 2,5 has a decimal comma, and is given with a point. Names in the header lose blanks and quotes around them.
 
     Arguments:
         text: What is in the file.
-        wanted: Some names that are in its header.
-        keep_blanks: Whether blanks in front of the cells belong to them; where the header has blanks in front of quotes,
-            they do not.
+        wanted: Some names that its header has.
+        keep_blanks: Whether blanks in front of a cell belong to it. They never do if the header has blanks in front of quotes.
 
     Raises:
-        csv.Error: If it is no CSV; the message says at which line.
+        csv.Error: If it is no CSV; the message names the line.
 
     Example:
         >>> list(csv_rows('"id"; "label"\na;2,5\n', ["id", "label"]))
@@ -102,12 +101,12 @@ def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> 
 
 
 def load_json(path: Path) -> Any:
-    """What a JSON file holds; a key that comes twice in one object is an error."""
+    """Reads a JSON file; a key that comes twice in one object is an error."""
     return _parsed(path, "JSON", lambda text: json.loads(text, object_pairs_hook=_once))
 
 
 def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """The columns of a CSV file, each cell stripped, by the names in its first line; those `wanted` have to be there.
+    """Reads the columns of a CSV file by the names in its first line, each cell stripped; those `wanted` have to be there.
 
     Cells are separated by commas, semicolons or tabs; names can be in quotes and have blanks around them.
     """

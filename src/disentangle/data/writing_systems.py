@@ -1,4 +1,4 @@
-"""Words of scripts with blanks between them and of scripts without: how they are counted, and how they are put together.
+"""Words of scripts with and without blanks between them: how they are counted, and how they are put together.
 
 Chinese, Japanese, Thai, Lao, Khmer and Burmese have no blanks between words. Where their words end, only a dictionary tells,
 so each of their letters counts as one, as word processors count Chinese; signs above and below a letter do not count.
@@ -27,7 +27,7 @@ WIDE_MARKS = re.compile("[\u3001-\u303f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\u
 def count_words(text: str) -> int:
     """How many words a text has: those between blanks; of scripts without blanks, the letters.
 
-    Marks that stand by themselves count as a word.
+    A mark between blanks counts as a word.
 
     Example:
         >>> count_words("a well-known 3.5"), count_words("我喜欢Python 3！"), count_words("ที่นี่ดี"), count_words("")
@@ -42,7 +42,7 @@ def count_words(text: str) -> int:
 
 
 def join_words(words: Iterable[str]) -> str:
-    """Puts words together: with a blank in between, and none where both sides are of a script that has none.
+    """Joins words with blanks, but without one between two words of a script that has none.
 
     Arguments:
         words: The words, or longer pieces of text; blank ones are passed over.

@@ -1,13 +1,13 @@
 """709 features of each frame of a face: what OpenFace 2.0 finds in a video.
 
 They are the paper's visual features: 288 of gaze, 6 of the pose of the head, 340 of landmarks, 40 of the face's shape and 35
-of its action units. OpenFace is a program of its own, from https://github.com/TadasBaltrusaitis/OpenFace; its
-`FeatureExtraction` writes a CSV file a video, which is read here:
+of its action units. OpenFace is a separate program, https://github.com/TadasBaltrusaitis/OpenFace; its
+`FeatureExtraction` writes a CSV file per video, which is read here:
 
     FeatureExtraction -f VIDEO.mp4 -out_dir FOLDER -gaze -pose -2Dfp -3Dfp -pdmparams -aus
 
-A frame in which it lost the face (`success` is 0) keeps its place in time, and its features are NaN: what OpenFace writes there
-is zeros or remains of the last face. `Standardize` replaces them by the mean of the training data.
+A frame in which it lost the face (`success` is 0) keeps its place in time, and its features are NaN: OpenFace writes zeros or
+the last face there. `Standardize` replaces them by the mean of the training data.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _points(names: Iterable[str], number: int) -> list[str]:
 
 UNITS = ("01", "02", "04", "05", "06", "07", "09", "10", "12", "14", "15", "17", "20", "23", "25", "26", "28", "45")
 
-# By the option of FeatureExtraction that makes it write them; with none of these options it writes them all.
+# By the option of FeatureExtraction that makes it write them; without any of these options it writes all.
 GROUPS = {
     "-gaze": [
         *(f"gaze_{eye}_{axis}" for eye in (0, 1) for axis in "xyz"),
@@ -50,7 +50,7 @@ GROUPS = {
     "-3Dfp": _points("XYZ", 68),
     "-pdmparams": ["p_scale", "p_rx", "p_ry", "p_rz", "p_tx", "p_ty", *_points("p", 34)],
     "-aus": [
-        *(f"AU{unit}_r" for unit in UNITS if unit != "28"),  # of lip suck OpenFace only tells whether it is there
+        *(f"AU{unit}_r" for unit in UNITS if unit != "28"),  # for lip suck, OpenFace only tells whether it is there
         *(f"AU{unit}_c" for unit in UNITS),
     ],
 }
@@ -64,8 +64,8 @@ WANTED = ("frame", "success", *OPENFACE_FEATURES)
 def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads the 709 features of each frame from a CSV file of OpenFace's FeatureExtraction.
 
-    Columns are found by name, in any order, their names in quotes or not, and other columns ignored, whatever they hold. A
-    file is one person: rows of several faces (`face_id`), or of several videos, are refused and not read as one.
+    Columns are found by name, in any order, with or without quotes; other columns are ignored, whatever they hold. A file is
+    one person: rows of several faces (`face_id`) or of several videos are refused.
 
     Arguments:
         path: The CSV file.
@@ -97,7 +97,7 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
     if len(faces) > 1:
         raise DataError(
             f"{path}: expected one face, got {len(faces)} (face_id {', '.join(faces[:4])}{', ...' * (len(faces) > 4)}); "
-            "write the rows of each to a file of its own"
+            "write the rows of each face to a separate file"
         )
     frame = table.values[:, 0]
     repeated = np.flatnonzero(np.diff(frame) <= 0)
@@ -112,7 +112,7 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 class _Table(NamedTuple):
-    """The values of frame, success and the features, a row each, and its face_id as it is written, or blank."""
+    """Per row, the values of frame, success and the features, and the face_id as it is written, or blank."""
 
     values: np.ndarray
     faces: list[str]
@@ -152,7 +152,7 @@ def _values(path: str | os.PathLike[str], numbers: Sequence[int], lines: Sequenc
 
 
 def _fault(number: int, line: str) -> str | None:
-    """Which value of a line is no number; NumPy's own words count from a start that is not the file's."""
+    """Which value of a line is no number. NumPy's own message would count lines from another start."""
     for cell in line.split(","):
         try:
             float(cell)

@@ -118,7 +118,7 @@ def test_what_cannot_be_written(tmp_path):
         write_folder(tmp_path, {})
     for name in ("text", "../audio", ""):
         with pytest.raises(
-            ValueError, match=r"expected modalities whose names are those of folders, and not text, got"
+            ValueError, match=r"expected modalities with names that folders can have, other than text, got"
         ):
             write_folder(tmp_path, {"train": Recordings(text=["a"], sequences={name: [FRAMES]})})
     with pytest.raises(ValueError, match=r"expected text that UTF-8 can write, got \\ud800$"):

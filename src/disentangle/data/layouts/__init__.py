@@ -1,7 +1,7 @@
 """Data sets as they lie in files: each layout is a module, and what a file or folder holds tells which one it is.
 
 - A pickle: a dictionary of three splits, and perhaps an unlabelled one; or a folder of one pickle for each, `train.pkl`,
-  `dev.pkl` and `test.pkl`. A split's layout is that of `mmsa` (which has the paper's, too), `mult` or `mag_bert`.
+  `dev.pkl` and `test.pkl`. A split has the layout of `mmsa` (also the paper's), `mult` or `mag_bert`.
 - A folder of `.csd` files: `csd`.
 - A folder with a `.csv` table and `.npy` files: `folder`.
 - A store: `disentangle.data.store`.
@@ -137,7 +137,7 @@ def _read_folder(path: Path) -> dict[str, Recordings]:
 
 
 def pickles_of(path: Path) -> dict[str, Path]:
-    """The pickles of splits in a folder, by split."""
+    """Finds the pickle of each split in a folder."""
     files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in (".pickle", ".pkl")}
     return {split: files[stem] for split, stem in keys_of_splits(path, files).items()}
 

@@ -1,26 +1,26 @@
-"""Computational sequences, the `.csd` files of the CMU Multimodal SDK: a folder of them, one a modality, one of labels.
+"""Computational sequences, the `.csd` files of the CMU Multimodal SDK: a folder with one per modality and one of labels.
 
 A `.csd` is HDF5, `<root>/data/<id>/{features, intervals}`: frames `(T, D)`, and when each begins and ends, `(T, 2)` in seconds.
-What a file holds is told by its name or that of its root:
+The name of a file, or of its root, tells what it holds:
 
-- *labels* ("label"): a row a recording, whose interval is that of the recording; the first column is the label, others go to
-  `more_labels`, under CMU-MOSEI's names for them where there are 7;
+- *labels* ("label"): a row per recording, with the interval of the recording; the first column is the label, others go to
+  `more_labels`, under CMU-MOSEI's names if there are 7 columns;
 - *words* ("words" or "transcript"): their text; "sp", a pause, is left out of the transcript;
 - *audio* ("covarep", "opensmile", "acoustic" or "audio"), *vision* ("facet", "openface", "visual", "vision" or "video"),
   *glove* ("glove" or "wordvectors");
 - any other of numbers: a modality of the root's name.
 
 Recording k of video v is called `v[k]`, as the SDK's `align` does. It has the words and frames whose middle is within its
-interval, in the order of time: so each belongs to one of two recordings that adjoin, while the SDK gives what lies across to
-both. In files that were aligned already, whose entries are called `v[k]` themselves, all frames of the entry belong to it. A
+interval, in the order of time. So a frame across the border of two recordings belongs to one of them; the SDK gives it to
+both. In files that were aligned already, entries are called `v[k]`, and all frames of the entry belong to the recording. A
 recording whose interval does not end after it starts is left out, and a `DataWarning` names it; it keeps its number.
 
-Splits are those of `splits.json`, `{id: split}`, or `splits.csv`, beside the files; an id is a recording's or a video's, and
-what is not named is left out. Without such a file, all are for training.
+`splits.json`, `{id: split}`, or `splits.csv`, beside the files, says which split a recording or a video belongs to; what it
+does not name is left out. Without such a file, all are for training.
 
-Frames stay in the file until they are asked for, and are as long as they are: zeros at either end are data. Reading one
-decompresses the whole video's, which is kept for the next: that suits converting to another layout, but not training from it.
-
+Frames stay in the file until they are asked for, and are as long as they are: zeros at either end are data. Reading a
+recording decompresses its whole video, which is kept for the next one: good enough to convert to another layout, but not to
+train from.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Recording(NamedTuple):
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
-    """Reads a folder of `.csd` files: those of "train", "valid", "test" and "unlabeled" that its splits name.
+    """Reads a folder of `.csd` files; returns its splits, "train", "valid", "test" or "unlabeled", by name.
 
     Arguments:
         path: The folder.
@@ -122,7 +122,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _recordings(path: Path) -> list[Recording]:
-    """The rows of the labels whose intervals are some."""
+    """The rows of the labels whose intervals end after they start."""
     result, empty = [], []
     sizes = set()
     with opened(path) as entries:
@@ -158,7 +158,7 @@ Rows = slice | np.ndarray
 def _located(entries: Entries, recordings: Sequence[Recording]) -> list[tuple[str, Rows, int] | None]:
     """Where a file has each recording: the entry, its rows in the order of time, and how many; None if it has none.
 
-    Recordings of a video follow one another, so that what was found out about it last is kept.
+    Recordings of a video follow one another, so the order of its frames is computed once.
     """
     result: list[tuple[str, Rows, int] | None] = []
     video, order, middles = "", np.zeros(0, np.int64), np.zeros(0)

@@ -5,8 +5,8 @@
 
 An utterance is a recording: its text, and label 1.0 or 0.0. What was said before it, by whom, and the show are not read.
 Without `sarcasm` an utterance is unlabelled. Features can stand beside the file, `<modality>/<id>.npy`, as in a plain folder.
-The split is that of a field `split`, or else of a file `splits.json` or `splits.csv` beside it (`id`, `split`), which leaves
-out what it does not name; without either, all utterances with a label are for training.
+A field `split` says which split an utterance belongs to, or else a file `splits.json` or `splits.csv` beside it (`id`,
+`split`), which leaves out what it does not name; without either, all utterances with a label are for training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["read"]
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
-    """Reads dialogues: those of "train", "valid", "test" and "unlabeled" that there are.
+    """Reads dialogues; returns their splits, "train", "valid", "test" or "unlabeled", by name.
 
     Arguments:
         path: The file.

@@ -8,7 +8,7 @@
 
 The table is `index.csv`, or the only `.csv` there. Of its columns only `id` is needed:
 
-- `id`: the recording's name, and that of its files;
+- `id`: the recording's name, which its files also have;
 - `text`: the transcript; blank where it is missing;
 - `label`: a number; blank for an unlabelled recording;
 - `label_T`, `label_A`, ...: further labels, `more_labels["T"]`, ...; blank where there is none;
@@ -44,12 +44,12 @@ from disentangle.errors import DataError
 __all__ = ["read", "write_folder"]
 
 MORE = "label_"
-# Names that are those of files on any system.
+# Names that files can have on any system.
 PLAIN = re.compile(r"[\w$\[\]()+-][\w$\[\]()+ .-]{0,98}[\w$\[\]()+-]|[\w$-]", re.ASCII)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
-    """Reads a plain folder: those of "train", "valid", "test" and "unlabeled" that it has.
+    """Reads a plain folder; returns its splits, "train", "valid", "test" or "unlabeled", by name.
 
     Arguments:
         path: The folder, or its table.
@@ -94,10 +94,10 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
 
 
 def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings]) -> None:
-    """Writes recordings as a plain folder, which `read` reads: one recording at a time, and the table last.
+    """Writes recordings as a plain folder, one recording at a time and the table last.
 
-    Files are called by the ids, or numbered where ids come twice or would not do. Factors, the counts of padding, and
-    modalities that every recording lacks are left out.
+    Files are named by the ids, or numbered if an id comes twice or cannot name a file. Factors, counts of padding, and
+    modalities that every recording lacks are left out. `read_recordings` reads the folder.
 
     Arguments:
         folder: The folder, which is made; if it is there already, it has to be empty.
@@ -145,7 +145,7 @@ def _check_names(splits: Mapping[str, Recordings]) -> None:
         wrong = [name for name in split.sequences if name == "text" or not PLAIN.fullmatch(name)]
         if wrong:
             raise ValueError(
-                f"expected modalities whose names are those of folders, and not text, got {messages.listed(wrong)}"
+                f"expected modalities with names that folders can have, other than text, got {messages.listed(wrong)}"
             )
         for text in (*split.text, *split.ids):
             try:

@@ -1,7 +1,7 @@
 """The HDF5 of computational sequences, `<root>/data/<id>/{features, intervals}`, read with care.
 
-What an HDF5 file can refer to outside of itself is not followed: links other than to its own objects, virtual data sets, and
-external storage are refused, and filters other than gzip, which could be loaded from anywhere. An array is refused before
+An HDF5 file can refer to things outside of itself. They are refused: links other than to its own objects, virtual data sets,
+external storage, and filters other than gzip, which could be loaded from anywhere. An array is refused before
 it is read if it declares more bytes than what is stored can hold. Text of variable length, the metadata for example, is not
 read: libhdf5 can loop for ever over damaged text.
 """
@@ -41,7 +41,7 @@ class Entries:
             raise DataError(f"{path}: no entries")
 
     def shape(self, key: str) -> tuple[int, int]:
-        """How many frames an entry has, and of which size."""
+        """How many frames an entry has, and their size."""
         features = self._array(key, "features")
         if features.ndim != 2:
             raise DataError(f"{self._at(key)}features: expected (frames, features), got {features.shape}")

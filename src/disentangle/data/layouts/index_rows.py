@@ -19,7 +19,7 @@ __all__ = ["Row", "gather", "number", "read_splits", "split_name", "unique"]
 
 
 class Row(NamedTuple):
-    """A recording of an index. Without a split it is for training, or unlabelled if it has no label."""
+    """A recording in such a file. Without a split it is for training, or unlabelled if it has no label."""
 
     id: str
     text: str
@@ -31,16 +31,16 @@ class Row(NamedTuple):
 def gather(
     where: str, rows: Sequence[Row], sequences: Mapping[str, LazyFrames], computed_by: Mapping[str, str]
 ) -> dict[str, Recordings]:
-    """The splits that rows belong to, in the order of `SPLITS`; those that have none are left out.
+    """Sorts rows into their splits, in the order of `SPLITS`; splits without rows are left out.
 
     Arguments:
         where: The file, for messages.
         rows: The rows, N.
         sequences: The frames of each modality, N.
-        computed_by: What they were computed by, as in `Recordings`.
+        computed_by: What the frames were computed by, as in `Recordings`.
 
     Raises:
-        DataError: If there are no rows, or only some of a split's have labels.
+        DataError: If there are no rows, or only some rows of a split have labels.
     """
     if not rows:
         raise DataError(f"{where}: no recordings")

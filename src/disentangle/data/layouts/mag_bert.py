@@ -1,6 +1,6 @@
 """A split as a list of recordings: the files of MAG-BERT, MISA and MMIM.
 
-Each is `((words, visual, acoustic), label, segment)` in those of MAG-BERT. MISA has word numbers first and the words last,
+In MAG-BERT's files, each is `((words, visual, acoustic), label, segment)`. MISA has word numbers first and the words last,
 `((numbers, visual, acoustic, words), label, segment)`, and MMIM two lengths after them, which are not read. The words are
 joined by spaces, as they are, and without them in Chinese and other scripts that have none. A label is `(1, 1)`, or in
 CMU-MOSEI `(1, 7)`, the sentiment and six emotions.

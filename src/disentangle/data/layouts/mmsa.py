@@ -1,12 +1,12 @@
-"""A split as a dictionary of fields, transcripts among them: the files of MMSA, and those of the paper.
+"""A split as a dictionary of fields, transcripts among them: the files of MMSA and of the paper.
 
 MMSA's `unaligned_50.pkl`, `aligned_50.pkl` and `unaligned_39.pkl` (CMU-MOSI, CMU-MOSEI, CH-SIMS) hold `raw_text`, `audio`,
-`vision`, `regression_labels`, mostly `id`, and where modalities were labelled by themselves `regression_labels_T`, `_A` and
+`vision`, `regression_labels`, mostly `id`, and where each modality has a label of its own, `regression_labels_T`, `_A` and
 `_V`. The paper's files hold `raw_text`, `audio`, `video` and `labels`; an unlabelled one is one such split without labels.
 
 `text` and `text_bert` are what a BERT made of the transcripts, and are not read. Nor are `audio_lengths` and
-`vision_lengths`: they count frames from the front, which is wrong where padding stands there, and in files of aligned
-features they tell the padded length. The frames tell the same, and always. Of other fields, a `DataWarning` says that they are
+`vision_lengths`: they count frames from the front, which is wrong if the padding is there, and in files of aligned features
+they are the padded length. The frames themselves always tell. Of other fields, a `DataWarning` says that they are
 not read.
 """
 
@@ -25,7 +25,7 @@ CONTENT = "raw_text, audio, vision, regression_labels (MMSA)"
 # The names under which a file can have each field.
 MODALITIES = {"audio": ("audio",), "vision": ("vision", "video")}
 LABELS = ("regression_labels", "labels")
-# What files of this kind have besides, and nothing is lost without.
+# What files of this kind also have, and nobody misses.
 USELESS = {
     "text",
     "text_bert",
@@ -49,7 +49,7 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     Arguments:
         where: The file and the split, for messages.
         split: What the file holds there.
-        labeled: Whether it is to have labels.
+        labeled: Whether it should have labels.
 
     Raises:
         DataError: If it cannot be used.

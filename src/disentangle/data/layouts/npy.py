@@ -20,7 +20,7 @@ __all__ = ["frames_shape", "modalities", "read_frames"]
 
 
 def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
-    """The frames of each modality, read when they are asked for; only the heads of the files are looked at before.
+    """The frames of each modality, read when they are asked for; before, only the heads of the files are read.
 
     A modality is a folder with at least one `.npy` in it, and is missing for a name that has no file. What else is in the
     folders is left alone, and a `DataWarning` names it.
@@ -69,7 +69,7 @@ def read_frames(path: str, size: int | None = None) -> np.ndarray:
 
     Arguments:
         path: The file.
-        size: The D that is wanted.
+        size: D, as it should be.
 
     Raises:
         DataError: If the file cannot be read, or holds anything else.
@@ -81,7 +81,7 @@ def read_frames(path: str, size: int | None = None) -> np.ndarray:
 
 
 def frames_shape(path: str) -> tuple[int, int]:
-    """How many frames a file has, and of which size; only its head is read.
+    """How many frames a file has, and their size; only its head is read.
 
     Arguments:
         path: The file.
@@ -113,7 +113,7 @@ def _check_inside(path: str, folder: Path) -> None:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name is that of a file in the folder itself, on any system."""
+    """Whether a name stands for a file in the folder itself, on any system."""
     return name not in ("", ".", "..") and name.isprintable() and not any(each in name for each in "/\\")
 
 

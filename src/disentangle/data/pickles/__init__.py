@@ -4,11 +4,11 @@ A pickle is a program for a small stack machine, some of whose instructions impo
 here knows the instructions that containers, text, numbers and NumPy arrays need. A global is a symbol, compared with a short
 table and never looked up; a call is a function of the library's own that checks its arguments and builds a value.
 
-What a stranger's file could do short of running code is bounded as well:
+Other harm that a stranger's file could do is bounded as well:
 
-- *Memory.* Every container, and every second use of a value, is paid for out of an allowance in proportion to the file.
-  So a shared value counts as often as it is used, and what walks through the result takes time in proportion to the file.
-- *Depth.* Values are at most 100 deep, and a container that was used is not changed any more, hence never holds itself.
+- *Memory.* Every container, and every further use of a value, is paid for from an allowance in proportion to the file. So a
+  shared value counts as often as it is used, and walking through the result takes time in proportion to the file.
+- *Depth.* Values are at most 100 deep. A container in use cannot be changed any more, so none holds itself.
 - *Keys* are text and numbers, or tuples of them, few of which may share a hash.
 - *Arrays* have a plain data type and exactly the bytes that their shape needs.
 """
@@ -28,8 +28,8 @@ __all__ = ["load_pickle"]
 def load_pickle(path: str | os.PathLike[str]) -> object:
     """Reads a pickle of containers, text, numbers and NumPy arrays, protocols 0 to 5, running nothing that it asks for.
 
-    It gives what `pickle.load` gives, but for ordered and default dictionaries, which are read as `dict`, byte strings
-    of Python 2, which are read as text (Latin-1), and arrays, which own their memory and have the machine's byte order.
+    The value is what `pickle.load` gives, except that ordered and default dictionaries become `dict`, byte strings of
+    Python 2 become text (Latin-1), and arrays own their memory and have the machine's byte order.
 
     Arguments:
         path: The file.

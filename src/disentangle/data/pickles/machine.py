@@ -1,4 +1,4 @@
-"""The stack machine that pickles are programs for: what it holds, and what values cost. See the package for the bounds."""
+"""The stack machine that runs a pickle's instructions: what it holds, and what values cost. The package lists the bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from disentangle.errors import DisentangleError
 __all__ = ["DEPTH", "UNFINISHED", "Box", "Machine", "Refused", "Symbol", "items_of", "kind_of", "printable", "size_of"]
 
 DEPTH = 100
-# Bytes that values may take for each byte of the file, and those that any file may have.
+# Bytes that values may take per byte of the file, and bytes that they may take in any file.
 ALLOWANCE, ALLOWANCE_OF_ANY = 32, 1 << 26
 # What the machine keeps for each container beside the container.
 BOOKKEEPING = 96

@@ -29,14 +29,14 @@ LENGTH_BINS = 24
 
 @dataclass(frozen=True)
 class DataReport:
-    """What is in a data set; as text, for a terminal.
+    """What is in a data set; `str` gives text for a terminal.
 
     Attributes:
         splits: Its splits, by name.
-        leaks: For each two splits, the recordings that are in both.
-        warnings: What is wrong, each a line.
-        source: Where it was read from, if it was.
-        scale: What the labels of train are, which decides on the metrics; None without any, or where all are the same.
+        leaks: For any two splits, the recordings that are in both.
+        warnings: What is wrong, one line each.
+        source: Where it was read from, if it is known.
+        scale: What the labels of train are, which decides on the metrics; None if there are none, or all are the same.
     """
 
     splits: dict[str, Split]
@@ -49,7 +49,7 @@ class DataReport:
         return render(self.source, self.warnings, self.splits, self.scale)
 
     def to_json(self) -> str:
-        """The same as JSON: an object with the attributes' names."""
+        """The report as JSON: an object with the names of the attributes."""
         return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
 
 
@@ -65,7 +65,7 @@ def describe(
     Arguments:
         splits: The recordings by the names of their splits, such as `read_recordings` gives.
         source: Where they come from.
-        unread: What lies there and is not read, each a line: the text of each `DataWarning` of reading it.
+        unread: What lies there and is not read, one line each: the text of each `DataWarning` from reading it.
         advance: Called after each recording, for a progress bar.
 
     Example:
@@ -124,7 +124,7 @@ def _labels(recordings: Recordings) -> dict[str, np.ndarray]:
 def _edges(
     groups: Iterable[Mapping[str, np.ndarray]], bins: Callable[[np.ndarray], np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Bins for the values of each name in all groups: splits can be compared where they are the same."""
+    """Bins for the values of each name, the same in all groups, so that splits can be compared."""
     values: dict[str, list[np.ndarray]] = {}
     for group in groups:
         for name, each in group.items():
@@ -137,7 +137,7 @@ def _label_bins(values: np.ndarray) -> np.ndarray:
 
 
 def _length_bins(lengths: np.ndarray) -> np.ndarray:
-    """Each bin holds as many whole numbers."""
+    """Bins that each hold the same number of whole numbers."""
     real = lengths[lengths > 0]
     low, high = (int(real.min()), int(real.max())) if len(real) else (1, 1)
     width = -(-(high - low + 1) // LENGTH_BINS)

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: recordings that two splits share, and what else is to be looked at before training."""
+"""What is wrong with a data set: recordings that two splits share, and other things to look at before training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from disentangle.metrics import LabelScale, disagreements
 __all__ = ["find_leaks", "normalized", "warnings"]
 
 EXAMPLES = 3
-# A label is out of range where it is beyond those of training by more than this part of their range.
+# A label is out of range if it lies outside the training labels by more than this part of their range.
 BEYOND = 0.25
-# Fewer labels than these have no range that others could be out of.
+# With fewer labels than this, no range is known.
 FEW = 10
 
 
@@ -33,11 +33,11 @@ def normalized(text: str) -> str:
 
 
 def find_leaks(ids: Mapping[str, Sequence[str]], keys: Mapping[str, Mapping[str, Sequence[str]]]) -> tuple[Leak, ...]:
-    """For each two splits that share recordings, which.
+    """Finds the recordings that any two splits share.
 
     Arguments:
         ids: The ids of each split's recordings.
-        keys: For each split and kind of thing, what recordings are compared by, one a recording; "" is equal to nothing.
+        keys: For each split and each kind of thing, one key per recording; "" equals nothing.
     """
     leaks = []
     for other, split in combinations(ids, 2):
@@ -60,13 +60,13 @@ def find_leaks(ids: Mapping[str, Sequence[str]], keys: Mapping[str, Mapping[str,
 def warnings(
     splits: Mapping[str, Split], leaks: Sequence[Leak], labels: Mapping[str, np.ndarray], scale: LabelScale | None
 ) -> tuple[str, ...]:
-    """What is wrong, the worst first, each a line.
+    """What is wrong, the worst first, one line each.
 
     Arguments:
         splits: The splits.
         leaks: What they share.
         labels: The labels of each split, as many as it has.
-        scale: What those of train are; None without any, or where all are the same.
+        scale: What the labels of train are; None if there are none, or all are the same.
     """
     lines = [_leak(leak, splits[leak.split].recordings) for leak in leaks]
     for name, split in splits.items():
@@ -111,7 +111,7 @@ def _nonfinite(modality: str, of: Mapping[str, Modality]) -> list[str]:
 
 
 def _computed_otherwise(modality: str, of: Mapping[str, Modality]) -> list[str]:
-    """Features that are not what their record says, or are of one kind in one split and of another in the next."""
+    """Features that are not what their record says, or differ in kind between splits."""
     lines = [
         f"{name}: {modality}: recorded as computed by {each.computed_by}, and looks like {each.looks_like}"
         for name, each in of.items()
@@ -132,7 +132,7 @@ def _zero_ends(modality: str, of: Mapping[str, Modality]) -> list[str]:
 
 
 def _out_of_range(labels: Mapping[str, np.ndarray]) -> list[str]:
-    """The labels of other splits that are beyond those of training, and those of any split that are far from all others."""
+    """Labels of other splits outside the training labels, and labels of any split far from all others."""
     lines = []
     train = labels.get("train", np.zeros(0))
     for name, values in labels.items():

@@ -92,7 +92,7 @@ def _draw_labels(ax: Axes, splits: Mapping[str, Split], colours: Mapping[str, st
 
 
 def _histograms(ax: Axes, histograms: Mapping[str, Histogram], colours: Mapping[str, str]) -> None:
-    """An outline a split, over the same bins; what has a value counts as the whole."""
+    """An outline per split, over the same bins, as shares of the recordings that have a value."""
     from matplotlib.ticker import FuncFormatter
 
     for name, each in histograms.items():
@@ -106,7 +106,7 @@ def _histograms(ax: Axes, histograms: Mapping[str, Histogram], colours: Mapping[
 
 
 def _draw_missing(ax: Axes, splits: Mapping[str, Split], modalities: Sequence[str], colours: Mapping[str, str]) -> None:
-    """A bar a split for each modality."""
+    """For each modality, a bar per split."""
     ax.set_title("Missing", loc="left", fontweight="bold")
     height = 0.8 / len(splits)
     names = ["text", *modalities]
@@ -129,7 +129,7 @@ def _draw_missing(ax: Axes, splits: Mapping[str, Split], modalities: Sequence[st
 
 
 def _padding(splits: Mapping[str, Split], modalities: Sequence[str]) -> dict[tuple[str, str], np.ndarray]:
-    """Of the frames in the file, in percent, for a modality and a split: those cut in front, those left, those cut behind."""
+    """For each modality and split, the percentages of frames in the file that were cut in front, kept, and cut behind."""
     bars = {}
     for modality in modalities:
         for name, split in splits.items():

@@ -9,7 +9,7 @@ __all__ = ["Histogram", "Labels", "Leak", "Lengths", "Modality", "Padding", "Sou
 
 @dataclass(frozen=True)
 class Histogram:
-    """How many values lie in each bin; bin i ends where bin i + 1 begins, and the last one holds its end, too."""
+    """How many values lie in each bin; bin i ends where bin i + 1 begins, and the last one includes its end."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -52,15 +52,15 @@ class Modality:
     Attributes:
         size: The size of a frame.
         missing: How many recordings have none.
-        lengths: Those of the others; None if there are no others.
-        padding: What was cut; None where nothing tells.
+        lengths: The lengths of the others; None if there are no others.
+        padding: What was cut; None if it is not known.
         zero_ends: How many recordings begin or end with a frame of zeros, which counts as data.
         nan: How many values are NaN.
         infinite: How many are infinite.
         nonfinite_recordings: In how many recordings either is found.
         constant: The features that never change, or are never finite.
         computed_by: What they were computed by, where it is recorded.
-        looks_like: What 33 acoustic features look like, "paper" or "mmsa"; None where the numbers do not tell, and of others.
+        looks_like: What 33 acoustic features look like, "paper" or "mmsa"; None if their numbers do not tell.
     """
 
     size: int
@@ -78,7 +78,7 @@ class Modality:
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a split; `sd` is that of the labels as a population, `zeros` how many are exactly 0."""
+    """The labels of a split; `sd` is their standard deviation as a population, `zeros` how many are exactly 0."""
 
     count: int
     mean: float
@@ -125,7 +125,7 @@ class Source:
         layout: What its layout is called.
         files: How many files it is.
         bytes: How many bytes they have.
-        sha256: The checksum of the file; of a folder, that of what `sha256sum` prints of its files, sorted by name.
+        sha256: The checksum of the file; of a folder, the checksum of what `sha256sum` prints for its files, sorted by name.
     """
 
     path: str
@@ -143,8 +143,8 @@ class Leak:
         split: The split.
         other: The other one.
         recordings: How many of the split's recordings are in the other one, by anything.
-        by: How many of them by what: "id", "transcript" (the same words; case, punctuation and spaces aside), or a modality
-            (the same frames).
+        by: How many of them have the same "id", the same "transcript" (the same words; case, punctuation and spaces aside), or
+            the same frames of a modality.
         examples: A few of them, each with the id of the recording that it equals.
     """
 

@@ -16,7 +16,7 @@ from disentangle.data.writing_systems import count_words
 
 __all__ = ["MAIN", "Frames", "Scan", "scan"]
 
-MAIN = ""  # among labels by name, those of Recordings.labels
+MAIN = ""  # the name of Recordings.labels, among labels by name
 
 
 @dataclass
@@ -57,8 +57,8 @@ class Scan:
     Attributes:
         frames: What is in each modality.
         lengths: The length of each recording, by modality, and of its transcript, as "text".
-        keys: What each recording is compared by with those of other splits, by what it is of; "" for nothing.
-        sha256: The checksum of all.
+        keys: By "id", "transcript" and modality, what each recording is compared by with other splits; "" equals nothing.
+        sha256: The checksum of the whole split.
     """
 
     frames: dict[str, Frames]

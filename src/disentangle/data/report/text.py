@@ -140,7 +140,7 @@ def _labels(splits: Mapping[str, Split]) -> Iterator[Sequence[str]]:
 
 
 def _bars(histogram: Histogram) -> str:
-    """A bar a bin, from the least to the largest label of all splits; any that holds something can be seen."""
+    """A bar per bin, from the least to the largest label of all splits; a bin that holds anything shows."""
     top = max(histogram.counts)
     bars = "".join(BARS[-(-8 * count // top)] for count in histogram.counts)
     low, high = (f"{edge:g}".replace("-", "−") for edge in (histogram.edges[0], histogram.edges[-1]))
@@ -148,7 +148,7 @@ def _bars(histogram: Histogram) -> str:
 
 
 def _table(lines: Iterator[Sequence[str]]) -> str:
-    """Columns, the names at the left aligned to the left, as is the last one where it is text; numbers to the right."""
+    """A table: names and text are aligned to the left, numbers to the right."""
     table = [[_printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     left = {"split", "modality", "label", "padding", "histogram", "sha256 of content"}

@@ -1,4 +1,4 @@
-"""Words and segments of a transcriber's JSON: their texts and times, under whatever name."""
+"""Texts and times of the words and segments in a transcriber's JSON, whatever their names."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def number_of(where: str, time: Any) -> float:
             raise TypeError
         return float(time.removesuffix("s") if isinstance(time, str) else time)
     except OverflowError:
-        raise Fault(f"{where} is too large") from None
+        raise Fault(f"{where}: expected seconds, got one too large") from None
     except (TypeError, ValueError):
         shown = ascii(time)[:40] if isinstance(time, str) else type(time).__name__
         raise Fault(f"{where}: expected seconds, got {shown}") from None

@@ -1,8 +1,8 @@
-"""Captions that roll: each cue shows again what the last one showed, and adds to it. What is said is what it adds.
+"""Captions that roll: each cue repeats what the last one showed, and adds to it. Only what it adds is new.
 
-YouTube's automatic captions show two lines. The lower one is new, then it is shown alone for a moment, and then as the upper
-one over the next. Live captions show three, or a line that grows by a word. Whether captions roll is told from all of the
-file: somebody who says "no" in two captions has said it twice.
+YouTube's automatic captions show two lines. A line is first the lower one, then alone for a moment, then the upper one. Live
+captions show three lines, or one that grows by a word. The whole file tells whether captions roll: somebody who says "no" in
+two captions has said it twice.
 """
 
 from __future__ import annotations

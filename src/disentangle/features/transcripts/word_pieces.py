@@ -1,8 +1,8 @@
-"""Pieces of text to words: transcribers cut within words, and say where blanks are in several ways.
+"""Joins pieces of text to words: transcribers cut within words, and say in several ways where blanks are.
 
-- The text that the pieces are of stands beside them: it says where blanks are, and what marks there are between words.
+- The whole text stands beside its pieces: it says where blanks are, and which marks there are between words.
 - The pieces have blanks of their own: ` a`, ` well`, `-known`, ` 3`, `.5` are "a well-known 3.5".
-- They have none: each is a word. Marks stay with the word before, and an elided `l'` with the one behind.
+- The pieces have none: each is a word. Marks stay with the word before, and an elided `l'` with the word after.
 
 Of scripts without blanks, each piece is a word.
 """
@@ -26,12 +26,12 @@ CLOSING = re.compile(r"[.,;:!?%)\]}»”’…]+")
 # The rest of the bytes of a letter, as `surrogateescape` has them.
 REST = re.compile("[\udc80-\udcbf]")
 ELIDED = re.compile(r"(?:[cdjlmnst]|\w*qu|dell|nell|all|sull|aujourd)['’]", re.IGNORECASE)
-# How a word goes on where a segment ends within it; what else begins without a blank is a segment of its own.
+# How the rest of a word begins that two segments share; anything else without a blank in front is a new word.
 GOES_ON = re.compile(r"[a-zß-öø-ÿ0-9'’%.,]|-\w")
 
 
 class Piece(NamedTuple):
-    """A word or a part of one, with its blanks, if it has any, its times in seconds, where they are known, and its place."""
+    """A word or a part of one, with its blanks, its times in seconds, if known, and its place in the file."""
 
     where: str
     text: str
@@ -40,7 +40,7 @@ class Piece(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Pieces that follow one another; the text they are of and its times in seconds, where they are known."""
+    """Pieces that follow one another, and the whole text and its times in seconds, if known."""
 
     pieces: Sequence[Piece]
     text: str | None = None
@@ -49,7 +49,7 @@ class Stretch(NamedTuple):
 
 
 def words_of(stretch: Stretch) -> list[Segment]:
-    """The words of a stretch, or what else its pieces are, put together. An unknown time is that of the neighbour.
+    """Joins the pieces of a stretch to words, or to longer segments; unknown times are taken from the neighbours.
 
     Raises:
         Fault: If there are no times at all, or a word ends before it starts.
@@ -87,7 +87,7 @@ def _are_words(texts: Sequence[str]) -> bool:
 
 
 def have_own_blanks(texts: Sequence[str]) -> bool:
-    """Whether blanks within a transcript are in its pieces: a quarter of them is enough, since words can be of many pieces."""
+    """Whether the pieces of a transcript hold its blanks: if a quarter do, since words can have many pieces."""
     own = _own_blanks(texts)
     return 4 * sum(own) >= max(len(own), 1)
 
