@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_data"]
 
 COLUMNS = 3
-GREY = "0.85"
+GRAY = "0.85"
 
 
 def plot_data(report: DataReport, path: str | os.PathLike[str]) -> None:
@@ -50,16 +50,16 @@ def plot_data(report: DataReport, path: str | os.PathLike[str]) -> None:
     splits = report.splits
     modalities = list(dict.fromkeys(m for split in splits.values() for m in split.modalities))
     # In one order everywhere, so that a split keeps its colour where another has nothing.
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(splits)}
+    colors = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(splits)}
     lengths = {"text": {name: split.words for name, split in splits.items()}}
     for m in modalities:
         lengths[m] = {name: split.modalities[m].lengths for name, split in splits.items() if m in split.modalities}
     draws: list[Callable[[Axes], None]] = [
-        partial(_draw_lengths, modality=m, lengths=of, colours=colours) for m, of in lengths.items() if any(of.values())
+        partial(_draw_lengths, modality=m, lengths=of, colors=colors) for m, of in lengths.items() if any(of.values())
     ]
     if any(split.labels for split in splits.values()):
-        draws.append(partial(_draw_labels, splits=splits, colours=colours))
-    draws.append(partial(_draw_missing, splits=splits, modalities=modalities, colours=colours))
+        draws.append(partial(_draw_labels, splits=splits, colors=colors))
+    draws.append(partial(_draw_missing, splits=splits, modalities=modalities, colors=colors))
     bars = _padding(splits, modalities)
     if bars:
         draws.append(partial(_draw_padding, bars=bars))
@@ -71,41 +71,41 @@ def plot_data(report: DataReport, path: str | os.PathLike[str]) -> None:
         draw(ax)
     for ax in axes[len(draws) :]:
         ax.set_axis_off()
-    handles = [_patch(colour, f"{name} ({splits[name].recordings:,})") for name, colour in colours.items()]
+    handles = [_patch(color, f"{name} ({splits[name].recordings:,})") for name, color in colors.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
     figure.savefig(path, dpi=150)
 
 
-def _draw_lengths(ax: Axes, modality: str, lengths: Mapping[str, Lengths | None], colours: Mapping[str, str]) -> None:
+def _draw_lengths(ax: Axes, modality: str, lengths: Mapping[str, Lengths | None], colors: Mapping[str, str]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.set_title(f"Lengths: {_plain(modality)}", loc="left", fontweight="bold")
-    _histograms(ax, {name: each.histogram for name, each in lengths.items() if each}, colours)
+    _histograms(ax, {name: each.histogram for name, each in lengths.items() if each}, colors)
     ax.set_xlabel("words" if modality == "text" else "frames")
     ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
 
 
-def _draw_labels(ax: Axes, splits: Mapping[str, Split], colours: Mapping[str, str]) -> None:
+def _draw_labels(ax: Axes, splits: Mapping[str, Split], colors: Mapping[str, str]) -> None:
     ax.set_title("Labels", loc="left", fontweight="bold")
-    _histograms(ax, {name: split.labels.histogram for name, split in splits.items() if split.labels}, colours)
+    _histograms(ax, {name: split.labels.histogram for name, split in splits.items() if split.labels}, colors)
     ax.set_xlabel("label")
 
 
-def _histograms(ax: Axes, histograms: Mapping[str, Histogram], colours: Mapping[str, str]) -> None:
+def _histograms(ax: Axes, histograms: Mapping[str, Histogram], colors: Mapping[str, str]) -> None:
     """An outline per split, over the same bins, as shares of the recordings that have a value."""
     from matplotlib.ticker import FuncFormatter
 
     for name, each in histograms.items():
         shares = np.array(each.counts) / sum(each.counts)
-        ax.stairs(shares, each.edges, color=colours[name], fill=True, alpha=0.12)
-        ax.stairs(shares, each.edges, color=colours[name], linewidth=1.6)
+        ax.stairs(shares, each.edges, color=colors[name], fill=True, alpha=0.12)
+        ax.stairs(shares, each.edges, color=colors[name], linewidth=1.6)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     ax.set_ylabel("share of recordings")
     ax.set_ylim(bottom=0)
     _tidy(ax, "y")
 
 
-def _draw_missing(ax: Axes, splits: Mapping[str, Split], modalities: Sequence[str], colours: Mapping[str, str]) -> None:
+def _draw_missing(ax: Axes, splits: Mapping[str, Split], modalities: Sequence[str], colors: Mapping[str, str]) -> None:
     """For each modality, a bar per split."""
     ax.set_title("Missing", loc="left", fontweight="bold")
     height = 0.8 / len(splits)
@@ -117,7 +117,7 @@ def _draw_missing(ax: Axes, splits: Mapping[str, Split], modalities: Sequence[st
         ]
         at = np.arange(len(names)) + (i - (len(splits) - 1) / 2) * height
         bars = ax.barh(
-            at, [100 * count / max(split.recordings, 1) for count in counts], 0.9 * height, color=colours[name]
+            at, [100 * count / max(split.recordings, 1) for count in counts], 0.9 * height, color=colors[name]
         )
         ax.bar_label(bars, [f"{count:,}" for count in counts], padding=3, fontsize="small")
     ax.set_yticks(range(len(names)), labels=[_plain(name) for name in names])
@@ -146,11 +146,11 @@ def _draw_padding(ax: Axes, bars: Mapping[tuple[str, str], np.ndarray]) -> None:
     gaps = {modality: i for i, modality in enumerate(dict.fromkeys(modality for modality, _ in bars))}
     at = [i + 0.5 * gaps[modality] for i, (modality, _) in enumerate(bars)]
     start = np.zeros(len(bars))
-    for part, label, colour in zip(
-        range(3), ("in front", "frames", "behind"), (COLOURS[5], GREY, COLOURS[4]), strict=True
+    for part, label, color in zip(
+        range(3), ("in front", "frames", "behind"), (COLOURS[5], GRAY, COLOURS[4]), strict=True
     ):
         widths = np.array([bar[part] for bar in bars.values()])
-        ax.barh(at, widths, 0.8, left=start, color=colour, label=label)
+        ax.barh(at, widths, 0.8, left=start, color=color, label=label)
         start += widths
     ax.set_yticks(at, labels=[_plain(f"{modality}, {name}") for modality, name in bars])
     ax.set_xlim(0, 100)
@@ -167,10 +167,10 @@ def _tidy(ax: Axes, grid: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _patch(colour: str, label: str) -> Patch:
+def _patch(color: str, label: str) -> Patch:
     from matplotlib.patches import Patch
 
-    return Patch(color=colour, label=_plain(label))
+    return Patch(color=color, label=_plain(label))
 
 
 def _plain(name: str) -> str:
