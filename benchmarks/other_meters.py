@@ -106,7 +106,9 @@ def report(records: list[dict]) -> str:
     close = [f"{sum(is_close(r) for r in records if r['meter'] == name)}" for name in names]
     lines.append("| **close** | | " + " | ".join(close) + " |")
     times = {name: [r["cpu_seconds"] for r in records if r["meter"] == name and "cpu_seconds" in r] for name in names}
-    lines.append("| **median CPU time** | | " + " | ".join(f"{np.median(each):.0f} s" for each in times.values()) + " |")
+    lines.append(
+        "| **median CPU time** | | " + " | ".join(f"{np.median(each):.0f} s" for each in times.values()) + " |"
+    )
     return "\n".join(lines) + "\n"
 
 

@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 
 from disentangle.contents import misplaced
 from disentangle.data import DataError, load_pickle, open_store, read_recordings
-from disentangle.data.layouts.csd import read_csd
+from disentangle.data.layouts.hdf5 import opened
 from disentangle.data.layouts.npy import read_frames
 from disentangle.data.text_files import load_json, load_table
+from disentangle.errors import RunError
 from disentangle.features import openface_features, read_transcript
-from disentangle.files import RunError
 from disentangle.nn.backbones import BackboneError, load_backbone, tiny_backbone
 from disentangle.saving import SavedModelError, load, save
 from disentangle.training import Run
@@ -99,6 +99,11 @@ def test_a_pickle_is_never_taken_for_something_else(tmp_path_factory, protocol, 
     assert load_pickle(path) == value
 
 
+def open_csd(path):
+    with opened(path):
+        pass
+
+
 def data_readers(folder, content):
     """Each reader of data on files that hold `content`, and the file."""
     for name in ("a.pkl", "a.csv", "a.json", "a.npy", "a.csd", "set/store.json", "said.srt"):
@@ -110,7 +115,7 @@ def data_readers(folder, content):
     yield (lambda path: load_table(path, ["id"])), folder / "a.csv", "CSV"
     yield load_json, folder / "a.json", "JSON"
     yield (lambda path: read_frames(str(path))), folder / "a.npy", "a file of NumPy (.npy)"
-    yield read_csd, folder / "a.csd", "an HDF5 file"
+    yield open_csd, folder / "a.csd", "an HDF5 file"
     yield (lambda path: open_store(path.parent)), folder / "set" / "store.json", "JSON"
     yield read_transcript, folder / "said.srt", "text"
     yield openface_features, folder / "a.csv", "text"

@@ -34,6 +34,7 @@ from disentangle.dependence import (
     VariationalUpperBound,
     reverse_gradient,
 )
+from disentangle.errors import DisentangleError
 from disentangle.inference import encode, predict
 from disentangle.information import (
     DependenceReport,
@@ -79,6 +80,7 @@ __all__ = [
     "Dependence",
     "DependenceReport",
     "DifferenceOfEntropiesEstimator",
+    "DisentangleError",
     "DistanceCorrelation",
     "FeatureCorrelation",
     "FullGaussianConditional",

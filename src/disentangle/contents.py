@@ -11,9 +11,9 @@ import re
 __all__ = ["misplaced"]
 
 FIRST = 1024  # bytes that are looked at
-# What a file is, and what it then begins with; none of these begins a text file or a file of another kind here.
+# What a file is, and what it then begins with. No text file begins like this, and no file of another kind in this list.
 KINDS = {
-    "safetensors": rb".{5}\0\0\0\{",  # the length of the header first, whose bytes may be those of another kind
+    "safetensors": rb".{5}\0\0\0\{",  # begins with the length of the header, which can look like another kind
     "a pickle": rb"\x80[\x02-\x05]",
     "a file of NumPy (.npy)": rb"\x93NUMPY",
     "an HDF5 file": rb"\x89HDF\r\n\x1a\n",
@@ -44,12 +44,12 @@ ORDER = sorted(PATTERNS, key=lambda kind: kind == "a pickle")
 
 
 def misplaced(path: str | os.PathLike[str], wanted: str) -> str | None:
-    """What is wrong with a file that evidently holds something else: "expected ..., got ..."; None where nothing tells.
+    """Says what a file evidently holds in place of what is wanted: "expected ..., got ..."; None if nothing is evident.
 
     Arguments:
         path: A regular file.
-        wanted: What it is to hold, such as "CSV". "safetensors", "a pickle", "a file of NumPy (.npy)" and "an HDF5 file" are
-            told themselves.
+        wanted: What it should hold, such as "CSV". "safetensors", "a pickle", "a file of NumPy (.npy)" and "an HDF5 file" are
+            recognised, too.
 
     Raises:
         OSError: If the file cannot be read.

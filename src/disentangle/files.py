@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from disentangle.errors import RunError
+
 __all__ = [
-    "RunError",
     "append_line",
     "load_weights",
     "make_folder",
@@ -26,10 +27,6 @@ __all__ = [
     "write_weights",
     "writing",
 ]
-
-
-class RunError(RuntimeError):
-    """A run's folder cannot be used; the message says why, in a line."""
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.contents import misplaced
+from disentangle.errors import SavedModelError
 from disentangle.files import shared_tensors, sync
 
 __all__ = ["Saved", "SavedModelError", "load", "save"]
@@ -33,10 +34,6 @@ __all__ = ["Saved", "SavedModelError", "load", "save"]
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
 STAGING = ".saving"  # where files are written before they take their places
 CHECKSUM = "sha256"  # its key in the header of the weights; other writers have none
-
-
-class SavedModelError(RuntimeError):
-    """A saved model that cannot be written or loaded; the message says why, in a line."""
 
 
 class Saved(NamedTuple):

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from disentangle.data import Recordings, read_recordings, read_unlabeled
 from disentangle.data.__main__ import main
-from disentangle.data.figures import plot_data
 from disentangle.data.layouts.folder import write_folder
 from disentangle.data.report import DataReport, describe
+from disentangle.data.report.figures import plot_data
 from disentangle.data.store import open_store, write_store
 from tests.data.layouts.writers import LAYOUTS, example
 
@@ -140,7 +140,7 @@ def test_conversion_keeps_the_content(data, tmp_path, capsys):
     )  # fmt: skip
     assert listing.stdout.split()[0] == after["source"]["sha256"]
     assert main([str(data), "--to", str(tmp_path / "plain")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'plain'}: not empty, expected a new folder\n"
+    assert capsys.readouterr().err == f"error: {tmp_path / 'plain'}: expected a new folder, got one that is not empty\n"
 
 
 def test_unlabelled_files_and_folders_of_pickles(tmp_path, capsys):
@@ -174,7 +174,7 @@ def test_splits_that_differ_in_their_features_are_refused(tmp_path, capsys):
     splits["test"] = [((words, visual[:, :1], acoustic), *rest) for (words, visual, acoustic), *rest in splits["test"]]
     (tmp_path / "mag.pkl").write_bytes(pickle.dumps(splits))
     assert main([str(tmp_path / "mag.pkl")]) == 2
-    wanted = f"error: {tmp_path / 'mag.pkl'}: test: 1 vision features, expected 2 as in the training data\n"
+    wanted = f"error: {tmp_path / 'mag.pkl'}: test: expected 2 vision features as in the training data, got 1\n"
     assert capsys.readouterr().err == wanted
 
 
@@ -182,10 +182,10 @@ def test_splits_that_differ_in_their_features_are_refused(tmp_path, capsys):
     ("name", "content", "wanted"),
     [
         ("absent.pkl", None, "error: {path}: no such file"),
-        ("empty.pkl", b"", "error: {path}: empty, expected a pickle"),
+        ("empty.pkl", b"", "error: {path}: expected a pickle, got an empty file"),
         ("number.pkl", pickle.dumps(1), "error: {path}: expected a dictionary, got int"),
         ("words.json", b"[]", "error: {path}: expected a dictionary, got list"),
-        ("flat.pkl", pickle.dumps({"raw_text": ["a"]}), "error: {path}: no audio, found raw_text"),
+        ("flat.pkl", pickle.dumps({"raw_text": ["a"]}), "error: {path}: expected audio, got raw_text"),
     ],
 )  # fmt: skip
 def test_bad_files_are_told_in_a_line(tmp_path, capsys, name, content, wanted):

@@ -18,11 +18,11 @@ def of_sizes(**sizes: int) -> Recordings:
 def test_check_same_features():
     train = of_sizes(audio=4, vision=2)
     check_same_features(train, of_sizes(vision=2, audio=4), "data.pkl")
-    with pytest.raises(DataError, match=r"^data.pkl: 7 vision features, expected 2 as in the training data$"):
+    with pytest.raises(DataError, match=r"^data.pkl: expected 2 vision features as in the training data, got 7$"):
         check_same_features(train, of_sizes(audio=4, vision=7), "data.pkl")
-    with pytest.raises(DataError, match=r"^data.pkl: no vision features, expected 2 as in the training data$"):
+    with pytest.raises(DataError, match=r"^data.pkl: expected 2 vision features as in the training data, got none$"):
         check_same_features(train, of_sizes(audio=4), "data.pkl")
-    with pytest.raises(DataError, match=r"^data.pkl: 2 vision features, expected none as in the training data$"):
+    with pytest.raises(DataError, match=r"^data.pkl: expected no vision features as in the training data, got 2$"):
         check_same_features(of_sizes(audio=4), train, "data.pkl")
 
 

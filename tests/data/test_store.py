@@ -196,7 +196,7 @@ def test_a_half_written_store_is_none(tmp_path):
 
 def test_what_cannot_be_written_is_said(tmp_path):
     (tmp_path / "there").mkdir()
-    with pytest.raises(DataError, match=r"there: is there already, expected a new folder$"):
+    with pytest.raises(DataError, match=r"there: expected a new folder, got one that is there already$"):
         write_store(tmp_path / "there", {"train": recordings()})
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file/set: cannot be written: Not a directory$"):
@@ -206,9 +206,9 @@ def test_what_cannot_be_written_is_said(tmp_path):
     with pytest.raises(ValueError, match=r"^expected recordings in every split, got train 5, test 0$"):
         write_store(tmp_path / "set", {"train": recordings(), "test": Recordings([], {})})
     for name in ("", "..", "a/b", ".hidden", "a\0", "a\\b", "C:"):
-        with pytest.raises(ValueError, match=r"^expected names that can be those of files, got "):
+        with pytest.raises(ValueError, match=r"^expected names that files can have, got "):
             write_store(tmp_path / "set", {name: recordings()})
-        with pytest.raises(ValueError, match=r"^expected names that can be those of files, got "):
+        with pytest.raises(ValueError, match=r"^expected names that files can have, got "):
             write_store(tmp_path / "set", {"train": recordings(sizes={name: 2})})
     large = Recordings([""], {"audio": [np.array([[1.0], [np.inf], [1e5]], np.float32)]})
     with pytest.raises(ValueError, match=r"^expected values that float16 can hold in audio\[0\], got 100000$"):
@@ -257,18 +257,18 @@ DAMAGES = {
         f, "labels", list("abcde")
     ),
     "audio.npy: expected float32 or float16, got float64": lambda f: save(f, "sequences/audio", np.ones((9, 3))),
-    "starts/audio.npy is not of the 2 frames of sequences/audio.npy": lambda f: save(
+    "starts/audio.npy does not fit the 2 frames of sequences/audio.npy": lambda f: save(
         f, "sequences/audio", np.ones((2, 3), np.float32)
     ),
-    "is not of the 5 frames": lambda f: (
+    "does not fit the 5 frames": lambda f: (
         save(f, "sequences/audio", np.ones((5, 3), np.float32)),
         save(f, "starts/audio", np.array([0, 4, 3, 5, 5, 5])),
     ),
-    "is not of the 4 frames": lambda f: (
+    "does not fit the 4 frames": lambda f: (
         save(f, "sequences/audio", np.ones((4, 3), np.float32)),
         save(f, "starts/audio", np.array([0, 4, 3, 4, 4, 4], np.uint64)),
     ),
-    "is not of the 0 frames": lambda f: (
+    "does not fit the 0 frames": lambda f: (
         save(f, "sequences/audio", np.ones((0, 3), np.float32)),
         save(f, "starts/audio", np.zeros(0, np.int64)),
     ),

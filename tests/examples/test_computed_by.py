@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from disentangle.data import DataError, DataWarning, Recordings, synthetic_recordings
-from disentangle.data.computed import RECORD, record
+from disentangle.data.computed_by import RECORD, record
 from disentangle.data.layouts.folder import write_folder
 from disentangle.experiments.clips import read_clip
 from disentangle.experiments.options import parse

@@ -260,7 +260,7 @@ class Exploit:
                 pickle.dumps({**data, "test": {**data["test"], "audio": data["test"]["audio"][..., :3]}})
             ),
             [],
-            "3 audio features, expected 5",
+            "expected 5 audio features as in the training data, got 3",
         ),
         (
             lambda data, path: path.write_bytes(

@@ -243,16 +243,16 @@ def test_features_of_another_size_are_refused_with_the_way_out(place, capsys, tm
     np.save(tmp_path / "covarep.npy", np.ones((4, 74), np.float32))
     out = "compute the same ones for it, or train on features like these"
     assert refused(capsys, place, "--audio", tmp_path / "covarep.npy") == (
-        f"{tmp_path / 'covarep.npy'}: 74 audio features, expected 33 as in the training data: {out}"
+        f"{tmp_path / 'covarep.npy'}: expected 33 audio features as in the training data, got 74: {out}"
     )
     folder = trained(tmp_path, {"audio": 74}, train=6, valid=3, test=3)
     assert refused(capsys, folder, "--audio", "clip.wav") == (  # which is not looked at
-        f"clip.wav: 33 audio features, expected 74 as in the training data: {out}"
+        f"clip.wav: expected 74 audio features as in the training data, got 33: {out}"
     )
     split = recordings({"text": np.ones(3, bool)}, {"audio": 5})
     files = ["--data", written(tmp_path / "five", {"train": split}), "--out", tmp_path / "out.csv"]
     assert refused(capsys, folder, *files) == (
-        f"{tmp_path / 'five'}: 5 audio features, expected 74 as in the training data: {out}"
+        f"{tmp_path / 'five'}: expected 74 audio features as in the training data, got 5: {out}"
     )
 
 

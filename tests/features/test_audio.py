@@ -181,16 +181,16 @@ def test_bad_files_are_told_in_one_line(tmp_path):
 
     path = tmp_path / "sound.wav"
     assert message(path) == "no such file"
-    assert message(tmp_path) == "a directory, expected a file"
+    assert message(tmp_path) == "expected a file, got a directory"
     assert message("a\0b.wav") == "cannot be read: embedded null byte"
     path.touch()
-    assert message(path) == "empty, expected sound"
+    assert message(path) == "expected sound, got an empty file"
     soundfile.write(path, np.zeros(RATE), RATE)
     assert message(path) == "silent"
     soundfile.write(path, np.zeros(0), RATE)
-    assert message(path) == "0.000 s of sound, expected at least 0.1 s"
+    assert message(path) == "expected at least 0.1 s of sound, got 0.000 s"
     soundfile.write(path, tone(220, 0.05), RATE)
-    assert message(path) == "0.050 s of sound, expected at least 0.1 s"
+    assert message(path) == "expected at least 0.1 s of sound, got 0.050 s"
     soundfile.write(path, np.full(RATE, np.nan), RATE, subtype="FLOAT")
     assert message(path) == "samples that are NaN or infinite"
 

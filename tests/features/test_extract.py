@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from disentangle.data.computed import RECORD, read_record
+from disentangle.data.computed_by import RECORD, read_record
 from disentangle.features.__main__ import main
 from disentangle.features.audio import audio_features
 from disentangle.features.extract import CRASHED, Failed, _extract, extract_audio, extract_vision
@@ -47,7 +47,7 @@ def test_several_at_once_are_the_same(tmp_path, clips):
 def test_bad_files_keep_none_of_the_others(tmp_path, clips):
     files = [tmp_path / "gone.csv", clips[0], tmp_path, clips[1]]
     failed = extract_vision(files, tmp_path / "out", progress=False)
-    assert failed == [Failed(files[0], "no such file"), Failed(files[2], "a directory, expected a file")]
+    assert failed == [Failed(files[0], "no such file"), Failed(files[2], "expected a file, got a directory")]
     assert len(list((tmp_path / "out").glob("*.npy"))) == 2
 
 
@@ -125,7 +125,7 @@ def test_each_kind_of_sound_has_a_folder_of_its_own(tmp_path, capsys):
         assert said == f"error: {out}: expected a folder of features computed by paper, got one of mmsa"
     (out / RECORD).unlink()
     assert main(["audio", str(wav), "--out", str(out), "--like", "mmsa"]) == 2
-    assert "got .npy files that nothing tells the kind of" in capsys.readouterr().err
+    assert "got .npy files of an unknown kind" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in out.iterdir()} == {
         p: b for p, b in before.items() if p.suffix == ".npy"
     }

@@ -5,7 +5,7 @@ import pytest
 import scipy.fft
 import scipy.signal
 
-from disentangle.data.looks import Looks, looks_like
+from disentangle.data.computed_by import Looks, looks_like
 from disentangle.features import AUDIO_FEATURES, MMSA_AUDIO_FEATURES, audio_features
 
 from .test_audio import CHROMA, MFCC, RATE, features_of, tone, voice

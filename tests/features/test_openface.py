@@ -98,7 +98,7 @@ def test_values_that_are_no_numbers_stay_unusual(file, cell):
 def test_files_of_something_else_are_told_in_one_line(file, tmp_path):
     assert message(file) == "no such file"
     file.touch()
-    assert message(file) == "empty, expected a CSV file of OpenFace"
+    assert message(file) == "expected a CSV file of OpenFace, got an empty one"
     file.write_text("word,start,end\nso,0,1\n")
     assert message(file) == "not a CSV file of OpenFace's FeatureExtraction: no frame among its columns"
     file.write_bytes(b"frame\xff")
@@ -110,7 +110,7 @@ def test_files_of_something_else_are_told_in_one_line(file, tmp_path):
     video = tmp_path / "clip.MP4"
     video.write_bytes(os.urandom(64))
     assert message(video) == (
-        "a video, expected the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
+        "expected the CSV file that OpenFace 2.0 writes for a video, got the video: run FeatureExtraction first "
         "(https://github.com/TadasBaltrusaitis/OpenFace)"
     )
 
@@ -130,17 +130,17 @@ def test_damaged_rows_are_told_by_line(file):
     assert message(file) == "line 4: 'far' is not a number"
     write(file)
     file.write_text(file.read_text()[:-20])  # a run that was cut off
-    assert re.fullmatch(r"line 4: 71[0-9] values, expected 714 as in the header", message(file))
+    assert re.fullmatch(r"line 4: expected 714 values as in the header, got 71[0-9]", message(file))
     header, *rows = write(file).read_text().split("\n")
     file.write_text("\n".join([header, *(row + ", 1" for row in rows if row)]))
-    assert message(file) == "line 2: 715 values, expected 714 as in the header"
+    assert message(file) == "line 2: expected 714 values as in the header, got 715"
 
 
 @pytest.mark.parametrize("frames", ["1122", "1234", "1212"])
 @pytest.mark.parametrize("faces", ["0101", "0011"])
 def test_several_faces_are_refused(file, frames, faces):
     write(file, 4, frame=frames, face_id=faces)
-    assert message(file) == "expected one face, got 2 (face_id 0, 1); write the rows of each to a file of its own"
+    assert message(file) == "expected one face, got 2 (face_id 0, 1); write the rows of each face to a separate file"
 
 
 def test_rows_without_a_face_are_nobody(file):
@@ -151,10 +151,10 @@ def test_rows_without_a_face_are_nobody(file):
 @pytest.mark.parametrize("frames", ["1212", "1123", "1132"])
 def test_several_videos_are_refused(file, frames):
     write(file, 4, frame=frames)
-    assert re.fullmatch(r"frame \d after frame \d, expected one face and frames in order", message(file))
+    assert re.fullmatch(r"expected one face and frames in order, got frame \d after frame \d", message(file))
     names = [name for name in (*META, *OPENFACE_FEATURES) if name != "face_id"]  # as OpenFace 1 writes
     write(file, 4, names=names, frame=frames)
-    assert re.fullmatch(r"frame \d after frame \d, expected one face and frames in order", message(file))
+    assert re.fullmatch(r"expected one face and frames in order, got frame \d after frame \d", message(file))
 
 
 @pytest.mark.parametrize("cell", ["clip", "", "a b", '"one, two"', "'"])

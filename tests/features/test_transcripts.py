@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disentangle.data import DataError
-from disentangle.data.words import ONE as BLANKLESS
-from disentangle.data.words import on_one_line
+from disentangle.data.writing_systems import ONE as BLANKLESS
+from disentangle.data.writing_systems import on_one_line
 from disentangle.features.transcripts import Segment, read_transcript, text_between
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
@@ -254,13 +254,13 @@ WANTED = "expected a time, such as 00:00:01.000 --> 00:00:02.000, got"
         (".srt", CUE.replace("02,000", "62,000"), "line 2: expected a time such as 00:00:01.000, got '00:00:62,000'"),
         (".srt", CUE.replace("02,000", ""), "line 2: expected a time such as 00:00:01.000, got '00:00:'"),
         (".srt", "1\n --> \n", "line 2: expected a time such as 00:00:01.000, got ''"),
-        (".srt", CUE.replace("02,000", "00,500"), "line 2: ends at 0.5 s, before it starts at 1.0 s"),
+        (".srt", CUE.replace("02,000", "00,500"), "line 2: expected an end after the start at 1.0 s, got 0.5 s"),
         (".vtt", CUE, "line 1: expected WEBVTT"),
         (".vtt", "WEBVTTs\n", "line 1: expected WEBVTT"),
         (".vtt", "", "line 1: expected WEBVTT"),
         (".vtt", f"WEBVTT\n{CUE}", "line 1: a time amid the header; a blank line is missing below it"),
         (".vtt", "WEBVTT\n\nREGIONAL\n", f"line 4: {WANTED} none"),
-        (".json", "", "empty, expected JSON"),
+        (".json", "", "expected JSON, got an empty file"),
         (".json", "[\n{,}]", "line 2: not JSON: Expecting property name enclosed in double quotes"),
         (".json", "3", "expected words with times, or what a transcriber writes, got int"),
         (
@@ -278,15 +278,19 @@ WANTED = "expected a time, such as 00:00:01.000 --> 00:00:02.000, got"
             '[{"word": "so", "start": 0, "end": NaN}]',
             "words[0]: expected times that are finite, got 0.0 to nan",
         ),
-        (".json", f'[{{"word": "so", "start": 0, "end": 1{"0" * 400}}}]', "words[0]: end is too large"),
+        (
+            ".json",
+            f'[{{"word": "so", "start": 0, "end": 1{"0" * 400}}}]',
+            "words[0]: end: expected seconds, got one too large",
+        ),
         (
             ".json",
             '{"segments": [{"words": [{"word": "so", "start": 2, "end": 1}]}]}',
-            "segments[0].words[0]: ends at 1.0 s, before it starts at 2.0 s",
+            "segments[0].words[0]: expected an end after the start at 2.0 s, got 1.0 s",
         ),
         (".csv", "", "line 1: expected columns word, start and end, got no word"),
         (".csv", "word,start,stop\n", "line 1: expected columns word, start and end, got no end"),
-        (".csv", "word,start,end\nso,0,1\n\ngood,1\n", "line 4: 2 values, expected 3 as in the header"),
+        (".csv", "word,start,end\nso,0,1\n\ngood,1\n", "line 4: expected 3 values as in the header, got 2"),
         (".csv", "word,start,end\nso,0,soon\n", "line 2: expected seconds, got 'soon'"),
         (".csv", "word,start,end\nso,0,inf\n", "line 2: expected times that are finite, got 0.0 to inf"),
         (".csv", 'word,start,end\n"so,0,1\n', "line 2: not CSV: unexpected end of data"),
@@ -305,7 +309,7 @@ def test_what_is_wrong_and_where(message, ending, content, wanted):
 def test_other_files_are_told_in_one_line(tmp_path, message):
     with pytest.raises(DataError, match=r"clip\.srt: no such file$"):
         read_transcript(tmp_path / "clip.srt")
-    wanted = "not a transcript: expected a name that ends in .txt, .srt, .vtt, .json, .csv"
+    wanted = "expected a transcript whose name ends in .txt, .srt, .vtt, .json, .csv, got .docx"
     assert message(".docx", "so") == wanted
 
 

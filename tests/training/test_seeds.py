@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from disentangle.errors import SeedsError
 from disentangle.training import seeds
-from disentangle.training.seeds import SeedsError, run_seeds, seed_results
+from disentangle.training.seeds import run_seeds, seed_results
 
 START = """
 import os, signal, subprocess, sys, time

@@ -1,18 +1,16 @@
 """From files to batches: reading them, running nothing that they ask for, and padding and mixing what they hold."""
 
 from disentangle.data.batches import Batch, RecordingDataset, collate, loader
-from disentangle.data.fields import trim
 from disentangle.data.layouts import read_recordings, read_unlabeled
 from disentangle.data.layouts.folder import write_folder
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError, load_pickle
-from disentangle.data.recordings import Recordings, check_same_features
+from disentangle.data.pandas_and_datasets import recordings_from_datasets, recordings_from_pandas
+from disentangle.data.pickles import load_pickle
+from disentangle.data.recordings import LazyFrames, Recordings, check_same_features
 from disentangle.data.report import DataReport, describe
 from disentangle.data.samplers import MixedBatchSampler
 from disentangle.data.store import open_store, write_store
 from disentangle.data.synthetic import synthetic_recordings
-from disentangle.data.tables import recordings_from_datasets, recordings_from_pandas
-from disentangle.data.unread import DataWarning
+from disentangle.errors import DataError, DataWarning
 
 __all__ = [
     "Batch",
@@ -34,7 +32,6 @@ __all__ = [
     "recordings_from_datasets",
     "recordings_from_pandas",
     "synthetic_recordings",
-    "trim",
     "write_folder",
     "write_store",
 ]

@@ -13,33 +13,33 @@ from typing import Any
 
 from tqdm import tqdm
 
-from disentangle.data.figures import plot_data
+from disentangle.data.data_warnings import collected
 from disentangle.data.layouts import (
     PICKLES,
     folder,
     is_pickle,
+    mag_bert,
     mmsa,
     mult,
     pickles_of,
     read_pickled,
     read_recordings,
-    words,
 )
 from disentangle.data.pickles import load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
 from disentangle.data.report import describe
-from disentangle.data.report_parts import Source
-from disentangle.data.splits import keys_of_splits
-from disentangle.data.unread import collected
+from disentangle.data.report.figures import plot_data
+from disentangle.data.report.parts import Source
+from disentangle.data.split_names import keys_of_splits
 
 DESCRIPTION = """\
 Shows what is in a data set, whatever its layout: the splits, how long recordings are and on which side they
-were padded, what is missing or not finite, the labels and which metrics follow from those of train,
+were padded, what is missing or not finite, the labels and which metrics follow from the training labels,
 checksums, and recordings that two splits share.
 What is wrong stands first, each line after a "!", and with it what lies there and is not read.
 
 Reads, running nothing that is in it:
-  a pickle of MMSA, MulT, MAG-BERT or MISA, or the paper's, with splits or unlabelled; a folder of one a split
+  a pickle of MMSA, MulT, MAG-BERT or MISA, or the paper's, with splits or unlabelled; a folder with one per split
   a folder of .csd files
   a .json file of dialogues
   a folder with a table of recordings (.csv) and .npy files of their frames, or a store"""
@@ -47,7 +47,7 @@ Reads, running nothing that is in it:
 EPILOG = """\
 Ends with 2 where something cannot be read or written, else with 0, whatever is wrong with the data."""
 
-NAMES = {mmsa: "MMSA or the paper", mult: "MulT", words: "MAG-BERT or MISA"}
+NAMES = {mmsa: "MMSA or the paper", mult: "MulT", mag_bert: "MAG-BERT or MISA"}
 UNLABELED = "unlabelled pickle"
 
 
@@ -84,14 +84,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("data", type=Path, metavar="FILE_OR_FOLDER", help="the data set")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--figure", nargs="?", const="", metavar="PNG", help="draw it, too, by default as NAME.png where you are"
+        "--figure",
+        nargs="?",
+        const="",
+        metavar="PNG",
+        help="also draw it, by default as NAME.png in the current folder",
     )
     parser.add_argument("--to", metavar="FOLDER", help="write it as a plain folder, a new one: a table and .npy files")
     return parser
 
 
 def _read(path: Path) -> tuple[dict[str, Recordings], str]:
-    """The splits, those of an unlabelled pickle as "unlabeled", and what the layout is called."""
+    """The splits, and what the layout is called; an unlabelled pickle is one split, "unlabeled"."""
     if not is_pickle(path):
         return read_recordings(path), _unpickled(path)
     content: Any = load_pickle(path)

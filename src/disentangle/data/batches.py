@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.recordings import Recordings
+from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.variables import Masked, Rows
 
 __all__ = ["Batch", "RecordingDataset", "collate", "loader"]

@@ -1,18 +1,56 @@
-"""Recordings of people who speak: a transcript, a sequence of frames for each other modality, and perhaps a label."""
+"""Recordings of people who speak: a transcript, a sequence of frames per other modality, and perhaps a label."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, overload
 
 import numpy as np
 
-from disentangle.data.computed import check_computed_alike
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
+from disentangle.data.computed_by import check_computed_alike
+from disentangle.errors import DataError
 
-__all__ = ["Recordings", "check_same_features"]
+__all__ = ["LazyFrames", "Recordings", "check_same_features"]
+
+
+class LazyFrames(Sequence[np.ndarray]):
+    """The frames of N recordings, `(T_i, size)` float32, each read anew whenever it is asked for.
+
+    Arguments:
+        read: Gives the array of a key.
+        keys: What `read` is given for each array, N.
+        lengths: How many frames each has, N; 0 where the modality is missing, and then nothing is read.
+        size: The size of a frame.
+
+    Example:
+        >>> frames = LazyFrames(lambda n: np.full((n, 2), n, np.float32), keys=[3, 4], lengths=[3, 0], size=2)
+        >>> frames[0].shape, frames[1].shape, frames.select([1, 0, 0]).lengths
+        ((3, 2), (0, 2), [0, 3, 3])
+    """
+
+    def __init__(self, read: Callable[[Any], np.ndarray], keys: Sequence[Any], lengths: Sequence[int], size: int):
+        self.read, self.keys, self.lengths, self.size = read, keys, lengths, size
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> LazyFrames: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | LazyFrames:
+        if isinstance(index, slice):
+            return self.select(range(len(self))[index])
+        if not self.lengths[index]:
+            return np.zeros((0, self.size), np.float32)
+        return self.read(self.keys[index])
+
+    def select(self, indices: Iterable[int]) -> LazyFrames:
+        """The frames of these recordings, in that order; none is read."""
+        indices = list(indices)
+        return LazyFrames(self.read, [self.keys[i] for i in indices], [self.lengths[i] for i in indices], self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +64,12 @@ class Recordings:
         labels: The labels, `(N,)` float32, or `(N, K)` where several are to be learnt at once, see `with_labels`; NaN where a
             recording has none. None if none of them has one.
         ids: Their names, N; by default "0", "1", ...
-        factors: What the recordings were made from, where they are synthetic, each `(N, k)`.
+        factors: What synthetic recordings were made from, each `(N, k)`.
         more_labels: Other labels by name, each `(N,)` float32; NaN where a recording has none.
         padding: How many frames of zeros were cut in front and behind, `(N, 2)` for each modality of which it is known:
             frame t of recording i was frame `t + padding[i, 0]` in the file, where modalities may have been aligned.
         computed_by: What the features of a modality were computed by, "paper" or "mmsa" for example, where it is recorded:
-            see `disentangle.data.computed`.
+            see `disentangle.data.computed_by`.
 
     Raises:
         ValueError: If the parts differ in how many recordings they have, or the frames of a modality in their size.
@@ -141,12 +179,12 @@ class Recordings:
 
 
 def check_same_features(train: Recordings, other: Recordings, path: str | os.PathLike[str]) -> None:
-    """Checks that recordings have the training data's modalities, in its sizes, and computed by the same where it is recorded.
+    """Checks that recordings have the training data's modalities in the same sizes, computed in the same way where recorded.
 
     Arguments:
         train: The training data.
-        other: The recordings that are to be used with them.
-        path: Where the others come from.
+        other: The recordings to use with them.
+        path: Where `other` comes from.
 
     Raises:
         DataError: If they differ.
@@ -155,6 +193,7 @@ def check_same_features(train: Recordings, other: Recordings, path: str | os.Pat
     for name in wanted | got:
         if wanted.get(name) != got.get(name):
             raise DataError(
-                f"{path}: {got.get(name, 'no')} {name} features, expected {wanted.get(name, 'none')} as in the training data"
+                f"{path}: expected {wanted.get(name, 'no')} {name} features as in the training data, "
+                f"got {got.get(name, 'none')}"
             )
     check_computed_alike(path, other.computed_by, train.computed_by)

@@ -1,13 +1,13 @@
-"""A store: recordings in a folder from which their frames are read as they are used, for sets larger than memory::
+"""A store: a folder of recordings whose frames are read as they are used, for sets larger than memory::
 
     my_set/
-      store.json                    the names of the splits, and of each the transcripts, ids, and the names of what follows
+      store.json                    each split's name, transcripts, ids, and the names of its arrays
       train/sequences/vision.npy    the frames of all recordings, one recording after another, (frames, D)
-      train/starts/vision.npy       where each recording's frames begin, and where the last one's end, (N + 1,)
+      train/starts/vision.npy       where the frames of each recording begin, and where the last ones end, (N + 1,)
       train/labels.npy              (N,)
-      train/more_labels/T.npy       likewise factors/ and padding/
+      train/more_labels/T.npy       (N,); in the same way factors/ and padding/
 
-The arrays are plain `.npy` files, and anything reads them.
+The arrays are plain `.npy` files, which any program can read.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from disentangle.contents import misplaced
-from disentangle.data import fields
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
-from disentangle.data.recordings import Recordings
+from disentangle.data import expect, messages
+from disentangle.data.opening import map_array, read_bytes
+from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.errors import DataError
 
 __all__ = ["open_store", "write_store"]
 
 VERSION = 1
-DIMENSIONS = {"more_labels": 1, "factors": 2, "padding": 2}  # of arrays with an item a recording
-PLAIN = re.compile(r"\w[\w+ -]*(\.[\w+-]+)*")  # names that are those of files, and lead nowhere else
-RESIDENT = 2**25  # bytes of a file that are brought into memory before they are let go
-AROUND = 2**16  # bytes that the system brings along with those that are read
+DIMENSIONS = {"more_labels": 1, "factors": 2, "padding": 2}  # of arrays with one item per recording
+PLAIN = re.compile(r"\w[\w+ -]*(\.[\w+-]+)*")  # names that files can have, and that lead to no other folder
+RESIDENT = 2**25  # bytes of a mapped file that may stay in memory
+AROUND = 2**16  # bytes that the system reads along with the frames of a recording
 
 
 def write_store(
@@ -45,18 +44,18 @@ def write_store(
     *,
     dtype: Literal["float32", "float16"] = "float32",
 ) -> None:
-    """Writes recordings as a store: one recording's frames at a time, so that they never have to be in memory together.
+    """Writes recordings as a store, one recording at a time, so that they need not fit into memory together.
 
-    The folder gets its name when everything is on the disk; a process that is stopped before leaves none.
+    The folder gets its name once everything is on the disk; a process that is stopped earlier leaves no folder.
 
     Arguments:
         folder: The folder, a new one.
         splits: The recordings by the names of their splits.
-        dtype: What frames are kept in; "float16" takes half the space, and keeps three digits.
+        dtype: The type that frames are kept in; "float16" takes half the space and keeps three digits.
 
     Raises:
         DataError: If the folder is there already, or cannot be written.
-        ValueError: If there are no recordings, a name cannot be that of a file, frames differ in size, or a value is too
+        ValueError: If there are no recordings, a file cannot have one of the names, frames differ in size, or a value is too
             large for float16.
 
     Example:
@@ -77,7 +76,7 @@ def write_store(
     part = folder.with_name(f".part.{folder.name}")
     try:
         if folder.exists():
-            raise DataError(f"{folder}: is there already, expected a new folder")
+            raise DataError(f"{folder}: expected a new folder, got one that is there already")
         shutil.rmtree(part, ignore_errors=True)
         for name, split in splits.items():
             _write_split(part / name, split, np.dtype(dtype))
@@ -94,11 +93,11 @@ def write_store(
 
 
 def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:
-    """Opens a store: everything but the frames is read, and these stay in their files, mapped into memory.
+    """Opens a store: reads everything but the frames, which stay in their files, mapped into memory.
 
-    `sequences[name][i]` is a view that cannot be written to (of frames kept in float16, a copy in float32). The pages that
-    were read are let go now and then, so memory stays small however many recordings are used. What was opened can be pickled,
-    and used by the worker processes of a `DataLoader`: each maps the files for itself.
+    `sequences[name][i]` is a read-only view; if the store keeps float16, it is a copy in float32. Files are mapped anew now
+    and then, so that memory use stays small however many recordings are read. The recordings can be pickled, and the worker
+    processes of a `DataLoader` can use them: each maps the files for itself.
 
     Arguments:
         folder: The folder.
@@ -111,32 +110,28 @@ def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:
     """
     folder = Path(folder).absolute()
     path = folder / "store.json"
+    if not os.path.exists(path):
+        raise DataError(f"{folder}: no store.json in it")
     try:
-        if path.is_file() and (wrong := misplaced(path, "JSON")):
-            raise DataError(f"{path}: {wrong}")
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_bytes(path, "JSON"))
     except DataError:
         raise
-    except FileNotFoundError:
-        raise DataError(f"{folder}: no store.json in it") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from None
-    content = fields.dictionary(path, content)
+    content = expect.dictionary(path, content)
     if content.get("version") != VERSION:
         raise DataError(f"{path}: expected version {VERSION}, got {ascii(content.get('version'))[:40]}")
-    splits = fields.dictionary(f"{path}: splits", content.get("splits"))
+    splits = expect.dictionary(f"{path}: splits", content.get("splits"))
     names = _names(f"{path}: splits", list(splits))
     return {name: _open_split(folder / name, f"{path}: {name}", splits[name]) for name in names}
 
 
 def _entry(name: str, recordings: Recordings) -> dict[str, Any]:
-    """What `store.json` holds of a split."""
+    """What `store.json` says of a split."""
     names = {field: list(getattr(recordings, field)) for field in ("sequences", *DIMENSIONS)}
     wrong = [each for each in (name, *chain(*names.values())) if not PLAIN.fullmatch(each)]
     if wrong:
-        raise ValueError(f"expected names that can be those of files, got {fields.listed(wrong)}")
+        raise ValueError(f"expected names that files can have, got {messages.listed(wrong)}")
     return {"text": recordings.text, "ids": recordings.ids, "labels": recordings.labels is not None, **names} | (
         {"computed_by": recordings.computed_by} if recordings.computed_by else {}
     )
@@ -157,10 +152,10 @@ def _write_split(folder: Path, recordings: Recordings, dtype: np.dtype) -> None:
 
 
 def _write_frames(file: BinaryIO, name: str, frames: Sequence[np.ndarray], size: int, dtype: np.dtype) -> np.ndarray:
-    """Writes one recording after another behind the head of an array; returns where each begins."""
+    """Writes the frames of all recordings as one array; returns where each recording begins."""
 
     def head(length: int) -> None:
-        # NumPy leaves room in the head for any length, so that it can be written again.
+        # NumPy leaves room in the head for any length, so that it can be written again at the end.
         shape = {"shape": (length, size), "fortran_order": False, "descr": np.lib.format.dtype_to_descr(dtype)}
         np.lib.format.write_array_header_1_0(file, shape)
 
@@ -184,7 +179,7 @@ def _write_frames(file: BinaryIO, name: str, frames: Sequence[np.ndarray], size:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[BinaryIO]:
-    """A new file, on the disk when it is closed."""
+    """A new file, which is on the disk once it is closed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "xb") as file:
         yield file
@@ -194,7 +189,7 @@ def _writing(path: Path) -> Iterator[BinaryIO]:
 
 def _sync(folder: str | Path) -> None:
     """Waits until a folder's list of names is on the disk."""
-    if os.name == "nt":  # has no such thing
+    if os.name == "nt":  # has no such call
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -204,7 +199,7 @@ def _sync(folder: str | Path) -> None:
 
 
 def _open_split(folder: Path, where: str, entry: object) -> Recordings:
-    entry = fields.dictionary(where, entry)
+    entry = expect.dictionary(where, entry)
     text, ids = (_strings(f"{where}: {key}", entry.get(key)) for key in ("text", "ids"))
     sequences = _names(f"{where}: sequences", entry.get("sequences"))
     frames: dict[str, Sequence[np.ndarray]] = {name: _open_frames(folder, name) for name in sequences}
@@ -216,7 +211,7 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
         for field, dimensions in DIMENSIONS.items()
     }
     labels = np.array(_mapped(folder / "labels.npy", 1)) if entry.get("labels") else None
-    computed_by = fields.dictionary(f"{where}: computed_by", entry.get("computed_by", {}))
+    computed_by = expect.dictionary(f"{where}: computed_by", entry.get("computed_by", {}))
     _strings(f"{where}: computed_by", list(computed_by.values()))
     try:
         return Recordings(text, frames, labels, ids, **arrays, computed_by=computed_by)
@@ -226,16 +221,16 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
 
 def _strings(where: str, value: object) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise DataError(f"{where}: expected a list of text, got {fields.kind(value)}")
+        raise DataError(f"{where}: expected a list of text, got {messages.kind(value)}")
     return value
 
 
 def _names(where: str, value: object) -> list[str]:
-    """Names of files, of which none leads out of its folder."""
+    """Names of files that do not lead out of their folder."""
     names = _strings(where, value)
     wrong = [name for name in names if not PLAIN.fullmatch(name)]
     if wrong:
-        raise DataError(f"{where}: expected names of files, got {fields.listed(wrong)}")
+        raise DataError(f"{where}: expected names of files, got {messages.listed(wrong)}")
     return names
 
 
@@ -246,36 +241,28 @@ def _open_frames(folder: Path, name: str) -> LazyFrames:
         raise DataError(f"{path}: expected float32 or float16, got {array.dtype}")
     lengths = np.diff(starts)
     if starts.dtype != np.int64 or not len(lengths) or starts[0] != 0 or starts[-1] != len(array) or lengths.min() < 0:
-        raise DataError(f"{folder}: starts/{name}.npy is not of the {len(array)} frames of sequences/{name}.npy")
+        raise DataError(f"{folder}: starts/{name}.npy does not fit the {len(array)} frames of sequences/{name}.npy")
     return LazyFrames(MappedFrames(path, starts), range(len(lengths)), lengths.tolist(), array.shape[1])
 
 
 def _mapped(path: Path, dimensions: int) -> np.ndarray:
-    """An array of numbers in its file. NumPy checks that the file is as long as it says."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        if wrong := misplaced(path, "a file of NumPy (.npy)"):
-            raise DataError(f"{path}: {wrong}")
-        array = np.lib.format.open_memmap(path, mode="r")
-    except DataError:
-        raise
-    except Exception as error:  # whatever a damaged head leads to
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: not an array of NumPy: {what}") from None
+    """An array of numbers in its file."""
+    array = map_array(path)
     if array.ndim != dimensions or array.dtype.kind not in "fiub":
-        raise DataError(f"{path}: expected an array of numbers with {dimensions} dimensions, got {fields.kind(array)}")
+        raise DataError(
+            f"{path}: expected an array of numbers with {dimensions} dimensions, got {messages.kind(array)}"
+        )
     return array
 
 
 class MappedFrames:
-    """Reads the frames of a recording from the one array that a file holds.
+    """Reads the frames of a recording from the array in a file, mapped into memory.
 
-    A page of the file that was looked at stays in memory, by and by all of them; so the file is mapped anew now and then.
+    Pages of a mapped file stay in memory once they were read, so the file is mapped anew after every `RESIDENT` bytes.
 
     Arguments:
         path: The file.
-        starts: Where each recording's frames begin, and where the last one's end.
+        starts: Where the frames of each recording begin, and where the last ones end.
     """
 
     def __init__(self, path: Path, starts: np.ndarray):
@@ -294,5 +281,5 @@ class MappedFrames:
         return np.asarray(frames, np.float32)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the map: pickled, it would be all that the file holds."""
+        """Without the map, which would be pickled as the whole content of the file."""
         return {**self.__dict__, "_map": None}

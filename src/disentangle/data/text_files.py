@@ -8,14 +8,13 @@ import io
 import json
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from disentangle.contents import misplaced
-from disentangle.data import fields
-from disentangle.data.pickles import DataError, check_file
+from disentangle.data import messages
+from disentangle.data.opening import read_bytes
+from disentangle.errors import DataError
 
 __all__ = ["csv_rows", "decoded", "load_json", "load_table", "read_text"]
 
@@ -28,10 +27,10 @@ def read_text(path: str | os.PathLike[str], *, errors: str = "strict") -> str:
 
     Arguments:
         path: The file.
-        errors: What becomes of bytes that are no text, as in `bytes.decode`.
+        errors: How bytes that are no text are handled, as in `bytes.decode`.
 
     Raises:
-        DataError: If it cannot be read, or is no such text.
+        DataError: If the file cannot be read, or is no such text.
 
     Example:
         >>> import tempfile
@@ -41,15 +40,7 @@ def read_text(path: str | os.PathLike[str], *, errors: str = "strict") -> str:
         ...     read_text(file.name)
         'so\ngood'
     """
-    check_file(path)
-    try:
-        if wrong := misplaced(path, "text"):
-            raise DataError(f"{path}: {wrong}")
-        with open(path, "rb") as file:
-            content = file.read()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    return decoded(path, content, errors).replace("\r\n", "\n").replace("\r", "\n")
+    return decoded(path, read_bytes(path, "text"), errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def decoded(path: str | os.PathLike[str], content: bytes, errors: str = "strict") -> str:
@@ -78,16 +69,15 @@ def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> 
     r"""The rows of a CSV file, header first, each with the number of its last line; blank lines are passed over.
 
     Cells are separated by whichever of comma, semicolon and tab makes the header have the columns `wanted`. With semicolons,
-    a number such as 2,5 has a decimal comma, and is given with a point. Blanks around the header's names go, quotes as well.
+    a number such as 2,5 has a decimal comma, and is given with a point. Names in the header lose blanks and quotes around them.
 
     Arguments:
         text: What is in the file.
-        wanted: Some names that are in its header.
-        keep_blanks: Whether blanks in front of the cells belong to them; where the header has blanks in front of quotes,
-            they do not.
+        wanted: Some names that its header has.
+        keep_blanks: Whether blanks in front of a cell belong to it. They never do if the header has blanks in front of quotes.
 
     Raises:
-        csv.Error: If it is no CSV; the message says at which line.
+        csv.Error: If it is no CSV; the message names the line.
 
     Example:
         >>> list(csv_rows('"id"; "label"\na;2,5\n', ["id", "label"]))
@@ -111,12 +101,12 @@ def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> 
 
 
 def load_json(path: Path) -> Any:
-    """What a JSON file holds; a key that comes twice in one object is an error."""
+    """Reads a JSON file; a key that comes twice in one object is an error."""
     return _parsed(path, "JSON", lambda text: json.loads(text, object_pairs_hook=_once))
 
 
 def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
-    """The columns of a CSV file, each cell stripped, by the names in its first line; those `wanted` have to be there.
+    """Reads the columns of a CSV file by the names in its first line, each cell stripped; those `wanted` have to be there.
 
     Cells are separated by commas, semicolons or tabs; names can be in quotes and have blanks around them.
     """
@@ -125,9 +115,9 @@ def load_table(path: Path, wanted: Sequence[str]) -> dict[str, list[str]]:
     names = lines[0] if lines else []
     absent = [name for name in wanted if name not in names]
     if absent:
-        raise DataError(f"{path}: expected a column {fields.listed(absent)}, got {fields.listed(names)}")
+        raise DataError(f"{path}: expected a column {messages.listed(absent)}, got {messages.listed(names)}")
     if len(set(names)) < len(names):
-        raise DataError(f"{path}: two columns of one name, found {fields.listed(names)}")
+        raise DataError(f"{path}: expected columns of different names, got {messages.listed(names)}")
     for i, line in enumerate(lines[1:], 1):
         if len(line) != len(names):
             raise DataError(f"{path}: row {i}: expected {len(names)} cells, got {len(line)}")
@@ -142,22 +132,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parsed(path: Path, kind: str, parse: Callable[[str], Any]) -> Any:
+    text = decoded(path, read_bytes(path, kind, largest=LARGEST))
     try:
-        # A pipe or a device would block or never end.
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: not a regular file")
-        if status.st_size > LARGEST:
-            raise DataError(f"{path}: {status.st_size:,} bytes, expected {kind} of at most {LARGEST:,}")
-        if wrong := misplaced(path, kind):
-            raise DataError(f"{path}: {wrong}")
-        return parse(decoded(path, path.read_bytes()))
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        return parse(text)
     except RecursionError:
         raise DataError(f"{path}: not {kind} of data: nested too deep") from None
     except csv.Error as error:

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from disentangle.data import DataError, Recordings
-from disentangle.data.computed import read_record
+from disentangle.data.computed_by import SIZE, looks_like, read_record
 from disentangle.data.layouts.npy import read_frames
-from disentangle.data.looks import SIZE, looks_like
 from disentangle.experiments.reading import compare, wrong_size
 from disentangle.features import (
     AUDIO_FEATURES,

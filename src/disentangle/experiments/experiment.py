@@ -19,13 +19,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.data import DataError, DataWarning, Recordings, synthetic_recordings
+from disentangle.errors import BackboneError, RunError, SavedModelError, SeedsError
 from disentangle.experiments.options import parse
 from disentangle.experiments.prediction import prepare_prediction
 from disentangle.experiments.training import prepare_evaluation, prepare_resuming, prepare_seeds, prepare_training
-from disentangle.nn.backbones import BackboneError
 from disentangle.pairwise import Pairwise
-from disentangle.saving import SavedModelError
-from disentangle.training import RunError, SeedsError
 from disentangle.training.step import Objective
 
 __all__ = ["Experiment", "warmup_then_decay"]

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from disentangle.data import DataError, Recordings, read_recordings
-from disentangle.data.computed import check_computed_alike
+from disentangle.data.computed_by import check_computed_alike
 from disentangle.data.text_files import csv_rows, read_text
 from disentangle.experiments.clips import FEATURES, Clip, read_clip, recordings_of
 from disentangle.experiments.options import recording_of

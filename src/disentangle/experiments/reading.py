@@ -10,9 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from disentangle.data import DataError, Recordings, read_recordings, read_unlabeled
-from disentangle.data.computed import check_computed_alike
-from disentangle.data.looks import SIZE, Looks
-from disentangle.data.unread import warn
+from disentangle.data.computed_by import SIZE, Looks, check_computed_alike
+from disentangle.data.data_warnings import warn
 from disentangle.tasks import Task, task_of
 
 __all__ = ["compare", "labeled_splits", "labels_of", "read", "task_for", "tell", "with_modalities", "wrong_size"]
@@ -156,6 +155,6 @@ def with_modalities(
 def wrong_size(path: str | os.PathLike[str], name: str, given: int, wanted: int) -> DataError:
     """The error of frames that are not those that a model was built for."""
     return DataError(
-        f"{path}: {given} {name} features, expected {wanted} as in the training data: compute the same ones for it, or train "
-        "on features like these"
+        f"{path}: expected {wanted} {name} features as in the training data, got {given}: compute the same ones for it, or "
+        "train on features like these"
     )

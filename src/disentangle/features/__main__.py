@@ -10,12 +10,12 @@ from disentangle.features.extract import extract_audio, extract_vision
 
 DESCRIPTION = """\
 Writes the features of recordings, one array (frames, features) for each file, as FOLDER/NAME.npy.
-Files whose features are there are passed over, so an interrupted run goes on where it was. What computed them
-is kept beside them, in FOLDER/computed_by.json: a model that was trained on other features refuses them."""
+Files whose features are there already are skipped, so an interrupted run continues where it stopped. A record
+beside them, FOLDER/computed_by.json, says what computed them: a model trained on other features refuses them."""
 
 AUDIO = """\
-33 features of sound, 43 frames a second. Like the paper's: log F0 (NaN where there is no voice), 20 MFCC,
-12 chroma. Like those of CH-SIMS and MMSA: zero-crossing rate, 20 MFCC by HTK's formula, 12 chroma.
+33 features of sound, 43 frames per second. Like the paper's: log F0 (NaN where there is no voice), 20 MFCC,
+12 chroma. As in CH-SIMS and MMSA: zero-crossing rate, 20 MFCC by HTK's formula, 12 chroma.
 Reads WAV, FLAC, OGG and MP3; videos and anything else where ffmpeg is installed."""
 
 VISION = """\
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         kind = kinds.add_parser(name, help=summary, description=description, formatter_class=form)
         kind.add_argument("files", nargs="+", metavar="FILE", help=files)
         kind.add_argument("--out", required=True, metavar="FOLDER", help="where to write NAME.npy for each file")
-        kind.add_argument("--at-once", type=int, default=1, metavar="N", help="how many files to work at (default: 1)")
+        kind.add_argument("--at-once", type=int, default=1, metavar="N", help="how many files at a time (default: 1)")
         kind.set_defaults(extract=extract)
         if name == "audio":
             like = "whose features to compute (default: paper)"

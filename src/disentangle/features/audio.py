@@ -1,18 +1,18 @@
-"""33 features of each frame of sound, of either of two kinds: "paper" and "mmsa".
+"""33 features of each frame of sound, in two kinds: "paper" and "mmsa".
 
 "paper" are the paper's acoustic features, by librosa: fundamental frequency, mel-frequency cepstral coefficients and a
-chromagram. The paper names neither rate nor settings, so librosa's own are used: mono
-at 22050 Hz and a frame every 512 samples, 43 a second. Frame t is centred on t / `AUDIO_FRAME_RATE` seconds in all of them.
-Two settings differ. F0 is looked for where voices are, 65 to 600 Hz, and the chromagram is tuned to A = 440 Hz in every
-recording rather than to what each seems to be tuned to, which speech is not.
+chromagram. The paper names neither rate nor settings, so librosa's own are used: mono at 22050 Hz and a frame every 512
+samples, 43 per second. Frame t is centred on t / `AUDIO_FRAME_RATE` seconds in all of them. Two settings differ: F0 is looked
+for in the range of voices, 65 to 600 Hz, and the chromagram is tuned to A = 440 Hz in every recording. librosa would guess the
+tuning of each, but speech has none.
 
-`log_f0` is the natural logarithm of Hz, and NaN in frames without voice: there is no pitch in them, and any number would stand
-for one. `Standardize` replaces it by the mean of the voiced frames of the training data.
+`log_f0` is the natural logarithm of F0 in Hz, and NaN in frames without voice, which have no pitch. `Standardize` replaces NaN
+by the mean of the voiced frames of the training data.
 
-"mmsa" are what most of this field has in their place. The paper of CH-SIMS (Yu et al., ACL 2020) describes its 33 features as
+"mmsa" is what most of this field uses instead. The paper of CH-SIMS (Yu et al., ACL 2020) describes its 33 features as
 log F0, 20 MFCC and 12 of a constant-Q chromagram. The code that its authors published (`__getAudioEmbedding` in
 `data/getFeature.py` of early versions of https://github.com/thuiar/MMSA) computes, in this order, the zero-crossing rate under
-the name of F0, MFCC with HTK's formula of the mel scale, and the chromagram, tuned to what each recording seems to be tuned to.
+the name of F0, MFCC with HTK's formula of the mel scale, and the chromagram with a tuning that is guessed for each recording.
 All else is left to librosa: mono at 22050 Hz, windows of 2048 samples and a frame every 512. librosa has changed its
 resampling since, so sound of other rates comes out slightly different from theirs.
 """
@@ -29,9 +29,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from disentangle.contents import misplaced
-from disentangle.data import DataError
-from disentangle.data.pickles import check_file
+from disentangle.data.opening import reading
+from disentangle.errors import DataError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -64,18 +63,18 @@ MMSA_AUDIO_FEATURES = ("zero_crossing_rate", *AUDIO_FEATURES[1:])
 """The names of the 33 columns of MMSA's kind."""
 
 AUDIO_FRAME_RATE = SAMPLE_RATE / HOP
-"""Frames a second."""
+"""Frames per second."""
 
 
 def audio_features(path: str | os.PathLike[str], *, like: AudioKind = "paper") -> np.ndarray:
     """Computes the 33 features of each frame of a recording's sound.
 
     WAV, FLAC, OGG and MP3 are read by libsndfile; the sound of a video, and any other format, by ffmpeg, which has to be
-    installed for it. Channels are averaged.
+    installed. Channels are averaged.
 
     Arguments:
         path: A file of sound, or a video.
-        like: Which kind: "paper", or "mmsa" for those of CH-SIMS and MMSA.
+        like: The kind: "paper", or "mmsa" as in CH-SIMS and MMSA.
 
     Returns:
         `(T, 33)` float32, columns as in `AUDIO_FEATURES` or `MMSA_AUDIO_FEATURES`, T = 1 + samples // 512 at 22050 Hz.
@@ -92,7 +91,7 @@ def audio_features(path: str | os.PathLike[str], *, like: AudioKind = "paper") -
         >>> features = audio_features(path)
         >>> features.shape, float(np.exp(features[20, 0]).round()), AUDIO_FEATURES[21 + features[20, 21:].argmax()]
         ((44, 33), 220.0, 'chroma_A')
-        >>> audio_features(path, like="mmsa")[20, 0] * 2048  # crossings in 2048 samples: two a period
+        >>> audio_features(path, like="mmsa")[20, 0] * 2048  # crossings in 2048 samples: two per period
         np.float32(41.0)
     """
     columns_of(like)
@@ -129,7 +128,7 @@ def _like_mmsa(samples: np.ndarray, librosa: ModuleType) -> np.ndarray:
 def _like_paper(samples: np.ndarray, librosa: ModuleType) -> np.ndarray:
     """The paper's features, `(33, T)`."""
     mfcc = librosa.feature.mfcc(y=samples, sr=SAMPLE_RATE, n_mfcc=20, hop_length=HOP, n_fft=FRAME)
-    # Its lowest octaves want a second of sound. Around it is silence anyway, and there can as well be more of that.
+    # Its lowest octaves need a second of sound. It is padded with silence anyway, so here is more of it.
     longer = np.pad(samples, (0, max(0, SAMPLE_RATE * 3 - len(samples))))
     chroma = librosa.feature.chroma_cqt(y=longer, sr=SAMPLE_RATE, hop_length=HOP, tuning=0.0)
     return np.vstack([_log_f0(samples, librosa), mfcc, chroma[:, : mfcc.shape[1]]])
@@ -166,11 +165,9 @@ def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
     """The sound in mono at `SAMPLE_RATE`, checked."""
     import soundfile
 
-    check_file(path)
-    if not os.stat(path).st_size:
-        raise DataError(f"{path}: empty, expected sound")
-    if wrong := misplaced(path, "sound"):
-        raise DataError(f"{path}: {wrong}")
+    with reading(path, "sound"):
+        if not os.path.getsize(path):
+            raise DataError(f"{path}: expected sound, got an empty file")
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError):  # the latter where the file is named `.raw`
@@ -179,7 +176,7 @@ def _samples(path: str | os.PathLike[str], librosa: ModuleType) -> np.ndarray:
         raise DataError(f"{path}: samples that are NaN or infinite")
     samples = librosa.resample(channels.mean(1), orig_sr=rate, target_sr=SAMPLE_RATE)
     if len(samples) < FRAME:
-        raise DataError(f"{path}: {len(samples) / SAMPLE_RATE:.3f} s of sound, expected at least 0.1 s")
+        raise DataError(f"{path}: expected at least 0.1 s of sound, got {len(samples) / SAMPLE_RATE:.3f} s")
     if np.abs(samples).max() < QUIETEST:
         raise DataError(f"{path}: silent")
     return samples

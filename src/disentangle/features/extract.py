@@ -14,21 +14,21 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from disentangle.data import DataError
-from disentangle.data.computed import RECORD, read_record, record
+from disentangle.data.computed_by import RECORD, read_record, record
+from disentangle.errors import DataError
 from disentangle.features.audio import AudioKind, audio_features, columns_of, import_librosa
 from disentangle.features.openface import OPENFACE_FEATURES, openface_features
 
 __all__ = ["Failed", "extract_audio", "extract_vision"]
 
-# Which of them it was that did it, nobody says.
+# The pool does not say which file it was.
 CRASHED = "not done, since a process ended abruptly: out of memory? Run again, with fewer at once"
 
 Features = Callable[[Path], np.ndarray]
 
 
 class Failed(NamedTuple):
-    """A file whose features could not be had, and why."""
+    """A file whose features could not be computed, and why."""
 
     file: Path
     reason: str
@@ -42,26 +42,26 @@ def extract_audio(
     at_once: int = 1,
     progress: bool = True,
 ) -> list[Failed]:
-    """Writes `audio_features` of each file to `folder/<name of the file, without ending>.npy`, and beside them a record of
-    what computed them: see `disentangle.data.computed`.
+    """Writes `audio_features` of many files, `folder/<name without ending>.npy` for each.
 
-    What is there already is not computed again, so an interrupted run goes on where it was; delete a file to have it anew. Each
-    is written under another name and renamed, so that what is there is whole.
+    A record beside them says what computed them: see `disentangle.data.computed_by`. Files whose features are there already
+    are skipped, so an interrupted run continues where it stopped; delete an array to compute it again. Each is written under
+    another name and then renamed, so none is ever incomplete.
 
     Arguments:
         files: Files of sound, or videos.
-        folder: Where to write; it is made if need be.
-        like: Which kind of features: "paper", or "mmsa" for those of CH-SIMS and MMSA.
-        at_once: How many files to work at, each in a process of its own. With more than one, a script needs the usual
+        folder: Where to write; it is made if it is not there.
+        like: The kind of features: "paper", or "mmsa" as in CH-SIMS and MMSA.
+        at_once: How many files to work on at a time, in a process each. With more than one, a script needs the usual
             `if __name__ == "__main__":`.
         progress: Whether to show a bar.
 
     Returns:
-        The files that could not be read; they keep none of the others from being written.
+        The files that could not be read. The others are written.
 
     Raises:
         ValueError: If two files would be written to one name, `at_once` is less than 1, or the folder holds features of
-            another kind, or some that nothing tells the kind of.
+            another or of an unknown kind.
         ImportError: Where librosa is missing.
 
     Example:
@@ -82,12 +82,12 @@ def extract_vision(
     at_once: int = 1,
     progress: bool = True,
 ) -> list[Failed]:
-    """Writes `openface_features` of each CSV file of OpenFace to `folder`, as `extract_audio` does with sound.
+    """Writes `openface_features` of many CSV files of OpenFace, in the same way as `extract_audio`.
 
     Arguments:
         files: CSV files of OpenFace's FeatureExtraction.
-        folder: Where to write; it is made if need be.
-        at_once: How many files to work at, each in a process of its own.
+        folder: Where to write; it is made if it is not there.
+        at_once: How many files to work on at a time, in a process each.
         progress: Whether to show a bar.
 
     Returns:
@@ -95,7 +95,7 @@ def extract_vision(
 
     Raises:
         ValueError: If two files would be written to one name, `at_once` is less than 1, or the folder holds features of
-            another kind, or some that nothing tells the kind of.
+            another or of an unknown kind.
     """
     return _extract(openface_features, files, folder, at_once, progress, computed=("openface", OPENFACE_FEATURES))
 
@@ -125,12 +125,10 @@ def _extract(
 
 
 def _record(folder: Path, computed_by: str, columns: Sequence[str]) -> None:
-    """Writes what features are computed by, before the first of them; refuses to mix them with others."""
+    """Writes the record of what computes the features before the first of them; refuses a folder of others."""
     found = read_record(folder)
     if found is None and any(folder.glob("*.npy")):
-        raise ValueError(
-            f"{folder}: expected a new folder or one with a {RECORD}, got .npy files that nothing tells the kind of"
-        )
+        raise ValueError(f"{folder}: expected a new folder or one with a {RECORD}, got .npy files of an unknown kind")
     if found not in (None, computed_by):
         raise ValueError(f"{folder}: expected a folder of features computed by {computed_by}, got one of {found}")
     if found is None:
@@ -138,12 +136,12 @@ def _record(folder: Path, computed_by: str, columns: Sequence[str]) -> None:
 
 
 def _outcomes(features: Features, work: dict[Path, Path], at_once: int) -> Iterator[tuple[Path, str | None]]:
-    """Each file as it is done, and why it failed."""
+    """Each file when it is done, with why it failed, or None."""
     if at_once == 1 or len(work) < 2:
         for file, target in work.items():
             yield file, _write(features, file, target)
         return
-    # Spawned, not forked: a process that has run threads, as torch's has, cannot be forked safely.
+    # Spawned, not forked: a process that has run threads, as torch does, cannot be forked safely.
     with ProcessPoolExecutor(min(at_once, len(work)), mp_context=get_context("spawn")) as pool:
         try:
             futures = {pool.submit(_write, features, file, target): file for file, target in work.items()}
@@ -160,19 +158,19 @@ def _outcomes(features: Features, work: dict[Path, Path], at_once: int) -> Itera
 
 
 def _write(features: Features, file: Path, target: Path) -> str | None:
-    """Writes a file's features, or says why there are none. That they cannot be written is no fault of the file: it raises."""
+    """Writes the features of a file, or says why the file has none. If they cannot be written, it raises."""
     try:
         values = features(file)
     except DataError as error:
         return str(error).removeprefix(f"{file}: ")
-    except Exception as error:  # whatever else a damaged file leads to, in libraries too
+    except Exception as error:  # whatever else a damaged file leads to, also in other libraries
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
     _atomically(target, lambda out: np.save(out, values))
     return None
 
 
 def _atomically(target: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file under another name, which it loses when it is on the disk."""
+    """Writes a file under another name, and renames it once it is on the disk."""
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with open(unfinished, "wb") as out:

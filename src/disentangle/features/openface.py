@@ -1,13 +1,13 @@
 """709 features of each frame of a face: what OpenFace 2.0 finds in a video.
 
 They are the paper's visual features: 288 of gaze, 6 of the pose of the head, 340 of landmarks, 40 of the face's shape and 35
-of its action units. OpenFace is a program of its own, from https://github.com/TadasBaltrusaitis/OpenFace; its
-`FeatureExtraction` writes a CSV file a video, which is read here:
+of its action units. OpenFace is a separate program, https://github.com/TadasBaltrusaitis/OpenFace; its
+`FeatureExtraction` writes a CSV file per video, which is read here:
 
     FeatureExtraction -f VIDEO.mp4 -out_dir FOLDER -gaze -pose -2Dfp -3Dfp -pdmparams -aus
 
-A frame in which it lost the face (`success` is 0) keeps its place in time, and its features are NaN: what OpenFace writes there
-is zeros or remains of the last face. `Standardize` replaces them by the mean of the training data.
+A frame in which it lost the face (`success` is 0) keeps its place in time, and its features are NaN: OpenFace writes zeros or
+the last face there. `Standardize` replaces them by the mean of the training data.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from disentangle.data import DataError
-from disentangle.data.pickles import check_file
+from disentangle.data.opening import reading
 from disentangle.data.text_files import csv_rows, read_text
+from disentangle.errors import DataError
 
 __all__ = ["OPENFACE_FEATURES", "openface_features"]
 
@@ -38,7 +38,7 @@ def _points(names: Iterable[str], number: int) -> list[str]:
 
 UNITS = ("01", "02", "04", "05", "06", "07", "09", "10", "12", "14", "15", "17", "20", "23", "25", "26", "28", "45")
 
-# By the option of FeatureExtraction that makes it write them; with none of these options it writes them all.
+# By the option of FeatureExtraction that makes it write them; without any of these options it writes all.
 GROUPS = {
     "-gaze": [
         *(f"gaze_{eye}_{axis}" for eye in (0, 1) for axis in "xyz"),
@@ -50,7 +50,7 @@ GROUPS = {
     "-3Dfp": _points("XYZ", 68),
     "-pdmparams": ["p_scale", "p_rx", "p_ry", "p_rz", "p_tx", "p_ty", *_points("p", 34)],
     "-aus": [
-        *(f"AU{unit}_r" for unit in UNITS if unit != "28"),  # of lip suck OpenFace only tells whether it is there
+        *(f"AU{unit}_r" for unit in UNITS if unit != "28"),  # for lip suck, OpenFace only tells whether it is there
         *(f"AU{unit}_c" for unit in UNITS),
     ],
 }
@@ -64,8 +64,8 @@ WANTED = ("frame", "success", *OPENFACE_FEATURES)
 def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
     """Reads the 709 features of each frame from a CSV file of OpenFace's FeatureExtraction.
 
-    Columns are found by name, in any order, their names in quotes or not, and other columns ignored, whatever they hold. A
-    file is one person: rows of several faces (`face_id`), or of several videos, are refused and not read as one.
+    Columns are found by name, in any order, with or without quotes; other columns are ignored, whatever they hold. A file is
+    one person: rows of several faces (`face_id`) or of several videos are refused.
 
     Arguments:
         path: The CSV file.
@@ -97,14 +97,14 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
     if len(faces) > 1:
         raise DataError(
             f"{path}: expected one face, got {len(faces)} (face_id {', '.join(faces[:4])}{', ...' * (len(faces) > 4)}); "
-            "write the rows of each to a file of its own"
+            "write the rows of each face to a separate file"
         )
     frame = table.values[:, 0]
     repeated = np.flatnonzero(np.diff(frame) <= 0)
     if len(repeated):
         number = frame[repeated[0] + 1]
         raise DataError(
-            f"{path}: frame {number:.0f} after frame {frame[repeated[0]]:.0f}, expected one face and frames in order"
+            f"{path}: expected one face and frames in order, got frame {number:.0f} after frame {frame[repeated[0]]:.0f}"
         )
     features = table.values[:, 2:].copy()
     features[~success] = np.nan
@@ -112,7 +112,7 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 class _Table(NamedTuple):
-    """The values of frame, success and the features, a row each, and its face_id as it is written, or blank."""
+    """Per row, the values of frame, success and the features, and the face_id as it is written, or blank."""
 
     values: np.ndarray
     faces: list[str]
@@ -131,7 +131,7 @@ def _table(path: str | os.PathLike[str]) -> _Table:
             if not any(map(str.strip, row)):
                 continue
             if len(row) != len(names):
-                raise DataError(f"{path}: line {number}: {len(row)} values, expected {len(names)} as in the header")
+                raise DataError(f"{path}: line {number}: expected {len(names)} values as in the header, got {len(row)}")
             numbers.append(number)
             lines.append(",".join(wanted(row)))
             faces.append(row[columns["face_id"]].strip() if "face_id" in columns else "")
@@ -152,7 +152,7 @@ def _values(path: str | os.PathLike[str], numbers: Sequence[int], lines: Sequenc
 
 
 def _fault(number: int, line: str) -> str | None:
-    """Which value of a line is no number; NumPy's own words count from a start that is not the file's."""
+    """Which value of a line is no number. NumPy's own message would count lines from another start."""
     for cell in line.split(","):
         try:
             float(cell)
@@ -162,15 +162,15 @@ def _fault(number: int, line: str) -> str | None:
 
 
 def _read(path: str | os.PathLike[str]) -> str:
-    check_file(path)
-    if Path(path).suffix.lower() in VIDEOS:
-        raise DataError(
-            f"{path}: a video, expected the CSV file that OpenFace 2.0 writes for it: run its FeatureExtraction first "
-            "(https://github.com/TadasBaltrusaitis/OpenFace)"
-        )
+    with reading(path, "text"):
+        if Path(path).suffix.lower() in VIDEOS:
+            raise DataError(
+                f"{path}: expected the CSV file that OpenFace 2.0 writes for a video, got the video: run FeatureExtraction "
+                "first (https://github.com/TadasBaltrusaitis/OpenFace)"
+            )
     text = read_text(path)
     if not text.strip():
-        raise DataError(f"{path}: empty, expected a CSV file of OpenFace")
+        raise DataError(f"{path}: expected a CSV file of OpenFace, got an empty one")
     return re.sub(r"nan\([a-z]*\)", "nan", text) if "nan(" in text else text  # what Windows writes
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from disentangle.contents import misplaced
+from disentangle.errors import BackboneError
 from disentangle.nn.text import stack_of
 
 if TYPE_CHECKING:
@@ -38,10 +39,6 @@ SPECIAL = {
 MAX_POSITIONS = 512
 
 
-class BackboneError(RuntimeError):
-    """A backbone that cannot be had, in one line that says what to do."""
-
-
 def load_backbone(name_or_folder: str | Path) -> tuple[nn.Module, Any]:
     """A pretrained text encoder without its pooler, in float32, and its tokenizer.
 
@@ -59,7 +56,7 @@ def load_backbone(name_or_folder: str | Path) -> tuple[nn.Module, Any]:
     Example:
         >>> load_backbone("/no/such/folder")
         Traceback (most recent call last):
-        disentangle.nn.backbones.BackboneError: no folder '/no/such/folder': give a local folder that holds config.json,
+        disentangle.errors.BackboneError: no folder '/no/such/folder': give a local folder that holds config.json,
         model.safetensors and the tokenizer's files
     """
     from transformers import AutoConfig, AutoModel, AutoTokenizer

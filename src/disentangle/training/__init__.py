@@ -1,11 +1,11 @@
 """Alternating training: one step in plain torch, a trainer around it, and the folder that a run leaves."""
 
+from disentangle.errors import NonFiniteError, RunError, SeedsError
 from disentangle.training.accelerators import accelerator_for
-from disentangle.training.finite import NonFiniteError
 from disentangle.training.frozen import frozen
 from disentangle.training.processes import Group
-from disentangle.training.run import Run, RunError
-from disentangle.training.seeds import SeedsError, run_seeds, seed_results
+from disentangle.training.run import Run
+from disentangle.training.seeds import run_seeds, seed_results
 from disentangle.training.step import AlternatingStep, StepRecord
 from disentangle.training.trainer import AlternatingTrainer
 

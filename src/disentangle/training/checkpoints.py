@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from disentangle.errors import RunError
 from disentangle.files import (
-    RunError,
     load_weights,
     make_folder,
     read_weights,

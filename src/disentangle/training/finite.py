@@ -7,15 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["NonFiniteError", "Watch"]
-
-
-class NonFiniteError(FloatingPointError):
-    """Something became NaN or infinite in a step, which was not taken; `names` says what, in the order of computation."""
-
-    def __init__(self, message: str, names: list[str]):
-        super().__init__(message)
-        self.names = names
+__all__ = ["Watch"]
 
 
 class Watch:

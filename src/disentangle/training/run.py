@@ -24,8 +24,8 @@ from typing import Any
 from torch import nn
 
 from disentangle.contents import misplaced
+from disentangle.errors import RunError
 from disentangle.files import (
-    RunError,
     append_line,
     load_weights,
     make_folder,
@@ -35,7 +35,7 @@ from disentangle.files import (
 )
 from disentangle.training.checkpoints import Checkpoints
 
-__all__ = ["Run", "RunError"]
+__all__ = ["Run"]
 
 
 class Run:

@@ -17,16 +17,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from disentangle.errors import SeedsError
 from disentangle.training.interrupts import Interrupts
 
-__all__ = ["SeedsError", "run_seeds", "seed_results"]
+__all__ = ["run_seeds", "seed_results"]
 
 PATIENCE = 60.0  # seconds from SIGINT to SIGKILL: a step, and the weights that a run saves when stopped
 POLL = 0.05  # seconds
-
-
-class SeedsError(RuntimeError):
-    """Some seeds failed, or a result cannot be read; the message says which and why, in a line."""
 
 
 def run_seeds(

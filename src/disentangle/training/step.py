@@ -22,6 +22,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from disentangle.errors import NonFiniteError
 from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
 from disentangle.training.checks import (
@@ -30,7 +31,7 @@ from disentangle.training.checks import (
     refuse_partial,
     refuse_shared,
 )
-from disentangle.training.finite import NonFiniteError, Watch
+from disentangle.training.finite import Watch
 from disentangle.training.frozen import frozen
 from disentangle.training.noise import seed_noise, seed_torch
 from disentangle.training.processes import Alone, Group

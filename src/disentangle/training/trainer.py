@@ -19,19 +19,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
+from disentangle.errors import NonFiniteError, RunError
 from disentangle.inference import evaluating
 from disentangle.pairwise import Pairwise
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.bar import Bar
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.epochs import Epochs
-from disentangle.training.finite import NonFiniteError
 from disentangle.training.interrupts import Interrupts
 from disentangle.training.means import Means
 from disentangle.training.monitor import Monitor
 from disentangle.training.processes import Alone, Group
 from disentangle.training.records import Position, moved, plain, short
-from disentangle.training.run import Run, RunError
+from disentangle.training.run import Run
 from disentangle.training.step import AlternatingStep, Objective
 
 __all__ = ["AlternatingTrainer"]

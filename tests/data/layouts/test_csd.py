@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from disentangle.data.layouts.csd import align, read, read_csd
-from disentangle.data.pickles import DataError
+from disentangle.data.layouts.csd import read
+from disentangle.data.layouts.hdf5 import opened
+from disentangle.errors import DataError
 from tests.data.layouts.text_writers import csd_bytes, example, mutated, write
 
 h5py = pytest.importorskip("h5py")
@@ -174,65 +175,21 @@ def test_frames_can_be_sent_to_another_process(folder):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(sequence))[1], frames(2, start=4))
 
 
-def test_one_file(tmp_path):
+def test_entries_of_one_file(tmp_path):
     add(tmp_path, "COVAREP", {"a": (frames(2), seconds(0, 1, 2)), "b": (frames(1), seconds(0, 1))})
-    got = read_csd(tmp_path / "COVAREP.csd")
-    assert (list(got), len(got), got.root, "c" in got) == (["a", "b"], 2, "COVAREP", False)
-    np.testing.assert_array_equal(got["a"][0], frames(2))
-    np.testing.assert_array_equal(got["a"][1], [[0, 1], [1, 2]])
-    with pytest.raises(KeyError):
-        got["data"]
+    with opened(tmp_path / "COVAREP.csd") as entries:
+        assert (list(entries.ids), entries.root, entries.is_text("a")) == (["a", "b"], "COVAREP", False)
+        assert (entries.shape("a"), entries.shape("b")) == ((2, 2), (1, 2))
+        np.testing.assert_array_equal(entries.features("a"), frames(2))
+        np.testing.assert_array_equal(entries.intervals("a"), [[0, 1], [1, 2]])
+        with pytest.raises(DataError, match=r"no data in /COVAREP/data$"):
+            entries.features("data")
 
 
 def test_without_h5py(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImportError, match=r'expected h5py, which reads .csd files: pip install "disentangle\[hdf5\]"$'):
         read(folder)
-
-
-# -- alignment ---------------------------------------------------------------------------------------------------------
-
-
-@relaxed
-@given(st.data())
-def test_align_against_sums_over_ticks(data):
-    times = st.integers(0, 8)
-
-    def intervals(name: str) -> np.ndarray:
-        ends = data.draw(st.lists(st.tuples(times, times).map(sorted), max_size=6), label=name)
-        return np.array(ends, np.float64).reshape(-1, 2)
-
-    given_, onto = intervals("given"), intervals("onto")
-    features = data.draw(hnp.arrays(np.float64, (len(given_), 2), elements=st.integers(-8, 8)))
-    for row, (start, end) in zip(align(features, given_, onto), onto, strict=True):
-        # A tick is a second; every frame that covers it is counted once for it.
-        covering = [
-            i for tick in np.arange(start, end) for i in range(len(given_)) if given_[i, 0] <= tick < given_[i, 1]
-        ]
-        wanted = features[covering].mean(0) if covering else np.full(2, np.nan)
-        np.testing.assert_allclose(row, wanted, rtol=1e-6, atol=1e-6)
-
-
-def test_align_refuses_intervals_that_end_before_they_start():
-    values, right, wrong = np.ones((2, 1)), np.array([[0.0, 1], [1, 2]]), np.array([[0.0, 1], [2, 1]])
-    with pytest.raises(ValueError, match=r"expected intervals that end after they start, got 2 to 1$"):
-        align(values, wrong, right)
-    with pytest.raises(ValueError, match=r"expected onto that end after they start, got 2 to 1$"):
-        align(values, right, wrong)
-
-
-def test_align_identities():
-    values, times = frames(5).astype(np.float64), seconds(0, 0.5, 2, 2.25, 3, 7)
-    np.testing.assert_array_equal(align(values, times, times), values)
-    np.testing.assert_allclose(
-        align(values, times, times[[0, -1]].reshape(1, -1)[:, [0, 3]]), [np.diff(times).T[0] @ values / 7]
-    )
-    values[1] = np.nan, np.inf
-    np.testing.assert_array_equal(align(values, times, np.array([[0, 0.5], [0, 1]])), [[0, 1], [np.nan, np.inf]])
-    with pytest.raises(
-        ValueError, match=r"expected features \(T, D\), .* and onto \(N, 2\), got \(5, 2\), \(4, 2\), \(5, 2\)$"
-    ):
-        align(values, times[:4], times)
 
 
 # -- files that are no such data ---------------------------------------------------------------------------------------
@@ -242,7 +199,7 @@ def test_align_identities():
     ("entries", "message"),
     [
         ({"a": (frames(2), seconds(0, 1))}, r"a/intervals: expected numbers \(2, 2\), got float64 \(1, 2\)$"),
-        ({"a": (frames(1), np.array([[0, np.nan]]))}, "a/intervals: NaN or infinite$"),
+        ({"a": (frames(1), np.array([[0, np.nan]]))}, "a/intervals: expected finite numbers, got NaN or infinity$"),
         ({"a": (frames(1), np.array([[b"0", b"1"]]))}, r"a/intervals: expected numbers \(1, 2\), got \|S1 \(1, 2\)$"),
         ({"a": (np.zeros(3), seconds(0, 1, 2, 3))}, r"a/features: expected \(frames, features\), got \(3,\)$"),
         ({"a": (np.ones((1, 2), complex), seconds(0, 1))}, "a/features: expected numbers, or text .*, got complex128$"),
@@ -273,7 +230,7 @@ def test_folders_that_cannot_be_used(folder, tmp_path_factory):
     with pytest.raises(DataError, match=r"the splits name none of the recordings$"):
         read(folder)
     (folder / "splits.csv").write_text("id,split\n")
-    with pytest.raises(DataError, match=r"both splits.json and splits.csv, expected one of them$"):
+    with pytest.raises(DataError, match=r"expected splits.json or splits.csv, got both$"):
         read(folder)
     (folder / "splits.json").unlink()
     add(folder, "more_labels", {"a": (labels(1), seconds(0, 1))})
@@ -288,21 +245,27 @@ def test_folders_that_cannot_be_used(folder, tmp_path_factory):
         read(folder)
 
 
+def entry(path, key):
+    """The features and the intervals of one entry of a file."""
+    with opened(path) as entries:
+        return entries.features(key), entries.intervals(key)
+
+
 def test_no_hdf5(tmp_path):
     path = tmp_path / "a.csd"
     with pytest.raises(DataError, match=r"a.csd: no such file$"):
-        read_csd(path)
+        entry(path, "a")
     path.write_bytes(b"hello")
     with pytest.raises(DataError, match=r"a.csd: not a computational sequence, or a damaged one: .*signature"):
-        read_csd(path)
+        entry(path, "a")
     with h5py.File(path, "w") as file:
         file["a"], file["b"] = 1, 2
     with pytest.raises(DataError, match=r"expected one group, the root, got a, b$"):
-        read_csd(path)
+        entry(path, "a")
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(DataError, match=r"a.csd: not a regular file$"):
-        read_csd(path)
+        entry(path, "a")
 
 
 def spoil(path, change) -> None:
@@ -337,17 +300,17 @@ def virtual(entry) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (functools.partial(replace, value=h5py.ExternalLink("other.csd", "/secret")), "features is a link, expected it in"),
-        (functools.partial(replace, value=h5py.SoftLink("/X/data/a/intervals")), "is a link, expected it in its place$"),
-        (virtual, "a/features: kept in another file, expected it here$"),
-        (functools.partial(declare, shape=(2, 2), external=[("other.csd", 0, 16)]), "kept in another file, expected it here$"),
+        (functools.partial(replace, value=h5py.ExternalLink("other.csd", "/secret")), "features in its place, got a link$"),
+        (functools.partial(replace, value=h5py.SoftLink("/X/data/a/intervals")), "in its place, got a link$"),
+        (virtual, "a/features: expected an array in the file itself, got one in another file$"),
+        (functools.partial(declare, shape=(2, 2), external=[("other.csd", 0, 16)]), "got one in another file$"),
         (functools.partial(replace, value=["text"]), "expected numbers, or text of fixed length, got object$"),
         (functools.partial(replace, value=np.zeros(2, [("x", "f4")])), "expected numbers, or text of fixed length, got \\[\\("),
-        (functools.partial(declare, shape=(2**20, 2**10)), "a/features: 4,294,967,296 bytes declared, where 0 are stored$"),
-        (functools.partial(declare, shape=(2**40, 2), chunks=(2**20, 2), compression="gzip"), "bytes declared, where 0 are"),
-        (functools.partial(declare, shape=(2, 2), maxshape=(None, 2), chunks=(2**27, 2)), "1,073,741,824 bytes declared"),
-        (functools.partial(declare, shape=(2, 2), compression="lzf"), "compressed by filter 32000, expected gzip$"),
-        (functools.partial(declare, shape=(2, 2), fletcher32=True), "compressed by filter 3, expected gzip$"),
+        (functools.partial(declare, shape=(2**20, 2**10)), "that 0 stored bytes can hold, got 4,294,967,296 bytes$"),
+        (functools.partial(declare, shape=(2**40, 2), chunks=(2**20, 2), compression="gzip"), "that 0 stored bytes can"),
+        (functools.partial(declare, shape=(2, 2), maxshape=(None, 2), chunks=(2**27, 2)), "got 1,073,741,824 bytes$"),
+        (functools.partial(declare, shape=(2, 2), compression="lzf"), "expected compression by gzip, got filter 32000$"),
+        (functools.partial(declare, shape=(2, 2), fletcher32=True), "expected compression by gzip, got filter 3$"),
         (lambda entry: operator.delitem(entry, "features"), "no features in /X/data/a$"),
         (group, "a/features: expected an array, got a group$"),
     ],
@@ -357,14 +320,14 @@ def test_what_is_refused_without_reading_it(tmp_path, change, message):
         file["secret"] = frames(2)
     spoil(tmp_path / "a.csd", change)
     with pytest.raises(DataError, match=message) as error:
-        read_csd(tmp_path / "a.csd")["a"]
+        entry(tmp_path / "a.csd", "a")
     assert "\n" not in str(error.value)
 
 
 def test_zeros_that_compress_well_are_no_bomb(tmp_path):
     add(tmp_path, "X", {"a": (np.zeros((50_000, 4)), np.zeros((50_000, 2)))}, compression="gzip", compression_opts=9)
     assert (tmp_path / "X.csd").stat().st_size < 25_000
-    assert read_csd(tmp_path / "X.csd")["a"][0].shape == (50_000, 4)
+    assert entry(tmp_path / "X.csd", "a")[0].shape == (50_000, 4)
 
 
 def test_damaged_files_are_refused_or_read(tmp_path):

@@ -12,10 +12,9 @@ from hypothesis.extra import numpy as hnp
 
 from disentangle.data.layouts import read_recordings, read_unlabeled
 from disentangle.data.layouts.folder import read, write_folder
-from disentangle.data.layouts.rows import read_splits
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
-from disentangle.data.recordings import Recordings
+from disentangle.data.layouts.index_rows import read_splits
+from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.errors import DataError
 from tests.data.layouts.text_writers import csv_bytes, example, mutated, npy_bytes, write
 
 POM = Path(os.environ.get("DISENTANGLE_POM") or Path(__file__).parents[4] / "shared" / "data" / "pom")
@@ -119,14 +118,14 @@ def test_what_cannot_be_written(tmp_path):
         write_folder(tmp_path, {})
     for name in ("text", "../audio", ""):
         with pytest.raises(
-            ValueError, match=r"expected modalities whose names are those of folders, and not text, got"
+            ValueError, match=r"expected modalities with names that folders can have, other than text, got"
         ):
             write_folder(tmp_path, {"train": Recordings(text=["a"], sequences={name: [FRAMES]})})
     with pytest.raises(ValueError, match=r"expected text that UTF-8 can write, got \\ud800$"):
         write_folder(tmp_path, {"train": Recordings(text=["\ud800"], sequences={})})
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "other").write_text("")
-    with pytest.raises(DataError, match=r": not empty, expected a new folder$"):
+    with pytest.raises(DataError, match=r": expected a new folder, got one that is not empty$"):
         write_folder(tmp_path, {"train": split})
     with pytest.raises(DataError, match=r"other: cannot be written: File exists$"):
         write_folder(tmp_path / "other", {"train": split})
@@ -225,7 +224,7 @@ def test_tables_as_spreadsheets_write_them(tmp_path, table):
         (b"", "index.csv: expected a column id, got nothing$"),
         (b"id|text\na|b\n", r"index.csv: expected a column id, got id\|text$"),
         (b"id\n", "index.csv: no recordings$"),
-        (b"id,text,text\na,b,c\n", "two columns of one name, found id, text, text$"),
+        (b"id,text,text\na,b,c\n", "expected columns of different names, got id, text, text$"),
         (b"id,text\na\n", "row 1: expected 2 cells, got 1$"),
         (b"id\na\nb\na\n", "index.csv: id a comes twice$"),
         (b"id,text\n,b\n", "index.csv: a blank id$"),
@@ -235,7 +234,7 @@ def test_tables_as_spreadsheets_write_them(tmp_path, table):
         (b"id,label\na,nan\n", "row 1: label: expected a finite number, got nan$"),
         (b"id,label\na,1e39\n", "row 1: label: expected a finite number, got 1e39$"),
         (b"id,split\na,trian\n", "row 1: split: expected train, valid, test or unlabeled, got trian$"),
-        (b"id,label,split\na,1,train\nb,,train\n", "train: 1 of 2 recordings have no label, expected all or none; "),
+        (b"id,label,split\na,1,train\nb,,train\n", "train: expected labels of all 2 recordings or of none, got 1; "),
         (b"id,text\na,\xff\n", "index.csv: expected UTF-8, got byte 0xff at 10; save it as UTF-8$"),
         (b'id,text\na,"b\n', "index.csv: line 2: not CSV: unexpected end of data$"),
         (b"id,text\na," + b"b" * 200_000, "index.csv: line 2: not CSV: field larger than field limit"),
@@ -313,7 +312,7 @@ def test_folders_that_cannot_be_used(tmp_path):
     (tmp_path / "b.csv").unlink()
     write(tmp_path, {"text/a.npy": npy_bytes(FRAMES)})
     with pytest.raises(
-        DataError, match=r"text: text is the transcripts; expected the name of these features, glove for"
+        DataError, match=r"text: expected the name of these features, glove for example, got text, which"
     ):
         read(tmp_path)
     (tmp_path / "text").rename(tmp_path / "glove")

@@ -16,19 +16,19 @@ SPLITS = {name: writers.LAYOUTS[name].write(DRAW, writers.example())[0] for name
     ("layout", "key", "message"),
     [
         ("mmsa", "raw_text", "train: expected the transcripts as raw_text, got .*; text is what a BERT made of them"),
-        ("mmsa", "audio", "train: no audio, found raw_text"),
-        ("mmsa", "vision", "train: no vision or video, found raw_text"),
-        ("mmsa", "regression_labels", "train: no regression_labels or labels, found raw_text"),
-        ("paper", "video", "train: no vision or video, found raw_text"),
-        ("paper", "labels", "train: no regression_labels or labels, found raw_text"),
+        ("mmsa", "audio", "train: expected audio, got raw_text"),
+        ("mmsa", "vision", "train: expected vision or video, got raw_text"),
+        ("mmsa", "regression_labels", "train: expected regression_labels or labels, got raw_text"),
+        ("paper", "video", "train: expected vision or video, got raw_text"),
+        ("paper", "labels", "train: expected regression_labels or labels, got raw_text"),
         (
             "paper",
             "raw_text",
             "train: expected raw_text, audio, vision, regression_labels .*, got audio, video, labels$",
         ),
-        ("mult", "labels", "train: no labels, found vision, text, audio, id$"),
-        ("mult", "audio", "train: no audio, found vision, labels, text, id$"),
-        ("mult", "vision", "train: no vision, found labels, text, audio, id$"),
+        ("mult", "labels", "train: expected labels, got vision, text, audio, id$"),
+        ("mult", "audio", "train: expected audio, got vision, labels, text, id$"),
+        ("mult", "vision", "train: expected vision, got labels, text, audio, id$"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path, layout, key, message):

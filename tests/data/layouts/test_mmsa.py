@@ -206,15 +206,21 @@ def test_values_that_are_not_finite_stay_and_are_counted(file):
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        (without(field_split(), "audio"), "train: no audio, found raw_text, vision, regression_labels, id$"),
-        (without(field_split(), "vision"), "train: no vision or video, found raw_text, audio, regression_labels, id$"),
+        (without(field_split(), "audio"), "train: expected audio, got raw_text, vision, regression_labels, id$"),
+        (
+            without(field_split(), "vision"),
+            "train: expected vision or video, got raw_text, audio, regression_labels, id$",
+        ),
         (
             without(field_split(), "raw_text"),
             "train: expected the transcripts as raw_text, got audio, vision, regression_labels, id$",
         ),
-        (without(field_split(), "regression_labels"), "train: no regression_labels or labels, found raw_text, audio"),
+        (
+            without(field_split(), "regression_labels"),
+            "train: expected regression_labels or labels, got raw_text, audio",
+        ),
         ({}, "train: expected raw_text, .*, got nothing$"),
-        (field_split(video=np.ones((3, 2, 2))), "train: both vision and video, expected one of them$"),
+        (field_split(video=np.ones((3, 2, 2))), "train: expected vision or video, got both$"),
         (None, "train: expected raw_text, .*, got NoneType$"),
         (
             field_split(raw_text=["a"]),
@@ -255,7 +261,7 @@ def test_values_that_are_not_finite_stay_and_are_counted(file):
         (field_split(audio=[np.zeros(0)] * 3), r"of one size, got sizes \[\]$"),
         (field_split(regression_labels=["a", "b", "c"]), "train: regression_labels: expected numbers, got str$"),
         (field_split(regression_labels=[1.0, None, 2.0]), "regression_labels: expected numbers, got NoneType$"),
-        (field_split(regression_labels=np.ones((3, 2))), r"expected one label a recording, got float32 \(3, 2\)$"),
+        (field_split(regression_labels=np.ones((3, 2))), r"expected one label per recording, got float32 \(3, 2\)$"),
         (
             field_split(regression_labels=[1.0, np.nan, -np.inf]),
             "train: regression_labels: 2 of 3 labels are NaN or inf",

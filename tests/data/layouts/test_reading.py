@@ -73,7 +73,9 @@ def test_folders_that_hold_no_data_set(tmp_path):
     ):
         read_recordings(tmp_path)
     (tmp_path / "labels.csd").touch()
-    with pytest.raises(DataError, match=r"labels.csd: one part of a data set, expected the folder of its .csd files$"):
+    with pytest.raises(
+        DataError, match=r"labels.csd: expected the folder of a data set's .csd files, got one of them$"
+    ):
         read_recordings(tmp_path / "labels.csd")
 
 
@@ -97,14 +99,14 @@ def test_splits_of_different_layouts(file):  # noqa: F811
 
 def test_splits_of_different_features(file):  # noqa: F811
     content = {"train": field_split(), "valid": field_split(), "test": field_split(audio=np.ones((3, 2, 9)))}
-    with pytest.raises(DataError, match=r"data.pkl: test: 9 audio features, expected 4 as in the training data$"):
+    with pytest.raises(DataError, match=r"data.pkl: test: expected 4 audio features as in the training data, got 9$"):
         read_recordings(write(file, content))
 
 
 def test_no_splits(file):  # noqa: F811
     with pytest.raises(
         DataError,
-        match=r"data.pkl: a list, perhaps one split; expected train, .* and test, or a folder",
+        match=r"data.pkl: expected train, .* and test, or a folder of the three, got a list",
     ):
         read_recordings(write(file, [1]))
     with pytest.raises(DataError, match=r"data.pkl: expected a dictionary, got int$"):
@@ -124,7 +126,7 @@ def test_no_splits(file):  # noqa: F811
 def test_the_wrong_kind_of_file(file):  # noqa: F811
     with pytest.raises(
         DataError,
-        match=r"data.pkl: an unlabelled file, expected a data set with train, .* and test$",
+        match=r"data.pkl: expected a data set with train, .* and test, got an unlabelled file$",
     ):
         read_recordings(write(file, flat()))
     with pytest.raises(
@@ -136,5 +138,5 @@ def test_the_wrong_kind_of_file(file):  # noqa: F811
         for name in "absent/data.pkl", "absent.csv", "absent.json":
             with pytest.raises(DataError, match=rf"{name}: no such file$"):
                 read(file.parent / name)
-    with pytest.raises(DataError, match=r"data.pkl: no vision or video, found raw_text, audio$"):
+    with pytest.raises(DataError, match=r"data.pkl: expected vision or video, got raw_text, audio$"):
         read_unlabeled(write(file, without(flat(), "video")))

@@ -1,14 +1,14 @@
 """Data sets as they lie in files: each layout is a module, and what a file or folder holds tells which one it is.
 
 - A pickle: a dictionary of three splits, and perhaps an unlabelled one; or a folder of one pickle for each, `train.pkl`,
-  `dev.pkl` and `test.pkl`. A split's layout is that of `mmsa` (which has the paper's, too), `mult` or `words`.
+  `dev.pkl` and `test.pkl`. A split has the layout of `mmsa` (also the paper's), `mult` or `mag_bert`.
 - A folder of `.csd` files: `csd`.
 - A folder with a `.csv` table and `.npy` files: `folder`.
 - A store: `disentangle.data.store`.
 - A `.json` file: `dialogues`.
 
 Splits have their usual names in all of them: "valid" may be called "val", "validation", "dev", and so on, see
-`disentangle.data.splits`. What lies there and is not read is named in a `DataWarning`.
+`disentangle.data.split_names`. What lies there and is not read is named in a `DataWarning`.
 
 Padding is cut in pickles, and only there: frames `(N, T, D)` are padded with zeros at the front, at the end, or both, by a
 different amount for each recording and modality. A recording's frames are those between its first and its last frame that is
@@ -20,17 +20,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from disentangle.data import fields
-from disentangle.data.layouts import csd, dialogues, folder, mmsa, mult, words
-from disentangle.data.pickles import DataError, load_pickle
+from disentangle.data import expect, messages
+from disentangle.data.data_warnings import warn_of_fields, warn_of_files
+from disentangle.data.layouts import csd, dialogues, folder, mag_bert, mmsa, mult
+from disentangle.data.pickles import load_pickle
 from disentangle.data.recordings import Recordings, check_same_features
-from disentangle.data.splits import LABELED, keys_of_splits
+from disentangle.data.split_names import LABELED, keys_of_splits
 from disentangle.data.store import open_store
-from disentangle.data.unread import warn_of_fields, warn_of_files
+from disentangle.errors import DataError
 
 __all__ = ["is_pickle", "pickles_of", "read_pickled", "read_recordings", "read_unlabeled"]
 
-PICKLES = (mmsa, mult, words)
+PICKLES = (mmsa, mult, mag_bert)
 
 
 def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recordings]:
@@ -94,18 +95,18 @@ def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
     """
     path = Path(path)
     if is_pickle(path):
-        content = fields.dictionary(path, load_pickle(path))
+        content = expect.dictionary(path, load_pickle(path))
         if not (keys := keys_of_splits(path, content)):
             return mmsa.read(str(path), content, labeled=False)
         if "unlabeled" not in keys:
             raise DataError(
                 f"{path}: expected an unlabelled file, or a split unlabeled, got a data set with splits "
-                f"({fields.listed(content)})"
+                f"({messages.listed(content)})"
             )
         return mmsa.read(f"{path}: unlabeled", content[keys["unlabeled"]], labeled=False)
     splits = _read(path)
     if "unlabeled" not in splits:
-        raise DataError(f"{path}: expected recordings of a split unlabeled, got {fields.listed(splits)}")
+        raise DataError(f"{path}: expected recordings of a split unlabeled, got {messages.listed(splits)}")
     return splits["unlabeled"]
 
 
@@ -115,7 +116,7 @@ def _read(path: Path) -> dict[str, Recordings]:
     if path.is_dir():
         return _read_folder(path)
     if path.suffix == ".csd":
-        raise DataError(f"{path}: one part of a data set, expected the folder of its .csd files")
+        raise DataError(f"{path}: expected the folder of a data set's .csd files, got one of them")
     return dialogues.read(path) if path.suffix == ".json" else folder.read(path)
 
 
@@ -131,12 +132,12 @@ def _read_folder(path: Path) -> dict[str, Recordings]:
         return csd.read(path)
     if any(path.glob("*.csv")):
         return folder.read(path)
-    found = fields.listed(sorted(file.name for file in path.glob("*")))
+    found = messages.listed(sorted(file.name for file in path.glob("*")))
     raise DataError(f"{path}: expected train.pkl, dev.pkl and test.pkl, .csd files, or a .csv table, got {found}")
 
 
 def pickles_of(path: Path) -> dict[str, Path]:
-    """The pickles of splits in a folder, by split."""
+    """Finds the pickle of each split in a folder."""
     files = {file.stem: file for file in sorted(path.iterdir()) if file.suffix in (".pickle", ".pkl")}
     return {split: files[stem] for split, stem in keys_of_splits(path, files).items()}
 
@@ -149,18 +150,18 @@ def is_pickle(path: Path) -> bool:
 def read_pickled(path: Path, content: object) -> dict[str, Recordings]:
     """The splits that a pickle holds, or a folder of pickles."""
     if isinstance(content, list | tuple):
-        raise DataError(f"{path}: a list, perhaps one split; expected {LABELED}, or a folder of the three")
-    content = fields.dictionary(path, content)
+        raise DataError(f"{path}: expected {LABELED}, or a folder of the three, got a list, perhaps one split")
+    content = expect.dictionary(path, content)
     keys = keys_of_splits(path, content)
     if not keys and "raw_text" in content:
-        raise DataError(f"{path}: an unlabelled file, expected a data set with {LABELED}")
+        raise DataError(f"{path}: expected a data set with {LABELED}, got an unlabelled file")
     if not {"train", "valid", "test"} <= keys.keys():
-        raise DataError(f"{path}: expected {LABELED}, got {fields.listed(content)}")
+        raise DataError(f"{path}: expected {LABELED}, got {messages.listed(content)}")
     warn_of_fields(path, content, keys.values())
     train = content[keys["train"]]
     layout = next((layout for layout in PICKLES if layout.matches(train)), None)
     if layout is None:
-        found = fields.listed(train) if isinstance(train, dict) else fields.kind(train)
+        found = messages.listed(train) if isinstance(train, dict) else messages.kind(train)
         raise DataError(f"{path}: train: expected {' or '.join(layout.CONTENT for layout in PICKLES)}, got {found}")
     return {
         name: mmsa.read(f"{path}: {name}", content[key], labeled=False)

@@ -1,26 +1,26 @@
-"""Computational sequences, the `.csd` files of the CMU Multimodal SDK: a folder of them, one a modality, one of labels.
+"""Computational sequences, the `.csd` files of the CMU Multimodal SDK: a folder with one per modality and one of labels.
 
 A `.csd` is HDF5, `<root>/data/<id>/{features, intervals}`: frames `(T, D)`, and when each begins and ends, `(T, 2)` in seconds.
-What a file holds is told by its name or that of its root:
+The name of a file, or of its root, tells what it holds:
 
-- *labels* ("label"): a row a recording, whose interval is that of the recording; the first column is the label, others go to
-  `more_labels`, under CMU-MOSEI's names for them where there are 7;
+- *labels* ("label"): a row per recording, with the interval of the recording; the first column is the label, others go to
+  `more_labels`, under CMU-MOSEI's names if there are 7 columns;
 - *words* ("words" or "transcript"): their text; "sp", a pause, is left out of the transcript;
 - *audio* ("covarep", "opensmile", "acoustic" or "audio"), *vision* ("facet", "openface", "visual", "vision" or "video"),
   *glove* ("glove" or "wordvectors");
 - any other of numbers: a modality of the root's name.
 
 Recording k of video v is called `v[k]`, as the SDK's `align` does. It has the words and frames whose middle is within its
-interval, in the order of time: so each belongs to one of two recordings that adjoin, while the SDK gives what lies across to
-both. In files that were aligned already, whose entries are called `v[k]` themselves, all frames of the entry belong to it. A
+interval, in the order of time. So a frame across the border of two recordings belongs to one of them; the SDK gives it to
+both. In files that were aligned already, entries are called `v[k]`, and all frames of the entry belong to the recording. A
 recording whose interval does not end after it starts is left out, and a `DataWarning` names it; it keeps its number.
 
-Splits are those of `splits.json`, `{id: split}`, or `splits.csv`, beside the files; an id is a recording's or a video's, and
-what is not named is left out. Without such a file, all are for training.
+`splits.json`, `{id: split}`, or `splits.csv`, beside the files, says which split a recording or a video belongs to; what it
+does not name is left out. Without such a file, all are for training.
 
-Frames stay in the file until they are asked for, and are as long as they are: zeros at either end are data. Reading one
-decompresses the whole video's, which is kept for the next: that suits converting to another layout, but not training from it.
-
+Frames stay in the file until they are asked for, and are as long as they are: zeros at either end are data. Reading a
+recording decompresses its whole video, which is kept for the next one: good enough to convert to another layout, but not to
+train from.
 """
 
 from __future__ import annotations
@@ -33,17 +33,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from disentangle.data import fields
-from disentangle.data.layouts.hdf5 import ComputationalSequence, Entries, opened
-from disentangle.data.layouts.rows import Row, gather, read_splits
-from disentangle.data.layouts.words import EMOTIONS
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
-from disentangle.data.recordings import Recordings
-from disentangle.data.unread import warn, warn_of_files
-from disentangle.data.words import join_words
+from disentangle.data import expect, messages
+from disentangle.data.data_warnings import warn, warn_of_files
+from disentangle.data.layouts.hdf5 import Entries, opened
+from disentangle.data.layouts.index_rows import Row, gather, read_splits
+from disentangle.data.layouts.mag_bert import EMOTIONS
+from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.data.writing_systems import join_words
+from disentangle.errors import DataError
 
-__all__ = ["align", "read", "read_csd"]
+__all__ = ["read"]
 
 PAUSE = "sp"
 # In the order in which a name is looked at; a pattern's role, or the modality that it is.
@@ -67,7 +66,7 @@ class Recording(NamedTuple):
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
-    """Reads a folder of `.csd` files: those of "train", "valid", "test" and "unlabeled" that its splits name.
+    """Reads a folder of `.csd` files; returns its splits, "train", "valid", "test" or "unlabeled", by name.
 
     Arguments:
         path: The folder.
@@ -97,61 +96,6 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     return gather(str(folder), rows, sequences, {})
 
 
-def read_csd(path: str | os.PathLike[str]) -> ComputationalSequence:
-    """Opens one `.csd` file: `{id: (features, intervals)}`, each read when it is asked for.
-
-    Arguments:
-        path: The file.
-
-    Raises:
-        DataError: If the file is no computational sequence.
-        ImportError: If h5py is not installed.
-    """
-    return ComputationalSequence(path)
-
-
-def align(features: np.ndarray, intervals: np.ndarray, onto: np.ndarray) -> np.ndarray:
-    """The mean of the frames that overlap each interval, weighted by how long they do: one frame a word, for example.
-
-    The SDK's `align` with `collapse_functions` does the same, with whatever function of the overlapping frames it is given.
-
-    Arguments:
-        features: The frames, `(T, D)`.
-        intervals: When each begins and ends, `(T, 2)`.
-        onto: The intervals that are wanted, `(N, 2)`.
-
-    Returns:
-        `(N, D)` float32; NaN where no frame overlaps.
-
-    Raises:
-        ValueError: If the shapes do not fit, or an interval ends before it starts.
-
-    Example:
-        >>> align(np.array([[1.0], [4.0]]), np.array([[0, 2], [2, 4]]), np.array([[0, 3], [3, 4], [5, 6]])).tolist()
-        [[2.0], [4.0], [nan]]
-    """
-    shapes = features.shape, intervals.shape, onto.shape
-    if features.ndim != 2 or onto.ndim != 2 or (*intervals.shape, onto.shape[1]) != (len(features), 2, 2):
-        raise ValueError(
-            f"expected features (T, D), intervals (T, 2) and onto (N, 2), got {', '.join(map(str, shapes))}"
-        )
-    for name, each in (("intervals", intervals), ("onto", onto)):
-        if (reversed_ := each[:, 1] < each[:, 0]).any():
-            start, end = each[reversed_][0].tolist()
-            raise ValueError(f"expected {name} that end after they start, got {start:g} to {end:g}")
-    order = np.argsort(intervals[:, 0], kind="stable")
-    starts, ends = intervals[order].T
-    latest = np.maximum.accumulate(ends)  # in order, as ends need not be
-    result = np.full((len(onto), features.shape[1]), np.nan, np.float32)
-    for row, (start, end) in zip(result, onto, strict=True):
-        near = slice(np.searchsorted(latest, start, "right"), np.searchsorted(starts, end, "left"))
-        overlap = np.minimum(ends[near], end) - np.maximum(starts[near], start)
-        touched = overlap > 0
-        if touched.any():
-            row[:] = np.average(features[order[near][touched]], axis=0, weights=overlap[touched])
-    return result
-
-
 def _files(folder: Path) -> dict[str, Path]:
     """The files of a folder by what they are: "labels", "words", and the modalities."""
     paths = sorted(folder.glob("*.csd"))
@@ -165,12 +109,12 @@ def _files(folder: Path) -> dict[str, Path]:
         if is_text == (role == "words"):  # phones, for example, are neither words nor frames
             roles.setdefault(role, []).append((path, own))
     if "labels" not in roles:
-        raise DataError(f"{folder}: expected a .csd of labels, got {fields.listed(path.name for path in paths)}")
+        raise DataError(f"{folder}: expected a .csd of labels, got {messages.listed(path.name for path in paths)}")
     files = {}
     for role, found in roles.items():
         if len(found) > 1 and role in ("labels", "words"):
             raise DataError(
-                f"{folder}: expected one .csd of {role}, got {fields.listed(path.name for path, _ in found)}"
+                f"{folder}: expected one .csd of {role}, got {messages.listed(path.name for path, _ in found)}"
             )
         # Two sets of acoustic features, for example, go by their own names.
         files |= {role: found[0][0]} if len(found) == 1 else {own: path for path, own in found}
@@ -178,15 +122,15 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _recordings(path: Path) -> list[Recording]:
-    """The rows of the labels whose intervals are some."""
+    """The rows of the labels whose intervals end after they start."""
     result, empty = [], []
     sizes = set()
     with opened(path) as entries:
         for video in entries.ids:
             labels, intervals = entries.features(video), entries.intervals(video)
             sizes.add(labels.shape[1])
-            labels = fields.floats(f"{path}: {fields.listed([video])}", labels)
-            fields.labels(f"{path}: {fields.listed([video])}", labels[:, :1])
+            labels = expect.floats(f"{path}: {messages.listed([video])}", labels)
+            expect.labels(f"{path}: {messages.listed([video])}", labels[:, :1])
             whole = len(labels) == 1 and video.endswith("]")
             for k, (row, (start, end)) in enumerate(zip(labels, intervals.tolist(), strict=True)):
                 name = video if whole else f"{video}[{k}]"
@@ -197,7 +141,7 @@ def _recordings(path: Path) -> list[Recording]:
     if len(sizes) != 1:
         raise DataError(f"{path}: expected labels of one size, got sizes {sorted(sizes)[:12]}")
     if empty:
-        warn(f"{path}: {len(empty)} recordings do not end after they start and are left out: {fields.listed(empty)}")
+        warn(f"{path}: {len(empty)} recordings do not end after they start and are left out: {messages.listed(empty)}")
     if not result:
         raise DataError(f"{path}: expected intervals that end after they start, got none")
     return result
@@ -214,7 +158,7 @@ Rows = slice | np.ndarray
 def _located(entries: Entries, recordings: Sequence[Recording]) -> list[tuple[str, Rows, int] | None]:
     """Where a file has each recording: the entry, its rows in the order of time, and how many; None if it has none.
 
-    Recordings of a video follow one another, so that what was found out about it last is kept.
+    Recordings of a video follow one another, so the order of its frames is computed once.
     """
     result: list[tuple[str, Rows, int] | None] = []
     video, order, middles = "", np.zeros(0, np.int64), np.zeros(0)
@@ -264,7 +208,7 @@ def _frames(path: Path, recordings: Sequence[Recording]) -> LazyFrames:
         sizes = {entries.shape(name)[1] for name in used}
         wrong = [name for name in used if entries.is_text(name)]
     if wrong:
-        raise DataError(f"{path}: expected numbers in all entries, got text in {fields.listed(wrong)}")
+        raise DataError(f"{path}: expected numbers in all entries, got text in {messages.listed(wrong)}")
     if len(sizes) > 1 or 0 in sizes:
         raise DataError(f"{path}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
     if not sizes:
@@ -286,7 +230,7 @@ class _Reader:
         if last is None or last[0] != entry:
             with opened(self.path) as entries:
                 last = self.last = (entry, entries.features(entry))
-        return fields.floats(f"{self.path}: {fields.listed([entry])}", last[1][rows])
+        return expect.floats(f"{self.path}: {messages.listed([entry])}", last[1][rows])
 
     def __getstate__(self) -> dict[str, object]:
         return {"path": self.path, "last": None}

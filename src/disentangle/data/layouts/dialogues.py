@@ -5,8 +5,8 @@
 
 An utterance is a recording: its text, and label 1.0 or 0.0. What was said before it, by whom, and the show are not read.
 Without `sarcasm` an utterance is unlabelled. Features can stand beside the file, `<modality>/<id>.npy`, as in a plain folder.
-The split is that of a field `split`, or else of a file `splits.json` or `splits.csv` beside it (`id`, `split`), which leaves
-out what it does not name; without either, all utterances with a label are for training.
+A field `split` says which split an utterance belongs to, or else a file `splits.json` or `splits.csv` beside it (`id`,
+`split`), which leaves out what it does not name; without either, all utterances with a label are for training.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from disentangle.data import fields
-from disentangle.data.computed import read_records
+from disentangle.data import expect, messages
+from disentangle.data.computed_by import read_records
+from disentangle.data.layouts.index_rows import Row, gather, number, read_splits, split_name
 from disentangle.data.layouts.npy import modalities
-from disentangle.data.layouts.rows import Row, gather, number, read_splits, split_name
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
 from disentangle.data.text_files import load_json
+from disentangle.errors import DataError
 
 __all__ = ["read"]
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
-    """Reads dialogues: those of "train", "valid", "test" and "unlabeled" that there are.
+    """Reads dialogues; returns their splits, "train", "valid", "test" or "unlabeled", by name.
 
     Arguments:
         path: The file.
@@ -44,9 +44,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
         (['1_60'], ['Oh, great.'], [1.0])
     """
     path = Path(path)
-    content = fields.dictionary(path, load_json(path))
+    content = expect.dictionary(path, load_json(path))
     splits = read_splits(path.parent)
-    rows = [_row(f"{path}: {fields.listed([name])}", name, value, splits) for name, value in content.items()]
+    rows = [_row(f"{path}: {messages.listed([name])}", name, value, splits) for name, value in content.items()]
     if splits is not None:
         rows = [row for row in rows if row.split is not None]
     sequences = modalities(path.parent, [row.id for row in rows])
@@ -54,11 +54,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
 
 
 def _row(where: str, name: str, value: object, splits: dict[str, str | None] | None) -> Row:
-    item = fields.dictionary(where, value)
+    item = expect.dictionary(where, value)
     if "utterance" not in item:
-        raise DataError(f"{where}: no utterance, found {fields.listed(item)}")
+        raise DataError(f"{where}: expected an utterance, got {messages.listed(item)}")
     label = number(f"{where}: sarcasm", item.get("sarcasm"))
     if label not in (None, 0, 1):
         raise DataError(f"{where}: sarcasm: expected true or false, got {label:g}")
     split = split_name(f"{where}: split", item.get("split")) or (splits or {}).get(name)
-    return Row(name, fields.text(f"{where}: utterance", item["utterance"]), label, split)
+    return Row(name, expect.text(f"{where}: utterance", item["utterance"]), label, split)

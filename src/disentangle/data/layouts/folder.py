@@ -4,16 +4,16 @@
       index.csv              id,text,label,split
       audio/<id>.npy         (T, D) numbers, in float32 or another type
       vision/<id>.npy
-      audio/computed_by.json what the features were computed by, if it is known: see `disentangle.data.computed`
+      audio/computed_by.json what the features were computed by, if it is known: see `disentangle.data.computed_by`
 
 The table is `index.csv`, or the only `.csv` there. Of its columns only `id` is needed:
 
-- `id`: the recording's name, and that of its files;
+- `id`: the recording's name, which its files also have;
 - `text`: the transcript; blank where it is missing;
 - `label`: a number; blank for an unlabelled recording;
 - `label_T`, `label_A`, ...: further labels, `more_labels["T"]`, ...; blank where there is none;
-- `split`: train, valid, test or unlabeled, or another name of these (`disentangle.data.splits`); blank for train where there is
-  a label, for unlabeled where there is none;
+- `split`: train, valid, test or unlabeled, or another name of these (`disentangle.data.split_names`); blank for train where
+  there is a label, for unlabeled where there is none;
 - `file`: the name of the recording's files without `.npy`, where it is not the id.
 
 Other columns are ignored. A modality is missing for a recording without a file; what lies there and is not read, features of
@@ -31,25 +31,25 @@ from pathlib import Path
 
 import numpy as np
 
-from disentangle.data import fields
-from disentangle.data.computed import RECORD, read_records, record
+from disentangle.data import messages
+from disentangle.data.computed_by import RECORD, read_records, record
+from disentangle.data.data_warnings import warn_of_files
+from disentangle.data.layouts.index_rows import Row, gather, number, split_name, unique
 from disentangle.data.layouts.npy import modalities
-from disentangle.data.layouts.rows import Row, gather, number, split_name, unique
-from disentangle.data.pickles import DataError
 from disentangle.data.recordings import Recordings
-from disentangle.data.splits import SPLITS
+from disentangle.data.split_names import SPLITS
 from disentangle.data.text_files import load_table
-from disentangle.data.unread import warn_of_files
+from disentangle.errors import DataError
 
 __all__ = ["read", "write_folder"]
 
 MORE = "label_"
-# Names that are those of files on any system.
+# Names that files can have on any system.
 PLAIN = re.compile(r"[\w$\[\]()+-][\w$\[\]()+ .-]{0,98}[\w$\[\]()+-]|[\w$-]", re.ASCII)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
-    """Reads a plain folder: those of "train", "valid", "test" and "unlabeled" that it has.
+    """Reads a plain folder; returns its splits, "train", "valid", "test" or "unlabeled", by name.
 
     Arguments:
         path: The folder, or its table.
@@ -85,17 +85,19 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     for i, name in enumerate(ids):
         at = f"{index}: row {i + 1}"
         text, label, split = (table.get(key, blank)[i] for key in ("text", "label", "split"))
-        others = {key[len(MORE) :]: number(f"{at}: {fields.listed([key])}", values[i]) for key, values in more.items()}
+        others = {
+            key[len(MORE) :]: number(f"{at}: {messages.listed([key])}", values[i]) for key, values in more.items()
+        }
         rows.append(Row(name, text, number(f"{at}: label", label), split_name(f"{at}: split", split), others))
     sequences = modalities(index.parent, files)
     return gather(str(index), rows, sequences, read_records(index.parent, sequences))
 
 
 def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings]) -> None:
-    """Writes recordings as a plain folder, which `read` reads: one recording at a time, and the table last.
+    """Writes recordings as a plain folder, one recording at a time and the table last.
 
-    Files are called by the ids, or numbered where ids come twice or would not do. Factors, the counts of padding, and
-    modalities that every recording lacks are left out.
+    Files are named by the ids, or numbered if an id comes twice or cannot name a file. Factors, counts of padding, and
+    modalities that every recording lacks are left out. `read_recordings` reads the folder.
 
     Arguments:
         folder: The folder, which is made; if it is there already, it has to be empty.
@@ -115,7 +117,7 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise DataError(f"{folder}: not empty, expected a new folder")
+            raise DataError(f"{folder}: expected a new folder, got one that is not empty")
         unfinished = folder / "index.csv.unfinished"
         with open(unfinished, "w", encoding="utf-8", newline="") as stream:
             table = csv.writer(stream)
@@ -138,18 +140,18 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
 def _check_names(splits: Mapping[str, Recordings]) -> None:
     wrong = [name for name in splits if name not in SPLITS]
     if wrong or not any(map(len, splits.values())):
-        raise ValueError(f"expected recordings of {', '.join(SPLITS)}, got {fields.listed(splits)}")
+        raise ValueError(f"expected recordings of {', '.join(SPLITS)}, got {messages.listed(splits)}")
     for split in splits.values():
         wrong = [name for name in split.sequences if name == "text" or not PLAIN.fullmatch(name)]
         if wrong:
             raise ValueError(
-                f"expected modalities whose names are those of folders, and not text, got {fields.listed(wrong)}"
+                f"expected modalities with names that folders can have, other than text, got {messages.listed(wrong)}"
             )
         for text in (*split.text, *split.ids):
             try:
                 text.encode()
             except UnicodeEncodeError:
-                raise ValueError(f"expected text that UTF-8 can write, got {fields.listed([text])}") from None
+                raise ValueError(f"expected text that UTF-8 can write, got {messages.listed([text])}") from None
 
 
 def _computed_by(splits: Mapping[str, Recordings]) -> dict[str, str]:
@@ -158,7 +160,7 @@ def _computed_by(splits: Mapping[str, Recordings]) -> dict[str, str]:
     for modality in dict.fromkeys(modality for split in splits.values() for modality in split.sequences):
         found = {split.computed_by.get(modality) for split in splits.values() if modality in split.sequences}
         if len(found - {None}) > 1:
-            raise ValueError(f"expected {modality} computed alike in all splits, got {fields.listed(found)}")
+            raise ValueError(f"expected {modality} computed alike in all splits, got {messages.listed(found)}")
         if name := found.pop() if len(found) == 1 else None:
             result[modality] = name
     return result
@@ -180,5 +182,5 @@ def _index(path: Path) -> Path:
         return path / "index.csv"
     found = sorted(file.name for file in path.glob("*.csv"))
     if len(found) != 1:
-        raise DataError(f"{path}: expected index.csv, or one .csv, got {fields.listed(found)}")
+        raise DataError(f"{path}: expected index.csv, or one .csv, got {messages.listed(found)}")
     return path / found[0]

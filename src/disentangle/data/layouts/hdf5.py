@@ -1,7 +1,7 @@
 """The HDF5 of computational sequences, `<root>/data/<id>/{features, intervals}`, read with care.
 
-What an HDF5 file can refer to outside of itself is not followed: links other than to its own objects, virtual data sets, and
-external storage are refused, and filters other than gzip, which could be loaded from anywhere. An array is refused before
+An HDF5 file can refer to things outside of itself. They are refused: links other than to its own objects, virtual data sets,
+external storage, and filters other than gzip, which could be loaded from anywhere. An array is refused before
 it is read if it declares more bytes than what is stored can hold. Text of variable length, the metadata for example, is not
 read: libhdf5 can loop for ever over damaged text.
 """
@@ -9,56 +9,24 @@ read: libhdf5 can loop for ever over damaged text.
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.contents import misplaced
-from disentangle.data import fields
-from disentangle.data.pickles import DataError
+from disentangle.data import messages
+from disentangle.data.opening import reading
+from disentangle.errors import DataError
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["ComputationalSequence", "Entries", "opened"]
+__all__ = ["Entries", "opened"]
 
 FILTERS = {1, 2}  # deflate, shuffle: what the SDK writes; libhdf5 can crash over damaged checksums
 DEFLATION = 1032  # no byte of deflated data makes more than this many
 LARGEST = 2**32  # bytes of an array
-
-
-class ComputationalSequence(Mapping):
-    """One `.csd` file, by id: its features `(T, D)`, of numbers or bytes, and its intervals `(T, 2)`, float64 in seconds.
-
-    Both are read whenever they are asked for.
-
-    Arguments:
-        path: The file.
-
-    Raises:
-        DataError: If the file is no computational sequence.
-        ImportError: If h5py is not installed.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]):
-        self.path = path
-        with opened(path) as entries:
-            self.root, self.ids = entries.root, entries.ids
-
-    def __getitem__(self, key: str) -> tuple[np.ndarray, np.ndarray]:
-        if key not in self.ids:
-            raise KeyError(key)
-        with opened(self.path) as entries:
-            return entries.features(key), entries.intervals(key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.ids)
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 class Entries:
@@ -73,7 +41,7 @@ class Entries:
             raise DataError(f"{path}: no entries")
 
     def shape(self, key: str) -> tuple[int, int]:
-        """How many frames an entry has, and of which size."""
+        """How many frames an entry has, and their size."""
         features = self._array(key, "features")
         if features.ndim != 2:
             raise DataError(f"{self._at(key)}features: expected (frames, features), got {features.shape}")
@@ -98,11 +66,11 @@ class Entries:
             )
         values = intervals[()].astype(np.float64)
         if not np.isfinite(values).all():
-            raise DataError(f"{self._at(key)}intervals: NaN or infinite")
+            raise DataError(f"{self._at(key)}intervals: expected finite numbers, got NaN or infinity")
         return values
 
     def _at(self, key: str) -> str:
-        return f"{self.path}: {fields.listed([key])}/"
+        return f"{self.path}: {messages.listed([key])}/"
 
     def _array(self, key: str, name: str) -> h5py.Dataset:
         """A data set whose reading is harmless."""
@@ -115,16 +83,16 @@ class Entries:
         if array.dtype.kind not in "fiuS" or array.dtype.subdtype:
             raise DataError(f"{where}: expected numbers, or text of fixed length, got {array.dtype}")
         if array.is_virtual or array.external:
-            raise DataError(f"{where}: kept in another file, expected it here")
+            raise DataError(f"{where}: expected an array in the file itself, got one in another file")
         properties = array.id.get_create_plist()
         filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
         if not filters <= FILTERS:
-            raise DataError(f"{where}: compressed by filter {min(filters - FILTERS)}, expected gzip")
+            raise DataError(f"{where}: expected compression by gzip, got filter {min(filters - FILTERS)}")
         stored = min(array.id.get_storage_size(), self.size)
         chunk = int(np.prod(array.chunks or (0,), dtype=object)) * array.dtype.itemsize
         declared = max(int(np.prod(array.shape or (0,), dtype=object)) * array.dtype.itemsize, chunk)
         if declared > min(LARGEST, stored * (DEFLATION if filters else 1)):
-            raise DataError(f"{where}: {declared:,} bytes declared, where {stored:,} are stored")
+            raise DataError(f"{where}: expected an array that {stored:,} stored bytes can hold, got {declared:,} bytes")
         return array
 
     def _child(self, group: Any, name: str) -> Any:
@@ -133,9 +101,9 @@ class Entries:
 
         link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
         if link is None:
-            raise DataError(f"{self.path}: no {fields.listed([name])} in {fields.listed([group.name])}")
+            raise DataError(f"{self.path}: no {messages.listed([name])} in {messages.listed([group.name])}")
         if not isinstance(link, h5py.HardLink):
-            raise DataError(f"{self.path}: {fields.listed([name])} is a link, expected it in its place")
+            raise DataError(f"{self.path}: expected {messages.listed([name])} in its place, got a link")
         return group[name]
 
 
@@ -146,26 +114,18 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Entries]:
         import h5py
     except ImportError:
         raise ImportError('expected h5py, which reads .csd files: pip install "disentangle[hdf5]"') from None
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: not a regular file")
-        if wrong := misplaced(path, "an HDF5 file"):
-            raise DataError(f"{path}: {wrong}")
-        with h5py.File(path, "r", locking=False) as file:
-            yield Entries(path, file, status.st_size)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except MemoryError as error:
-        raise DataError(f"{path}: does not fit into memory") from error
-    except Exception as error:
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: not a computational sequence, or a damaged one: {what}") from error
+    with reading(path, "an HDF5 file"):
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                yield Entries(path, file, os.path.getsize(path))
+        except (DataError, MemoryError):
+            raise
+        except Exception as error:
+            what = " ".join(str(error).split())[:120] or type(error).__name__
+            raise DataError(f"{path}: not a computational sequence, or a damaged one: {what}") from error
 
 
 def _one(names: list[str], wanted: str) -> str:
     if len(names) != 1:
-        raise DataError(f"{wanted}, got {fields.listed(names)}")
+        raise DataError(f"{wanted}, got {messages.listed(names)}")
     return names[0]

@@ -1,12 +1,12 @@
-"""A split as a dictionary of fields, transcripts among them: the files of MMSA, and those of the paper.
+"""A split as a dictionary of fields, transcripts among them: the files of MMSA and of the paper.
 
 MMSA's `unaligned_50.pkl`, `aligned_50.pkl` and `unaligned_39.pkl` (CMU-MOSI, CMU-MOSEI, CH-SIMS) hold `raw_text`, `audio`,
-`vision`, `regression_labels`, mostly `id`, and where modalities were labelled by themselves `regression_labels_T`, `_A` and
+`vision`, `regression_labels`, mostly `id`, and where each modality has a label of its own, `regression_labels_T`, `_A` and
 `_V`. The paper's files hold `raw_text`, `audio`, `video` and `labels`; an unlabelled one is one such split without labels.
 
 `text` and `text_bert` are what a BERT made of the transcripts, and are not read. Nor are `audio_lengths` and
-`vision_lengths`: they count frames from the front, which is wrong where padding stands there, and in files of aligned
-features they tell the padded length. The frames tell the same, and always. Of other fields, a `DataWarning` says that they are
+`vision_lengths`: they count frames from the front, which is wrong if the padding is there, and in files of aligned features
+they are the padded length. The frames themselves always tell. Of other fields, a `DataWarning` says that they are
 not read.
 """
 
@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from disentangle.data import fields
-from disentangle.data.pickles import DataError
+from disentangle.data import expect, messages
+from disentangle.data.data_warnings import warn_of_fields
 from disentangle.data.recordings import Recordings
-from disentangle.data.unread import warn_of_fields
+from disentangle.errors import DataError
 
 __all__ = ["CONTENT", "matches", "read"]
 
@@ -25,7 +25,7 @@ CONTENT = "raw_text, audio, vision, regression_labels (MMSA)"
 # The names under which a file can have each field.
 MODALITIES = {"audio": ("audio",), "vision": ("vision", "video")}
 LABELS = ("regression_labels", "labels")
-# What files of this kind have besides, and nothing is lost without.
+# What files of this kind also have, and nobody misses.
 USELESS = {
     "text",
     "text_bert",
@@ -49,39 +49,39 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     Arguments:
         where: The file and the split, for messages.
         split: What the file holds there.
-        labeled: Whether it is to have labels.
+        labeled: Whether it should have labels.
 
     Raises:
         DataError: If it cannot be used.
     """
-    content = fields.dictionary(where, split)
+    content = expect.dictionary(where, split)
     if "raw_text" not in content:
         lost = "; text is what a BERT made of them, which does not bring them back" * ("text" in content)
-        raise DataError(f"{where}: expected the transcripts as raw_text, got {fields.listed(content)}{lost}")
+        raise DataError(f"{where}: expected the transcripts as raw_text, got {messages.listed(content)}{lost}")
     wanted = {"text": ("raw_text",), **MODALITIES, **({"labels": LABELS} if labeled else {})}
     keys = {}
     for name, options in wanted.items():
         keys[name] = next((option for option in options if option in content), "")
         if not keys[name]:
-            raise DataError(f"{where}: no {' or '.join(options)}, found {fields.listed(content)}")
+            raise DataError(f"{where}: expected {' or '.join(options)}, got {messages.listed(content)}")
     if "vision" in content and "video" in content:
-        raise DataError(f"{where}: both vision and video, expected one of them")
+        raise DataError(f"{where}: expected vision or video, got both")
     others = _other_labels(content) if labeled else {}
     used = [*keys.values(), *(["id"] if "id" in content else []), *others.values()]
     classes = [key for key in content if isinstance(key, str) and key.startswith("classification_labels")]
     unused = classes if labeled else [*classes, *LABELS, *_other_labels(content).values()]
     warn_of_fields(where, content, [*used, *unused, *USELESS])
-    columns = {key: fields.column(f"{where}: {key}", content[key]) for key in used}
-    fields.same_length(where, columns)
+    columns = {key: expect.column(f"{where}: {key}", content[key]) for key in used}
+    expect.same_length(where, columns)
     sequences, padding = {}, {}
     for name in MODALITIES:
-        sequences[name], padding[name] = fields.frames(f"{where}: {keys[name]}", columns[keys[name]])
+        sequences[name], padding[name] = expect.frames(f"{where}: {keys[name]}", columns[keys[name]])
     return Recordings(
-        text=fields.texts(f"{where}: raw_text", columns["raw_text"]),
+        text=expect.texts(f"{where}: raw_text", columns["raw_text"]),
         sequences=sequences,
-        labels=fields.labels(f"{where}: {keys['labels']}", columns[keys["labels"]]) if labeled else None,
-        ids=fields.ids(f"{where}: id", columns.get("id", [])),
-        more_labels={name: fields.labels(f"{where}: {key}", columns[key], absent=True) for name, key in others.items()},
+        labels=expect.labels(f"{where}: {keys['labels']}", columns[keys["labels"]]) if labeled else None,
+        ids=expect.ids(f"{where}: id", columns.get("id", [])),
+        more_labels={name: expect.labels(f"{where}: {key}", columns[key], absent=True) for name, key in others.items()},
         padding=padding,
     )
 
@@ -100,7 +100,7 @@ def _other_labels(content: dict[object, object]) -> dict[str, str]:
 
 
 def _numeric(values: object) -> bool:
-    """Whether they are numbers, one a recording; classes can be words, too."""
+    """Whether they are numbers, one per recording; classes can be words, too."""
     if isinstance(values, np.ndarray) and values.dtype != object:
         return values.dtype.kind in "fiu" and values.ndim > 0 and values.size == len(values)
     if not isinstance(values, list | tuple) and not (isinstance(values, np.ndarray) and values.ndim == 1):

@@ -7,10 +7,10 @@ transcripts are "", and the vectors a modality, "glove". Audio has values of -in
 
 from __future__ import annotations
 
-from disentangle.data import fields
-from disentangle.data.pickles import DataError
+from disentangle.data import expect, messages
+from disentangle.data.data_warnings import warn_of_fields
 from disentangle.data.recordings import Recordings
-from disentangle.data.unread import warn_of_fields
+from disentangle.errors import DataError
 
 __all__ = ["CONTENT", "matches", "read"]
 
@@ -33,24 +33,24 @@ def read(where: str, split: object) -> Recordings:
     Raises:
         DataError: If it cannot be used.
     """
-    content = fields.dictionary(where, split)
+    content = expect.dictionary(where, split)
     keys = [*MODALITIES.values(), "labels"]
     for key in keys:
         if key not in content:
-            raise DataError(f"{where}: no {key}, found {fields.listed(content)}")
+            raise DataError(f"{where}: expected {key}, got {messages.listed(content)}")
     if "id" in content:
         keys.append("id")
     warn_of_fields(where, content, keys)
-    columns = {key: fields.column(f"{where}: {key}", content[key]) for key in keys}
-    fields.same_length(where, columns)
+    columns = {key: expect.column(f"{where}: {key}", content[key]) for key in keys}
+    expect.same_length(where, columns)
     sequences, padding = {}, {}
     for name, key in MODALITIES.items():
-        sequences[name], padding[name] = fields.frames(f"{where}: {key}", columns[key])
-    labels = fields.labels(f"{where}: labels", columns["labels"])
+        sequences[name], padding[name] = expect.frames(f"{where}: {key}", columns[key])
+    labels = expect.labels(f"{where}: labels", columns["labels"])
     return Recordings(
         text=[""] * len(labels),
         sequences=sequences,
         labels=labels,
-        ids=fields.ids(f"{where}: id", columns.get("id", [])),
+        ids=expect.ids(f"{where}: id", columns.get("id", [])),
         padding=padding,
     )

@@ -1,27 +1,26 @@
-"""Frames in `.npy` files, a folder a modality and a file a recording: `<folder>/<modality>/<name>.npy`, each `(T, D)`."""
+"""Frames in `.npy` files, a folder per modality and a file per recording: `<folder>/<modality>/<name>.npy`, each `(T, D)`."""
 
 from __future__ import annotations
 
 import functools
 import os
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from disentangle.contents import misplaced
-from disentangle.data import fields
-from disentangle.data.computed import RECORD
-from disentangle.data.lazy import LazyFrames
-from disentangle.data.pickles import DataError
-from disentangle.data.unread import warn_of_features
+from disentangle.data import expect, messages
+from disentangle.data.computed_by import RECORD
+from disentangle.data.data_warnings import warn_of_features
+from disentangle.data.opening import map_array
+from disentangle.data.recordings import LazyFrames
+from disentangle.errors import DataError
 
 __all__ = ["frames_shape", "modalities", "read_frames"]
 
 
 def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
-    """The frames of each modality, read when they are asked for; only the heads of the files are looked at before.
+    """The frames of each modality, read when they are asked for; before, only the heads of the files are read.
 
     A modality is a folder with at least one `.npy` in it, and is missing for a name that has no file. What else is in the
     folders is left alone, and a `DataWarning` names it.
@@ -42,15 +41,15 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
         _check_inside(str(modality), folder)
         if modality.name == "text":
             raise DataError(
-                f"{modality}: text is the transcripts; expected the name of these features, glove for example"
+                f"{modality}: expected the name of these features, glove for example, got text, which is the transcripts"
             )
         wrong = [name for name in names if not _is_plain(name)]
         if wrong:
-            raise DataError(f"{modality}: expected ids that are plain names of files, got {fields.listed(wrong)}")
+            raise DataError(f"{modality}: expected ids that are plain names of files, got {messages.listed(wrong)}")
         paths = [str(modality / there[name]) if name in there else None for name in names]
         if not any(paths):
             raise DataError(
-                f"{modality}: none of its {len(there)} files is {fields.listed([names[0]])}.npy, or that of another recording"
+                f"{modality}: none of its {len(there)} files is {messages.listed([names[0]])}.npy, or that of another recording"
             )
         for path in paths:
             if path is not None and os.path.islink(path):
@@ -70,7 +69,7 @@ def read_frames(path: str, size: int | None = None) -> np.ndarray:
 
     Arguments:
         path: The file.
-        size: The D that is wanted.
+        size: D, as it should be.
 
     Raises:
         DataError: If the file cannot be read, or holds anything else.
@@ -78,11 +77,11 @@ def read_frames(path: str, size: int | None = None) -> np.ndarray:
     array = _mapped(path)
     if size is not None and len(array) and array.shape[1] != size:
         raise DataError(f"{path}: expected frames of size {size}, got {array.shape[1]}")
-    return fields.floats(path, np.array(array))
+    return expect.floats(path, np.array(array))
 
 
 def frames_shape(path: str) -> tuple[int, int]:
-    """How many frames a file has, and of which size; only its head is read.
+    """How many frames a file has, and their size; only its head is read.
 
     Arguments:
         path: The file.
@@ -114,37 +113,13 @@ def _check_inside(path: str, folder: Path) -> None:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name is that of a file in the folder itself, on any system."""
+    """Whether a name stands for a file in the folder itself, on any system."""
     return name not in ("", ".", "..") and name.isprintable() and not any(each in name for each in "/\\")
 
 
 def _mapped(path: str) -> np.ndarray:
-    """The array of a file, of which only the head has been read. NumPy checks that the file is as long as it says."""
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise DataError(f"{path}: not a regular file")
-        if wrong := misplaced(path, "a file of NumPy (.npy)"):
-            raise DataError(f"{path}: {wrong}")
-        _check_head(path)
-        array = np.lib.format.open_memmap(path, mode="r")
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # whatever else a damaged head leads to
-        what = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: not an array of NumPy: {what}") from None
+    """The frames of a file, of which only the head has been read."""
+    array = map_array(path)
     if array.dtype.kind not in "fiu" or (array.shape != (0,) and array.ndim != 2):
-        raise DataError(f"{path}: expected numbers (frames, features), got {fields.kind(array)}")
+        raise DataError(f"{path}: expected numbers (frames, features), got {messages.kind(array)}")
     return array.reshape(0, 0) if array.ndim == 1 else array
-
-
-def _check_head(path: str) -> None:
-    """NumPy sets aside as many bytes for the head as the file says that it has, which can be 4 GiB."""
-    with open(path, "rb") as file:
-        start, length = file.read(12), os.fstat(file.fileno()).st_size
-    declared = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
-    if declared > length:
-        raise DataError(f"{path}: not an array of NumPy: a head of {declared:,} bytes in a file of {length:,}")

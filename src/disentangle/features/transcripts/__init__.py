@@ -1,24 +1,24 @@
 """What is said and when: transcripts as plain text, as subtitles, and as words with their times.
 
 - `.txt`: text, as it is; one segment, without times;
-- `.srt`, `.vtt`: SubRip and WebVTT subtitles; a segment a cue. Of captions that roll, such as YouTube's automatic ones, a
-  cue is what it adds to the one before;
+- `.srt`, `.vtt`: SubRip and WebVTT subtitles; a segment per cue. In captions that roll, such as YouTube's automatic ones, a
+  segment is what a cue adds to the one before;
 - `.json`: what Whisper and its kin write (openai-whisper, WhisperX, faster-whisper, whisper.cpp, pipelines of `transformers`,
   OpenAI's service), Amazon Transcribe, AssemblyAI, Deepgram, Google, Rev, Vosk, and YouTube (`json3`); aligners; or a list of
-  `{"word", "start", "end"}`. A segment a word, or what else there is with times;
-- `.csv`: a header with `word` (or `text`), `start` and `end`; a segment a word.
+  `{"word", "start", "end"}`. A segment per word, or per longer piece if only that has times;
+- `.csv`: a header with `word` (or `text`), `start` and `end`; a segment per word.
 
-Files are UTF-8, or UTF-16 with its mark. Times are seconds, or what the format has instead. White space is one space.
+Files are UTF-8, or UTF-16 with its mark. Times are in seconds, unless the format has another unit. Any white space becomes one
+space.
 
 Words are put together as they are written. Pieces that have blanks of their own, such as ` a`, ` well`, `-known`, ` 3`, `.5`,
 are "a well-known 3.5"; where the whole text stands beside its words, as it mostly does, it says where blanks and marks are.
-Between words of scripts without blanks, such as Chinese, there is none. A word without times, as aligners leave numbers, is
-given those between its neighbours.
+Between words of scripts without blanks, such as Chinese, there is none. A word without times (aligners give
+numbers none) is given the time between its neighbours.
 
-What is not said is left out, but in `.txt`: mark-up, words in square brackets (`[Music]`), a caption or a segment all in
-round ones (`(laughs)`), notes of music (what is sung stays), `>>` for another speaker, and in subtitles a dash
-in front of a line.
-The name of a speaker before a colon stays: nothing tells it from what is said.
+What is not said is left out, except in `.txt`: mark-up, words in square brackets (`[Music]`), a caption or a segment that is
+all in round ones (`(laughs)`), notes of music (what is sung stays), `>>` for another speaker, and in subtitles a dash in front
+of a line. The name of a speaker before a colon stays: it cannot be told from what is said.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from pathlib import Path
 
 import numpy as np
 
-from disentangle.data import DataError
 from disentangle.data.text_files import read_text
-from disentangle.data.words import count_words, on_one_line
+from disentangle.data.writing_systems import count_words, on_one_line
+from disentangle.errors import DataError
 from disentangle.features.transcripts.csv_words import tabulated
 from disentangle.features.transcripts.segments import Fault, Segment, text_between
 from disentangle.features.transcripts.subtitles import subrip, webvtt
@@ -40,7 +40,7 @@ from disentangle.features.transcripts.unsaid import without_unsaid
 
 __all__ = ["Segment", "read_transcript", "text_between"]
 
-SLOWEST = 60.0  # seconds a word, by the median: there are other units
+SLOWEST = 60.0  # seconds per word, by the median; beyond it, times are in another unit
 
 
 def read_transcript(path: str | os.PathLike[str]) -> list[Segment]:
@@ -53,7 +53,7 @@ def read_transcript(path: str | os.PathLike[str]) -> list[Segment]:
         Its segments, in the file's order; those without words are left out, so there are none where nothing is said.
 
     Raises:
-        DataError: If it cannot be read, is malformed, or has times that are not seconds: the message says at which line.
+        DataError: If it cannot be read, is malformed, or has times that are not seconds: the message names the line.
 
     Example:
         >>> import tempfile
@@ -73,7 +73,9 @@ def read_transcript(path: str | os.PathLike[str]) -> list[Segment]:
     ending = Path(path).suffix.lower()
     reader = readers.get(ending)
     if reader is None:
-        raise DataError(f"{path}: not a transcript: expected a name that ends in {', '.join(readers)}")
+        raise DataError(
+            f"{path}: expected a transcript whose name ends in {', '.join(readers)}, got {ending or 'no ending'}"
+        )
     # whisper.cpp cuts within letters of several bytes.
     text = read_text(path, errors="surrogateescape" if ending == ".json" else "strict")
     try:
@@ -88,7 +90,7 @@ def read_transcript(path: str | os.PathLike[str]) -> list[Segment]:
 
 
 def _check_unit(segments: Sequence[Segment]) -> None:
-    """Times without a unit could be thousandths, say, and every interval of them would be wrong."""
+    """Refuses times that cannot be seconds: they could be thousandths, and every interval would be wrong."""
     slowness = [
         (segment.end - segment.start) / count_words(segment.text)
         for segment in segments

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 
 from disentangle.data.text_files import csv_rows
-from disentangle.features.transcripts.pieces import Piece, Stretch, words_of
 from disentangle.features.transcripts.segments import Fault, Segment
+from disentangle.features.transcripts.word_pieces import Piece, Stretch, words_of
 
 __all__ = ["tabulated"]
 
@@ -28,7 +28,7 @@ def tabulated(text: str) -> list[Segment]:
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) != len(header):
-                raise Fault(f"{where}: {len(row)} values, expected {len(header)} as in the header")
+                raise Fault(f"{where}: expected {len(header)} values as in the header, got {len(row)}")
             pieces.append(Piece(where, row[word], _seconds(where, row[start]), _seconds(where, row[end])))
     except csv.Error as error:
         raise Fault(str(error)) from None

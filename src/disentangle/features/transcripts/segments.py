@@ -1,4 +1,4 @@
-"""Something said and when, and what of it is within an interval."""
+"""What is said and when, and what is said within an interval."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from disentangle.data.words import join_words
+from disentangle.data.writing_systems import join_words
+from disentangle.errors import DisentangleError
 
 __all__ = ["Fault", "Segment", "checked", "text_between"]
 
@@ -19,29 +20,29 @@ class Segment(NamedTuple):
     text: str
 
 
-class Fault(Exception):
+class Fault(DisentangleError):
     """What is wrong with a transcript, and where in it."""
 
 
 def checked(where: str, start: float, end: float, text: str) -> Segment:
-    """A segment whose times can be those of one."""
+    """A segment, if its times are finite and in order."""
     if not (math.isfinite(start) and math.isfinite(end)):
         raise Fault(f"{where}: expected times that are finite, got {start} to {end}")
     if end < start:
-        raise Fault(f"{where}: ends at {end} s, before it starts at {start} s")
+        raise Fault(f"{where}: expected an end after the start at {start} s, got {end} s")
     return Segment(start, end, text)
 
 
 def text_between(segments: Iterable[Segment], start: float = -math.inf, end: float = math.inf) -> str:
     """What is said in an interval; by default all of it.
 
-    A segment belongs to the interval in which its middle is, so that of intervals that follow one another each segment is in
-    one and only one. There is a blank between two segments, and none in scripts that have none, such as Chinese.
+    A segment belongs to the interval that holds its middle, so each segment is in exactly one of several intervals that
+    follow one another. Segments are joined with blanks, or without in scripts that have none, such as Chinese.
 
     Arguments:
         segments: The segments of a transcript.
-        start: The first second.
-        end: The second before which it ends.
+        start: Where the interval begins, in seconds.
+        end: Where it ends, in seconds.
 
     Raises:
         ValueError: If an interval is wanted of a transcript without times.

@@ -6,10 +6,10 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 
-from disentangle.features.transcripts.pieces import Piece, Stretch, have_own_blanks, words_of
-from disentangle.features.transcripts.rolling import unrolled
+from disentangle.features.transcripts.rolling_captions import unrolled
 from disentangle.features.transcripts.segments import Fault, Segment, checked
 from disentangle.features.transcripts.unsaid import is_unsaid
+from disentangle.features.transcripts.word_pieces import Piece, Stretch, have_own_blanks, words_of
 
 __all__ = ["subrip", "webvtt"]
 

@@ -16,8 +16,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from disentangle.data import fields
-from disentangle.features.transcripts.entries import (
+from disentangle.data import messages
+from disentangle.features.transcripts.json_entries import (
     an_object,
     first_alternative,
     number_of,
@@ -26,9 +26,9 @@ from disentangle.features.transcripts.entries import (
     text_of,
     times_of,
 )
-from disentangle.features.transcripts.pieces import Piece, Stretch, words_of
 from disentangle.features.transcripts.segments import Fault, Segment
 from disentangle.features.transcripts.unsaid import is_unsaid
+from disentangle.features.transcripts.word_pieces import Piece, Stretch, words_of
 
 __all__ = ["transcribed"]
 
@@ -40,7 +40,7 @@ LISTS = ("segments", "words", "word_segments", "chunks", "result")
 def transcribed(text: str) -> list[Segment]:
     """The words of a transcriber's JSON where it has any, else its segments."""
     if not text.strip():
-        raise Fault("empty, expected JSON")
+        raise Fault("expected JSON, got an empty file")
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
@@ -83,7 +83,7 @@ def _stretches(content: Any) -> Iterable[Stretch]:
                 return words
         if found:
             return _listed(found[0], content[found[0]], text_of(content), scale=_scale(content))
-    found = f"an object of {fields.listed(content)}" if isinstance(content, dict) else type(content).__name__
+    found = f"an object of {messages.listed(content)}" if isinstance(content, dict) else type(content).__name__
     raise Fault(f"expected words with times, or what a transcriber writes, got {found}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from disentangle.data.words import on_one_line
+from disentangle.data.writing_systems import on_one_line
 from disentangle.features.transcripts.segments import Segment
 
 __all__ = ["is_unsaid", "without_unsaid"]

@@ -1,0 +1,127 @@
+"""The rows of a text file that lists recordings, one per recording, and the splits they belong to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from disentangle.data import expect, messages
+from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.data.split_names import SPLITS, split_of
+from disentangle.data.text_files import load_json, load_table
+from disentangle.errors import DataError
+
+__all__ = ["Row", "gather", "number", "read_splits", "split_name", "unique"]
+
+
+class Row(NamedTuple):
+    """A recording in such a file. Without a split it is for training, or unlabelled if it has no label."""
+
+    id: str
+    text: str
+    label: float | None
+    split: str | None
+    more: Mapping[str, float | None] = {}
+
+
+def gather(
+    where: str, rows: Sequence[Row], sequences: Mapping[str, LazyFrames], computed_by: Mapping[str, str]
+) -> dict[str, Recordings]:
+    """Sorts rows into their splits, in the order of `SPLITS`; splits without rows are left out.
+
+    Arguments:
+        where: The file, for messages.
+        rows: The rows, N.
+        sequences: The frames of each modality, N.
+        computed_by: What the frames were computed by, as in `Recordings`.
+
+    Raises:
+        DataError: If there are no rows, or only some rows of a split have labels.
+    """
+    if not rows:
+        raise DataError(f"{where}: no recordings")
+    groups: dict[str, list[int]] = {split: [] for split in SPLITS}
+    for i, row in enumerate(rows):
+        groups[row.split or ("unlabeled" if row.label is None else "train")].append(i)
+    result = {}
+    for split, indices in groups.items():
+        labels = [rows[i].label for i in indices]
+        if 0 < labels.count(None) < len(labels):
+            raise DataError(
+                f"{where}: {split}: expected labels of all {len(labels)} recordings or of none, got "
+                f"{len(labels) - labels.count(None)}; recordings without can be of the split unlabeled"
+            )
+        if indices:
+            result[split] = Recordings(
+                text=[rows[i].text for i in indices],
+                sequences={name: frames.select(indices) for name, frames in sequences.items()},
+                labels=None if None in labels else np.array(labels, np.float32),
+                ids=[rows[i].id for i in indices],
+                more_labels=_more_labels([rows[i].more for i in indices]),
+                computed_by=dict(computed_by),
+            )
+    return result
+
+
+def _more_labels(rows: Sequence[Mapping[str, float | None]]) -> dict[str, np.ndarray]:
+    """The further labels that any of the rows has, each `(N,)`."""
+    columns = {name: np.array([row[name] for row in rows], np.float32) for name in rows[0]}
+    return {name: values for name, values in columns.items() if not np.isnan(values).all()}
+
+
+def split_name(where: str, value: object) -> str | None:
+    """The split of a name; None if blank."""
+    name = "" if value is None else expect.text(where, value)
+    split = split_of(name)
+    if name and split is None:
+        raise DataError(f"{where}: expected {', '.join(SPLITS[:-1])} or {SPLITS[-1]}, got {messages.listed([name])}")
+    return split
+
+
+def number(where: str, value: object) -> float | None:
+    """A finite number, or a truth value, rounded to float32; None if blank."""
+    if value is None or value == "":
+        return None
+    try:
+        if not isinstance(value, str | int | float) or "_" in str(value):  # "1_0" is 10 in Python
+            raise TypeError
+        with np.errstate(over="ignore"):
+            result = float(np.float32(float(value)))
+    except (TypeError, ValueError, OverflowError):
+        shown = messages.listed([value]) if isinstance(value, str) else messages.kind(value)
+        raise DataError(f"{where}: expected a number, got {shown}") from None
+    if not np.isfinite(result):
+        raise DataError(f"{where}: expected a finite number, got {messages.listed([value])}")
+    return result
+
+
+def unique(where: str, ids: Sequence[str]) -> None:
+    """Checks that no name is blank and none comes twice."""
+    seen: set[str] = set()
+    for each in ids:
+        if not each or each in seen:
+            raise DataError(f"{where}: " + (f"id {messages.listed([each])} comes twice" if each else "a blank id"))
+        seen.add(each)
+
+
+def read_splits(folder: Path) -> dict[str, str | None] | None:
+    """What `splits.json`, `{id: split}`, or `splits.csv`, with columns id and split, says; None if there is neither."""
+    files = [file for file in (folder / "splits.json", folder / "splits.csv") if os.path.lexists(file)]
+    if len(files) > 1:
+        raise DataError(f"{folder}: expected splits.json or splits.csv, got both")
+    if not files:
+        return None
+    (file,) = files
+    if file.suffix == ".json":
+        content = expect.dictionary(file, load_json(file))
+        return {name: split_name(f"{file}: {messages.listed([name])}", split) for name, split in content.items()}
+    table = load_table(file, ("id", "split"))
+    unique(str(file), table["id"])
+    return {
+        name: split_name(f"{file}: row {i}", split)
+        for i, (name, split) in enumerate(zip(table["id"], table["split"], strict=True), 1)
+    }
