@@ -21,7 +21,7 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def itemised() -> dict[str, int]:
+def itemized() -> dict[str, int]:
     """The model for bert-base-uncased, from its configuration alone: weights are random."""
     model = MIRD(BertModel(BertConfig(), add_pooling_layer=False), SIZES)
     parts = {
@@ -42,5 +42,5 @@ def itemised() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    for name, n in itemised().items():
+    for name, n in itemized().items():
         print(f"{name:38} {n:12,}")

@@ -49,7 +49,7 @@ def test_the_diagonal_gaussian_is_a_two_layer_network_by_hand(log_variance):
     torch.testing.assert_close(q(x).log_prob(y), expected)
 
 
-def test_with_a_variance_of_one_only_the_mean_is_learnt():
+def test_with_a_variance_of_one_only_the_mean_is_learned():
     assert GaussianConditional(3, 2, log_variance="zero").network[2].out_features == 2
 
 

@@ -43,7 +43,7 @@ from disentangle.information import (
     estimate_mutual_information,
     gaussian_mutual_information,
     linear_decodability,
-    nearest_neighbour_mutual_information,
+    nearest_neighbor_mutual_information,
     permutation_test,
 )
 from disentangle.metrics import LabelScale, label_scale, sentiment_metrics
@@ -117,7 +117,7 @@ __all__ = [
     "label_scale",
     "linear_decodability",
     "load",
-    "nearest_neighbour_mutual_information",
+    "nearest_neighbor_mutual_information",
     "permutation_test",
     "predict",
     "reverse_gradient",

@@ -230,7 +230,7 @@ def test_a_conditional_of_another_size_is_refused_and_does_not_broadcast():
             call(torch.randn(12, 2), torch.randn(12, 3))
 
 
-def test_whole_numbers_do_not_stay_whole_when_standardised():
+def test_whole_numbers_do_not_stay_whole_when_standardized():
     standardised = Standardized(CLUBEstimator(2, 2), 2, 2)
     x, y = torch.randint(0, 5, (2, 12, 2))
     loss = standardised.learning_loss(x, y)
@@ -238,7 +238,7 @@ def test_whole_numbers_do_not_stay_whole_when_standardised():
     torch.testing.assert_close(standardised.learning_loss(x.float(), y.float()), loss)
 
 
-def test_classes_cannot_be_standardised():
+def test_classes_cannot_be_standardized():
     classes = CLUBEstimator(2, 1, conditional=CategoricalConditional(2, 4))
     with pytest.raises(ValueError, match="expected a dependence of numbers, got a CLUBEstimator of classes"):
         Standardized(classes, 2, 1)

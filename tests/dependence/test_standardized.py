@@ -31,7 +31,7 @@ def mixed(n, d):
     return 10.0 ** torch.arange(-d // 2, -d // 2 + d) * (torch.randn(n, d) @ torch.randn(d, d) + 5)
 
 
-def test_the_first_batch_is_standardised_by_its_own_statistics():
+def test_the_first_batch_is_standardized_by_its_own_statistics():
     wrapper = Standardized(Recorder(), 3, 2)
     x, y = mixed(50, 3), mixed(50, 2)
     wrapper.learning_loss(x, y)
@@ -138,7 +138,7 @@ def test_gradients_reach_x_and_y_in_their_own_units():
 
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize("offset", [0.0, 1e-3, 12345.678, -1e6])
-def test_a_constant_column_is_centred_and_stays_finite(whiten, offset):
+def test_a_constant_column_is_centered_and_stays_finite(whiten, offset):
     wrapper = Standardized(Recorder(), 3, 2, whiten=whiten)
     x, y = mixed(50, 3), mixed(50, 2)
     x[:, 1], y[:, 0] = offset, 7.0
@@ -158,7 +158,7 @@ def test_whitening_fewer_rows_than_features_stays_finite():
     assert wrapper.dependence.x.abs().max() < 1e3
 
 
-def test_a_masked_x_is_standardised_over_its_real_steps():
+def test_a_masked_x_is_standardized_over_its_real_steps():
     wrapper = Standardized(Recorder(), 3, 2)
     mask = torch.arange(6) < torch.tensor([[6], [2], [4], [1]])
     values = torch.where(mask[..., None], torch.randn(4, 6, 3) * 100 + 3, math.nan)

@@ -78,7 +78,7 @@ def test_unbiased_hsic_has_mean_zero_under_independence_and_the_biased_one_has_n
     assert biased.mean() > 10 * standard_error
 
 
-def centred_distances(t):
+def centered_distances(t):
     """By the definition, one pair of rows at a time."""
     a = cdist(t, t)
     n = len(a)
@@ -87,18 +87,18 @@ def centred_distances(t):
 
 def test_distance_correlation_equals_its_definition():
     x, y = draw(3, 2)
-    a, b = centred_distances(x), centred_distances(y)
+    a, b = centered_distances(x), centered_distances(y)
     expected = np.sqrt((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
     assert functional.distance_correlation(x, y).item() == pytest.approx(expected)
 
 
 def bias_corrected(t):
     """Székely and Rizzo 2013, definition 2: the doubly centred distances, corrected entry by entry."""
-    a, centred = cdist(t, t), centred_distances(t)
+    a, centered = cdist(t, t), centered_distances(t)
     n = len(a)
     corrected = np.empty((n, n))
     for i, j in itertools.product(range(n), range(n)):
-        corrected[i, j] = n / (n - 1) * (a[i].mean() - a.mean() if i == j else centred[i, j] - a[i, j] / n)
+        corrected[i, j] = n / (n - 1) * (a[i].mean() - a.mean() if i == j else centered[i, j] - a[i, j] / n)
     return corrected
 
 

@@ -45,7 +45,7 @@ def test_rows_belong_to_x_and_columns_to_y_for_every_kind(kind, n, d):
     torch.testing.assert_close(functional.log_likelihoods(q, y), by_pairs(q, y))
 
 
-def test_the_product_of_gaussians_has_correct_gradients_although_its_centre_and_unit_have_none():
+def test_the_product_of_gaussians_has_correct_gradients_although_its_center_and_unit_have_none():
     inputs = [torch.randn(4, 2, dtype=F64), torch.rand(4, 2, dtype=F64) + 0.5, torch.randn(4, 2, dtype=F64)]
 
     def matrix(mean, scale, y):

@@ -95,7 +95,7 @@ def test_cross_covariance_is_half_the_squares_of_numpys_covariances():
 
 
 @pytest.mark.parametrize("n", [9, 4, 3])  # covariances, then inner products of rows
-def test_cka_is_the_alignment_of_centred_linear_kernels(n):
+def test_cka_is_the_alignment_of_centered_linear_kernels(n):
     x, y = draw(4, 2, n=n)
     h = np.eye(n) - 1 / n
     k, l = (h @ t.numpy() @ t.numpy().T @ h for t in (x, y))  # noqa: E741

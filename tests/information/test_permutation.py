@@ -7,7 +7,7 @@ import torch
 from scipy.stats import chisquare
 
 from disentangle.functional import hsic
-from disentangle.information import nearest_neighbour_mutual_information, permutation_test
+from disentangle.information import nearest_neighbor_mutual_information, permutation_test
 
 
 def by_traces(x, y):
@@ -140,9 +140,9 @@ def test_an_estimate_of_information_is_a_statistic():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 1))
     y = np.sign(rng.standard_normal((200, 1))) * x
-    result = permutation_test(x, y, statistic=nearest_neighbour_mutual_information, permutations=19)
+    result = permutation_test(x, y, statistic=nearest_neighbor_mutual_information, permutations=19)
     assert result.p_value == 0.05
-    assert result.statistic == nearest_neighbour_mutual_information(x, y).value
+    assert result.statistic == nearest_neighbor_mutual_information(x, y).value
 
 
 def test_a_constant_depends_on_nothing():

@@ -116,18 +116,18 @@ class _Scaling(nn.Module):
         rows = torch.where(real > 0, rows, 0)
         count = real.sum()
         mean = rows.sum(0) / count.clamp(min=1)
-        centred = (rows - mean) * real
-        rest = centred.sum(0) / count.clamp(min=1)  # a mean is itself rounded
-        spread = self.second_moment((centred - rest) * real) / (count - 1).clamp(min=1)
+        centered = (rows - mean) * real
+        rest = centered.sum(0) / count.clamp(min=1)  # a mean is itself rounded
+        spread = self.second_moment((centered - rest) * real) / (count - 1).clamp(min=1)
         self.batches += (count > 1).to(self.batches.dtype)
         rate = torch.where(count > 1, (1 / self.batches).clamp(min=self.momentum), 0)
         for running, new in ((self.mean, mean + rest), (self.spread, spread)):
             running.lerp_(new.to(running.dtype), rate.to(running.dtype))
 
     @staticmethod
-    def second_moment(centred: Tensor) -> Tensor:
+    def second_moment(centered: Tensor) -> Tensor:
         """The sum over rows of the squares."""
-        return centred.square().sum(0)
+        return centered.square().sum(0)
 
     def unit(self, variance: Tensor) -> Tensor:
         """Standard deviations; 1 for a column that is constant up to the rounding of its mean."""
@@ -148,10 +148,10 @@ class _Whitening(_Scaling):
         return torch.eye(features)
 
     @staticmethod
-    def second_moment(centred: Tensor) -> Tensor:
+    def second_moment(centered: Tensor) -> Tensor:
         """The sum over rows of the outer products."""
-        with torch.autocast(centred.device.type, enabled=False):
-            return centred.T @ centred
+        with torch.autocast(centered.device.type, enabled=False):
+            return centered.T @ centered
 
     def forward(self, values: Tensor) -> Tensor:
         """The values with zero mean and the identity as covariance, in their own precision."""

@@ -7,7 +7,7 @@ here take rows, learn what they need on some of them, and are evaluated on other
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import METHODS, estimate_mutual_information
 from disentangle.information.gaussian import gaussian_mutual_information
-from disentangle.information.neighbours import nearest_neighbour_mutual_information
+from disentangle.information.neighbors import nearest_neighbor_mutual_information
 from disentangle.information.permutation import PermutationTest, permutation_test
 from disentangle.information.report import DependenceReport, DependenceRow, dependence_report
 from disentangle.information.result import MutualInformation
@@ -22,6 +22,6 @@ __all__ = [
     "estimate_mutual_information",
     "gaussian_mutual_information",
     "linear_decodability",
-    "nearest_neighbour_mutual_information",
+    "nearest_neighbor_mutual_information",
     "permutation_test",
 ]

@@ -77,7 +77,7 @@ def permutation_test(
     kernel matrices, which are computed once: O(rows²) operations each, about 5 ms at 2000 rows.
 
     Any other statistic that is larger under dependence will do, such as
-    `lambda x, y: nearest_neighbour_mutual_information(x, y)`. It is called 1 + B times on all rows.
+    `lambda x, y: nearest_neighbor_mutual_information(x, y)`. It is called 1 + B times on all rows.
 
     References:
         | Gretton et al., A Kernel Statistical Test of Independence (NeurIPS 2007)

@@ -11,14 +11,14 @@ from disentangle.dependence import Bound
 from disentangle.information.result import MutualInformation
 from disentangle.information.samples import Samples, Variable, as_pair, standardized
 
-__all__ = ["nearest_neighbour_mutual_information", "neighbours_of"]
+__all__ = ["nearest_neighbor_mutual_information", "neighbors_of"]
 
 BLOCKS = 10  # for the standard error
 BOUND = Bound("neither", "the number of rows is finite")
 JITTER = 1e-8  # in standard deviations: below what matters, above the rounding of float64
 
 
-def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: int = 3) -> MutualInformation:
+def nearest_neighbor_mutual_information(x: Samples, y: Samples, *, neighbors: int = 3) -> MutualInformation:
     r"""The mutual information, in nats, by the estimator of Kraskov, Stögbauer and Grassberger: no model, nothing to train.
 
     With :math:`\epsilon_i` the distance of row i of (x, y) to its k-th nearest neighbour, and :math:`n_x(i)` the number of
@@ -74,7 +74,7 @@ def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: i
     Example:
         >>> import torch
         >>> x = torch.rand(4000, 1, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        >>> estimate = nearest_neighbour_mutual_information(x, (3 * x).round().abs())  # a function of x: 4 values
+        >>> estimate = nearest_neighbor_mutual_information(x, (3 * x).round().abs())  # a function of x: 4 values
         >>> entropy = -sum(p * torch.tensor(p).log() for p in (1 / 6, 1 / 3, 1 / 3, 1 / 6))
         >>> abs(estimate.value - entropy.item()) < 0.05
         True
@@ -85,17 +85,17 @@ def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: i
     if len(pair.x.numbers) < BLOCKS * (neighbors + 2):
         rows = f"at least {BLOCKS * (neighbors + 2)} rows for {neighbors} neighbours"
         raise ValueError(f"expected {rows}, got {len(pair.x.numbers)}")
-    estimate = neighbours_of(pair.x, pair.y, neighbors)
+    estimate = neighbors_of(pair.x, pair.y, neighbors)
     return replace(estimate, rows=pair.given, warnings=(*pair.warnings, *estimate.warnings))
 
 
-def neighbours_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
+def neighbors_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
     """The estimate alone, of numbers in rows that are all different."""
     rng = np.random.default_rng(0)
     return _kraskov(_apart(standardized(x), rng), _apart(standardized(y), rng), neighbors)
 
 
-def neighbours_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:
+def neighbors_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:
     """The estimate for rows that are all different; by Ross' estimator where one of the two is classes and the other is not."""
     if y.classes is None and x.classes is not None:
         x, y = y, x
@@ -113,7 +113,7 @@ def neighbours_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInforma
         blocks = np.array_split(rng.permutation(rows), BLOCKS)
         error = float(np.std([value(a[i], b[i], neighbors) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
     warnings = tuple(_warnings(nats, rows, dimensions, neighbors, of_classes))
-    return MutualInformation(nats, error, "nearest neighbours", BOUND, rows, rows, warnings=warnings)
+    return MutualInformation(nats, error, "nearest neighbors", BOUND, rows, rows, warnings=warnings)
 
 
 def _apart(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
