@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import disentangle.dependence
-from disentangle import Bound, Dependence, Standardized
+from disentangle import Bound, Dependence, ScaleInvariant
 
 DOCS = Path(__file__).parents[1] / "docs"
 SNIPPETS = [("mutual_information.md", 11), ("own_loop.md", 6), ("formats/folder.md", 1), ("formats/tables.md", 2)]
@@ -51,5 +51,5 @@ def _dependences():
     return {
         name: c
         for name, c in public.items()
-        if isinstance(c, type) and issubclass(c, Dependence) and c not in (Dependence, Standardized)
+        if isinstance(c, type) and issubclass(c, Dependence) and c not in (Dependence, ScaleInvariant)
     }

@@ -9,7 +9,7 @@ import numpy as np
 
 from disentangle.dependence import Bound
 from disentangle.information.result import MutualInformation
-from disentangle.information.samples import Samples, Variable, as_pair, standardized
+from disentangle.information.samples import Samples, Variable, as_pair, unit_variance
 
 __all__ = ["nearest_neighbor_mutual_information", "neighbors_of"]
 
@@ -26,8 +26,8 @@ def nearest_neighbor_mutual_information(x: Samples, y: Samples, *, neighbors: in
 
     .. math:: \hat I = \psi(k) + \psi(N) - \frac1N\sum_i \left[\psi(n_x(i) + 1) + \psi(n_y(i) + 1)\right]
 
-    It is the first of the paper's two estimators. Distances are the largest difference in any column, on standardized
-    columns: the value does not depend on their units, but, unlike the information, it does change a little with the
+    It is the first of the paper's two estimators. Distances are the largest difference in any column, on columns of
+    unit variance: the value does not depend on their units, but, unlike the information, it does change a little with the
     shape of the margins and with a rotation.
 
     **When to believe it.** It sees every kind of dependence, and between independent variables it is unbiased in practice.
@@ -92,7 +92,7 @@ def nearest_neighbor_mutual_information(x: Samples, y: Samples, *, neighbors: in
 def neighbors_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
     """The estimate alone, of numbers in rows that are all different."""
     rng = np.random.default_rng(0)
-    return _kraskov(_apart(standardized(x), rng), _apart(standardized(y), rng), neighbors)
+    return _kraskov(_apart(unit_variance(x), rng), _apart(unit_variance(y), rng), neighbors)
 
 
 def neighbors_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:
@@ -100,10 +100,10 @@ def neighbors_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformat
     if y.classes is None and x.classes is not None:
         x, y = y, x
     rng = np.random.default_rng(0)
-    a = _apart(standardized(x.numbers.numpy()), rng)
+    a = _apart(unit_variance(x.numbers.numpy()), rng)
     classes = y.classes if x.classes is None else None
     of_classes = classes is not None
-    b = _apart(standardized(y.numbers.numpy()), rng) if classes is None else classes.numpy()
+    b = _apart(unit_variance(y.numbers.numpy()), rng) if classes is None else classes.numpy()
     rows, dimensions = len(a), a.shape[1] + (0 if of_classes else b.shape[1])
     value = _ross if of_classes else _kraskov
     if a.shape[1] == 0 or (b.ndim == 2 and b.shape[1] == 0):

@@ -1,4 +1,4 @@
-"""A wrapper that takes the unit, and if wanted the correlations, of x and y away before an estimator sees them."""
+"""A wrapper that takes away the units of x and y, and their correlations if wanted, before an estimator sees them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from disentangle.dependence.inputs import fitting_rows
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
 
-__all__ = ["Standardized"]
+__all__ = ["ScaleInvariant"]
 
 RIDGE = 1e-3  # added to the correlation matrix: whitening keeps directions without variance finite
 
 
-class Standardized(Dependence):
-    r"""An estimator on x and y with zero mean and unit variance, by running statistics: its unit does not matter any more.
+class ScaleInvariant(Dependence):
+    r"""An estimator that sees x and y with zero mean and unit variance, by running statistics: their units do not matter.
 
     .. math:: \hat I(x; y) = \hat I\left(S_x^{-1}(x - m_x);\; S_y^{-1}(y - m_y)\right)
 
@@ -48,7 +48,7 @@ class Standardized(Dependence):
     Example:
         >>> import torch
         >>> from disentangle import CLUBEstimator
-        >>> club = Standardized(CLUBEstimator(8, 5), 8, 5)
+        >>> club = ScaleInvariant(CLUBEstimator(8, 5), 8, 5)
         >>> x, y = torch.randn(32, 8), torch.randn(32, 5)
         >>> club.learning_loss(x, 1000 * y + 7).isfinite()
         tensor(True)
