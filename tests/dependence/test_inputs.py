@@ -40,7 +40,7 @@ from disentangle import (
 )
 
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
-PENALTIES = [
+PARAMETER_FREE = [
     OrthogonalLoss,
     CentralMomentDiscrepancy,
     FeatureCorrelation,
@@ -68,9 +68,9 @@ MAKE = {
     "discriminator": lambda p, _: ModalityDiscriminator(p),
     "scale invariant": lambda p, q: ScaleInvariant(CLUBEstimator(p, q), p, q),
     "whitened": lambda p, q: ScaleInvariant(InfoNCEEstimator(p, q), p, q, whiten=True),
-    **{penalty.label: lambda *_, penalty=penalty: penalty() for penalty in PENALTIES},
+    **{dependence.label: lambda *_, dependence=dependence: dependence() for dependence in PARAMETER_FREE},
 }
-LEARNING = [name for name in MAKE if name not in {penalty.label for penalty in PENALTIES}]
+LEARNING = [name for name in MAKE if name not in {dependence.label for dependence in PARAMETER_FREE}]
 every = pytest.mark.parametrize("name", list(MAKE))
 learning = pytest.mark.parametrize("name", LEARNING)
 

@@ -12,9 +12,9 @@ from disentangle import functional
 F64 = torch.float64
 
 
-def value_and_gradients(penalty, x, y):
+def value_and_gradients(function, x, y):
     x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
-    value = penalty(x, y)
+    value = function(x, y)
     return value.detach(), *torch.autograd.grad(value, (x, y))
 
 
@@ -63,10 +63,10 @@ def test_rows_closer_than_rounding_can_tell_count_as_coinciding():
     x, y = torch.randn(300, 8), torch.randn(300, 2)
     x[64:] = x[64]
     jittered = x + 1e-6 * torch.randn(300, 8)
-    for penalty in (functional.hsic, functional.distance_correlation):
-        exact = penalty(x.to(F64), y.to(F64)).float()
-        torch.testing.assert_close(penalty(x, y), exact, rtol=1e-3, atol=0)
-        torch.testing.assert_close(penalty(jittered, y), exact, rtol=1e-3, atol=0)
+    for function in (functional.hsic, functional.distance_correlation):
+        exact = function(x.to(F64), y.to(F64)).float()
+        torch.testing.assert_close(function(x, y), exact, rtol=1e-3, atol=0)
+        torch.testing.assert_close(function(jittered, y), exact, rtol=1e-3, atol=0)
 
 
 def test_unbiased_hsic_has_mean_zero_under_independence_and_the_biased_one_has_not():

@@ -36,7 +36,7 @@ def test_the_default_statistic_is_hsic(p, q, rows):
     assert result.null_mean == pytest.approx(np.mean(null), rel=1e-4)
 
 
-def test_the_default_statistic_is_the_penalty_of_the_same_name():
+def test_the_default_statistic_is_the_dependence_of_the_same_name():
     x = torch.randn(200, 3, dtype=torch.float64)
     y = (x + torch.randn_like(x)).square()
     x, y = ((t - t.mean(0)) / t.std(0) for t in (x, y))

@@ -15,7 +15,7 @@ from disentangle.dependence.lower import (
     NWJEstimator,
     SMILEEstimator,
 )
-from disentangle.dependence.penalties import (
+from disentangle.dependence.parameter_free import (
     CKA,
     HSIC,
     CentralMomentDiscrepancy,

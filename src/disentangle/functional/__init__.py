@@ -17,7 +17,7 @@ from disentangle.functional.bounds import (
 from disentangle.functional.club import club, club_categorical, club_gaussian, club_pairwise, club_sampled
 from disentangle.functional.kernels import distance_correlation, hsic
 from disentangle.functional.likelihoods import gaussian_log_likelihood, log_likelihoods, matched_log_likelihoods
-from disentangle.functional.penalties import (
+from disentangle.functional.moments import (
     central_moment_discrepancy,
     cka,
     cross_covariance,

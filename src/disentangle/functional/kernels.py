@@ -1,4 +1,4 @@
-"""Penalties on the distances between rows: zero in the population exactly where x and y are independent.
+"""Functions of the distances between rows: zero in the population exactly where x and y are independent.
 
 Both need the N x N distances within x and within y: O(N²·d) operations and O(N²) memory. These come from inner products,
 so in float32 a distance below about a thousandth of the rows' own distance from the middle counts as zero.
