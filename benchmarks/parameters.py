@@ -14,6 +14,8 @@ from mird_mosi import MIRD, penalty_for
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from disentangle.text_tables import aligned
+
 SIZES = {"audio": 33, "vision": 709}  # the paper's features a frame
 
 
@@ -42,5 +44,4 @@ def itemized() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    for name, n in itemized().items():
-        print(f"{name:38} {n:12,}")
+    print(aligned([["part", "parameters"], *([name, f"{n:,}"] for name, n in itemized().items())], ["part"]))

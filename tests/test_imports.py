@@ -10,8 +10,9 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "disentangle"
 MAY_IMPORT = {
     "variables": set(),
+    "text_tables": set(),
     "functional": {"functional"},
-    "metrics": {"metrics"},
+    "metrics": {"text_tables", "metrics"},
     "plots": set(),
     "nn": {"contents", "variables", "nn"},
     "networks": {"functional", "variables"},
@@ -19,7 +20,7 @@ MAY_IMPORT = {
     "critics": {"functional", "variables", "networks"},
     "dependence": {"functional", "variables", "networks", "conditionals", "critics", "dependence"},
     "pairwise": {"variables", "functional", "conditionals", "dependence", "pairwise"},
-    "information": {"functional", "conditionals", "critics", "dependence", "plots", "information"},
+    "information": {"functional", "conditionals", "critics", "dependence", "plots", "text_tables", "information"},
     "contents": set(),
     "files": {"contents"},
     "saving": {"contents", "files"},

@@ -16,8 +16,8 @@ from disentangle.information.estimate import estimate_mutual_information
 from disentangle.information.permutation import permutation_test
 from disentangle.information.result import MutualInformation
 from disentangle.information.samples import Samples, as_array, as_variable
-from disentangle.information.tables import aligned, latex, markdown
 from disentangle.plots import plot_matrix
+from disentangle.text_tables import aligned, latex, markdown
 
 __all__ = ["DependenceReport", "DependenceRow", "dependence_report"]
 
@@ -85,7 +85,7 @@ class DependenceReport:
         return list(dict.fromkeys(note for row in self.rows for note in row.notes))
 
     def __str__(self) -> str:
-        return aligned(self._table(), LEFT, self._legend())
+        return "\n".join([aligned(self._table(), LEFT), "", *self._legend()])
 
     def to_markdown(self) -> str:
         """The table in Markdown, what its columns mean and its notes below."""

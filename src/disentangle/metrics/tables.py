@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
+from disentangle.text_tables import aligned
+
 __all__ = ["Spread", "metrics_table", "seeds_summary", "seeds_table"]
 
 Metrics = Mapping[str, float | None]
@@ -104,10 +106,5 @@ def _columns(rows: Iterable[Mapping[str, object]]) -> list[str]:
 
 def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
     columns = _columns(rows.values())
-    lines = [("", columns)] + [(name, [row.get(column, "-") for column in columns]) for name, row in rows.items()]
-    names = max(map(len, rows), default=0)
-    widths = [max(len(cells[i]) for _, cells in lines) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join([name.ljust(names), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))]).rstrip()
-        for name, cells in lines
-    )
+    lines = [[name, *(row.get(column, "-") for column in columns)] for name, row in rows.items()]
+    return aligned([["", *columns], *lines], [""], rule=False)
