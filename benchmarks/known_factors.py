@@ -59,8 +59,9 @@ def measure(run_folder: Path) -> dict:
     sys.path.insert(0, str(EXAMPLES))
     from mird_mosi import LATENT_PAIRS, MIRD, latents_of
 
-    from disentangle import gaussian_mutual_information, linear_decodability, load
+    from disentangle import linear_decodability, load
     from disentangle.data import RecordingDataset, synthetic_recordings
+    from disentangle.information import gaussian_mutual_information
     from disentangle.training import Run
 
     run = Run.open(run_folder)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import disentangle.dependence
-from disentangle import Bound, Dependence, ScaleInvariant
+from disentangle import Dependence, ScaleInvariant
+from disentangle.dependence import Bound
 
 DOCS = Path(__file__).parents[1] / "docs"
 SNIPPETS = [("mutual_information.md", 11), ("own_loop.md", 6), ("formats/folder.md", 1), ("formats/tables.md", 2)]

@@ -11,32 +11,33 @@ from jaxtyping import config
 from disentangle import (
     CKA,
     HSIC,
-    BarberAgakovEstimator,
     CategoricalConditional,
     CentralMomentDiscrepancy,
     CLUBEstimator,
     CrossCovariance,
-    DifferenceOfEntropiesEstimator,
     DistanceCorrelation,
     FeatureCorrelation,
-    FullGaussianConditional,
     GaussianConditional,
     InfoNCEEstimator,
     LeaveOneOutEstimator,
     Masked,
     MINEEstimator,
-    MixtureConditional,
     ModalityDiscriminator,
     NWJEstimator,
     OrthogonalLoss,
     Pairwise,
     SampledCLUBEstimator,
     ScaleInvariant,
-    SeparableCritic,
-    SMILEEstimator,
     TotalCorrelationEstimator,
-    VariationalUpperBound,
     frames,
+)
+from disentangle.conditionals import FullGaussianConditional, MixtureConditional
+from disentangle.critics import SeparableCritic
+from disentangle.dependence import (
+    BarberAgakovEstimator,
+    DifferenceOfEntropiesEstimator,
+    SMILEEstimator,
+    VariationalUpperBound,
 )
 
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64

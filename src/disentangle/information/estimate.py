@@ -76,12 +76,13 @@ def estimate_mutual_information(
     warning says where half of the rows would have given clearly less, so that more would give more. An `auto` of zero is
     no proof of independence in many dimensions: see `disentangle.permutation_test`.
 
-    **The other methods.** `"gaussian"` is `disentangle.gaussian_mutual_information`, by canonical correlations; `"copula"`
-    is the same on normal scores; `"nearest neighbors"` is `disentangle.nearest_neighbor_mutual_information`. The rest are
-    the library's estimators, trained with early stopping on 60 % and 20 % of the rows and evaluated on the last 20 %, on
-    normal scores: upper bounds `"club"`, `"sampled club"`, `"leave-one-out"`, `"variational"`; lower bounds `"infonce"`,
-    `"nwj"`, `"mine"`, `"barber-agakov"` (y of one dimension, or classes); and `"smile"` and `"difference of entropies"`, which
-    are none. Where y is classes their q(y|x) is a `CategoricalConditional`.
+    **The other methods.** `"gaussian"` is `disentangle.information.gaussian_mutual_information`, by canonical
+    correlations; `"copula"` is the same on normal scores; `"nearest neighbors"` is
+    `disentangle.information.nearest_neighbor_mutual_information`. The rest are the library's estimators, trained with
+    early stopping on 60 % and 20 % of the rows and evaluated on the last 20 %, on normal scores: upper bounds `"club"`,
+    `"sampled club"`, `"leave-one-out"`, `"variational"`; lower bounds `"infonce"`, `"nwj"`, `"mine"`, `"barber-agakov"`
+    (y of one dimension, or classes); and `"smile"` and `"difference of entropies"`, which are none. Where y is classes
+    their q(y|x) is a `CategoricalConditional`.
 
     **The standard error** is that of the mean over rows (of ten blocks of rows, for the estimators and nearest
     neighbours). It knows nothing of how far a bound is from the information.
