@@ -1,5 +1,6 @@
 """The pages of the documentation say what the code does."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from disentangle.dependence import Bound
 
 DOCS = Path(__file__).parents[1] / "docs"
 SNIPPETS = [("mutual_information.md", 11), ("own_loop.md", 6), ("formats/folder.md", 1), ("formats/tables.md", 2)]
+API = (DOCS / "api.md").read_text()
+PARTS = [
+    "dependence", "conditionals", "critics", "networks", "pairwise", "variables", "functional", "information", "nn",
+    "nn.backbones", "metrics", "text_tables",
+]  # fmt: skip
 PAGE = (DOCS / "mutual_information.md").read_text()
 
 
@@ -44,6 +50,20 @@ def test_every_dependence_says_what_it_is():
 def test_links_between_pages_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#\s]+?)(?:#[^)]*)?\)", path.read_text()):
         assert target.startswith("http") or (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_public_name_is_documented_where_it_is_imported_from(name):
+    documented, module = set(), ""
+    for directive, what, options in re.findall(r"^\.\. (\w+):: (\S+)((?:\n   .*)*)", API, re.MULTILINE):
+        if directive == "currentmodule":
+            module = what
+        elif directive == "automodule" and ":members:" in options.split():
+            documented |= {(what, member) for member in importlib.import_module(what).__all__}
+        elif directive in ("autoclass", "autofunction", "autodata"):
+            documented.add((module, what))
+    part = importlib.import_module(f"disentangle.{name}")
+    assert {(part.__name__, public) for public in part.__all__} <= documented
 
 
 def _dependences():
