@@ -4,12 +4,13 @@ A penalty such as CLUB is low where its estimator is bad. What is reported besid
 here take rows, learn what they need on some of them, and are evaluated on others.
 """
 
+from disentangle.information.all_pairs import dependence_report
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import METHODS, estimate_mutual_information
 from disentangle.information.gaussian import gaussian_mutual_information
 from disentangle.information.neighbors import nearest_neighbor_mutual_information
 from disentangle.information.permutation import PermutationTest, permutation_test
-from disentangle.information.report import DependenceReport, DependenceRow, dependence_report
+from disentangle.information.report import DependenceReport, DependenceRow
 from disentangle.information.result import MutualInformation
 
 __all__ = [

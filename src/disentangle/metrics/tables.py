@@ -22,7 +22,7 @@ class Spread(TypedDict):
 
 
 def metrics_table(rows: Mapping[str, Metrics]) -> str:
-    """Results as aligned plain text: a line a row, a column a metric, three decimals, `-` where there is no value.
+    """Results as aligned plain text: a line per row, a column per metric, three decimals, `-` where there is no value.
 
     Arguments:
         rows: The metrics of each row by its name. Columns come in the order in which they are first met.
@@ -61,7 +61,7 @@ def seeds_summary(results: Mapping[int, Mapping[str, Metrics]]) -> dict[str, dic
 
 
 def seeds_table(results: Mapping[int, Mapping[str, Metrics]]) -> str:
-    """`seeds_summary` as aligned plain text: a line a split, a column a metric, and how many seeds; arguments as there.
+    """`seeds_summary` as aligned plain text: a line per split, a column per metric, and how many seeds; arguments as there.
 
     Returns:
         The text, without a newline at its end. What lacks a value for some of the seeds is named below the table.
