@@ -123,7 +123,7 @@ def test_learning_lowers_the_loss_on_a_batch_and_every_parameter_learns(name):
             (2, 2),
             "expected x of shape (N, 3) and y of shape (N, 2) with the same N, got (2, 4, 3) and (2, 2)",
         ),
-        ((1, 3), (1, 2), "{} compares rows with one another and needs at least 2 of them, got 1"),
+        ((1, 3), (1, 2), "{}: expected at least 2 rows to compare, got 1"),
     ],
 )
 def test_wrong_shapes_are_named_with_the_wanted_and_the_given(name, x, y, message):

@@ -54,7 +54,9 @@ def test_there_is_nothing_to_learn_and_the_value_is_no_bound(module):
     assert not module.state_dict()
     assert module.bound.side == "neither"
     assert "zero" in module.bound.condition
-    with pytest.raises(TypeError, match=f"{type(module).__name__} has nothing to learn"):
+    with pytest.raises(
+        TypeError, match=f"expected a dependence that learns, got {type(module).__name__}, which has no parameters"
+    ):
         module.learning_loss(torch.randn(3, 2), torch.randn(3, 2))
 
 

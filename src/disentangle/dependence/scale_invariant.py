@@ -110,7 +110,7 @@ class _Scaling(nn.Module):
         return torch.ones(features)
 
     def follow(self, values: Tensor, mask: Tensor | None = None) -> None:
-        """Moves the statistics towards those of a batch, `(..., features)`; of the steps of `mask: (...)` alone."""
+        """Moves the statistics towards the ones of a batch, `(..., features)`, of the steps in `mask: (...)` alone."""
         rows = at_least_float32(values).flatten(0, -2)
         real = torch.ones_like(rows[:, :1]) if mask is None else mask.flatten()[:, None].to(rows.dtype)
         rows = torch.where(real > 0, rows, 0)

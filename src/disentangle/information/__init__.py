@@ -1,7 +1,7 @@
 """Meters, which no penalty trains: how much one variable tells about another, and how well it can be decoded.
 
-A penalty such as CLUB is low where its estimator is bad. What is reported beside it must not be learnt with it: the meters
-here take rows, learn what they need on some of them, and are evaluated on others.
+A penalty such as CLUB is low where its estimator is bad. So what is reported beside it must not be trained with it. The
+meters here take rows, learn what they need on some of them, and are evaluated on others.
 """
 
 from disentangle.information.all_pairs import dependence_report

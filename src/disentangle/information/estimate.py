@@ -84,7 +84,7 @@ def estimate_mutual_information(
     (y of one dimension, or classes); and `"smile"` and `"difference of entropies"`, which are none. Where y is classes
     their q(y|x) is a `CategoricalConditional`.
 
-    **The standard error** is that of the mean over rows (of ten blocks of rows, for the estimators and nearest
+    **The standard error** is the one of the mean over rows (of ten blocks of rows, for the estimators and nearest
     neighbours). It knows nothing of how far a bound is from the information.
 
     References:
