@@ -28,6 +28,20 @@ from tqdm.auto import tqdm
 
 from disentangle import estimate_mutual_information
 from disentangle.information import METHODS
+from disentangle.text_tables import markdown
+
+SUMMARY = [
+    "method",
+    "half",
+    "tasks",
+    "failed",
+    "median error",
+    "close",
+    "largest where 0",
+    "seconds, median",
+    "longest",
+]
+TEXT = ("method", "half", "family", "task", "dimensions", "value", "by")
 
 
 def measure(task: Task, half: str, method: str, rows: int, seed: int) -> dict:
@@ -60,17 +74,16 @@ def is_close(record: dict) -> bool:
     return error(record) <= max(0.1, 0.2 * record["truth"])
 
 
-def summary(records: list[dict]) -> str:
-    """A row of the table: every task counts, one that failed as far off."""
+def summary(records: list[dict]) -> list[str]:
+    """The cells of a method: every task counts, one that failed as far off."""
     done = [r for r in records if "value" in r and np.isfinite(r["value"])]
     nothing = [abs(r["value"]) for r in done if r["truth"] == 0]
     errors = [error(r) for r in done] + [float("inf")] * (len(records) - len(done))
     close = sum(map(is_close, done)) / len(records)
     seconds = [r["seconds"] for r in done]
-    return (
-        f"{len(records)} | {len(records) - len(done)} | {statistics.median(errors):.3f} | {close:.0%} | "
-        f"{max(nothing, default=float('nan')):.3f} | {statistics.median(seconds):.1f} | {max(seconds):.1f}"
-    )
+    counts = [str(len(records)), str(len(records) - len(done)), f"{statistics.median(errors):.3f}", f"{close:.0%}"]
+    largest = f"{max(nothing, default=float('nan')):.3f}"
+    return [*counts, largest, f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"]
 
 
 def bounds(records: list[dict]) -> str:
@@ -88,8 +101,8 @@ def below_entropy(records: list[dict]) -> str:
     return f"{sum(held)} of {len(held)}" if held else "–"
 
 
-def by_family(group: list[dict]) -> list[str]:
-    """A row per family: how many values are close, and how many of the others come with a warning."""
+def by_family(group: list[dict]) -> list[list[str]]:
+    """The cells of each family: how many values are close, and how many of the others come with a warning."""
     families = defaultdict(list)
     for record in group:
         families[record["family"]].append(record)
@@ -97,40 +110,30 @@ def by_family(group: list[dict]) -> list[str]:
     for family, of_family in families.items():
         far = [r for r in of_family if "value" not in r or not is_close(r)]
         warned = sum(bool(r.get("warnings")) for r in far)
-        rows.append(f"| {family} | {len(of_family)} | {len(of_family) - len(far)} | {warned} of {len(far)} |")
+        rows.append([family, str(len(of_family)), str(len(of_family) - len(far)), f"{warned} of {len(far)}"])
     return rows
 
 
 def report(records: list[dict]) -> str:
-    lines = [
-        "| method | half | tasks | failed | median error | close | largest where 0 | seconds, median | longest |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
     groups = defaultdict(list)
     for record in records:
         groups[record["method"], record["half"]].append(record)
-    lines += [f"| {method} | {half} | {summary(group)} |" for (method, half), group in groups.items()]
+    rows = [[method, half, *summary(group)] for (method, half), group in groups.items()]
+    lines = [markdown([SUMMARY, *rows], TEXT)]
     lines += ["", "Values on their side of the truth, within two standard errors:", ""]
     lines += [f"- {method}, {half}: {bounds(group)}" for (method, half), group in groups.items()]
     lines += ["", "Values with classes on a side that do not exceed their entropy:", ""]
     lines += [f"- {method}, {half}: {below_entropy(group)}" for (method, half), group in groups.items()]
     for (method, half), group in groups.items():
-        lines += ["", f"Families, {method}, {half} half:", "", "| family | tasks | close | others with a warning |"]
-        lines += ["|---|---|---|---|", *by_family(group)]
+        table = markdown([["family", "tasks", "close", "others with a warning"], *by_family(group)], TEXT)
+        lines += ["", f"Families, {method}, {half} half:", "", table]
     for (method, half), group in groups.items():
-        lines += [
-            "",
-            f"**{method}, {half} half**",
-            "",
-            "| family | task | dimensions | truth | value | by |",
-            "|---|---|---|---|---|---|",
-        ]
+        rows = [["family", "task", "dimensions", "truth", "value", "by"]]
         for r in group:
             value = f"{r['value']:.3f} ± {r['standard_error']:.3f}" if "value" in r else f"failed: {r['failed']}"
             mark = "" if "value" in r and is_close(r) else " **✗**"
-            lines.append(
-                f"| {r['family']} | {r['task']} | {r['dims']} | {r['truth']:.3f} | {value}{mark} | {r.get('by', '')} |"
-            )
+            rows.append([r["family"], r["task"], r["dims"], f"{r['truth']:.3f}", value + mark, r.get("by", "")])
+        lines += ["", f"**{method}, {half} half**", "", markdown(rows, TEXT)]
     return "\n".join(lines) + "\n"
 
 

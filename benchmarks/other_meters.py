@@ -30,6 +30,7 @@ from known_truths.tasks import Task, tasks
 from known_truths.transforms import padded
 
 from disentangle import estimate_mutual_information
+from disentangle.text_tables import markdown
 
 ROWS, STEPS, RATE, BATCH = 2000, 4000, 1e-3, 256
 NAMES = [
@@ -96,20 +97,18 @@ def measure(task: Task, name: str) -> dict:
 def report(records: list[dict]) -> str:
     names = list(dict.fromkeys(r["meter"] for r in records))
     versions = ", ".join(sorted({f"{r['meter']} {r['version']}" for r in records}))
-    lines = [f"{ROWS} rows; {versions}. ✗: not within max(0.1, 20 %) of the truth; ⚠: with a warning.", ""]
-    lines += ["| task | truth | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    heading = f"{ROWS} rows; {versions}. ✗: not within max(0.1, 20 %) of the truth; ⚠: with a warning."
+    table = [["task", "truth", *names]]
     for task in dict.fromkeys(r["task"] for r in records):
         of_task = {r["meter"]: r for r in records if r["task"] == task}
         truth = next(iter(of_task.values()))["truth"]
         cells = [cell(of_task[name]) if name in of_task else "" for name in names]
-        lines.append(f"| {task} | {truth:.3f} | " + " | ".join(cells) + " |")
+        table.append([task, f"{truth:.3f}", *cells])
     close = [f"{sum(is_close(r) for r in records if r['meter'] == name)}" for name in names]
-    lines.append("| **close** | | " + " | ".join(close) + " |")
     times = {name: [r["cpu_seconds"] for r in records if r["meter"] == name and "cpu_seconds" in r] for name in names}
-    lines.append(
-        "| **median CPU time** | | " + " | ".join(f"{np.median(each):.0f} s" for each in times.values()) + " |"
-    )
-    return "\n".join(lines) + "\n"
+    table.append(["**close**", "", *close])
+    table.append(["**median CPU time**", "", *(f"{np.median(each):.0f} s" for each in times.values())])
+    return f"{heading}\n\n{markdown(table, ['task'])}\n"
 
 
 def is_close(record: dict) -> bool:

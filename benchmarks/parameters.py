@@ -14,6 +14,8 @@ from mird_mosi import MIRD, penalty_for
 from torch import nn
 from transformers import BertConfig, BertModel
 
+from disentangle.text_tables import aligned
+
 SIZES = {"audio": 33, "vision": 709}  # the paper's features a frame
 
 
@@ -21,7 +23,7 @@ def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def itemised() -> dict[str, int]:
+def itemized() -> dict[str, int]:
     """The model for bert-base-uncased, from its configuration alone: weights are random."""
     model = MIRD(BertModel(BertConfig(), add_pooling_layer=False), SIZES)
     parts = {
@@ -42,5 +44,4 @@ def itemised() -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    for name, n in itemised().items():
-        print(f"{name:38} {n:12,}")
+    print(aligned([["part", "parameters"], *([name, f"{n:,}"] for name, n in itemized().items())], ["part"]))

@@ -49,13 +49,13 @@ def test_the_diagonal_gaussian_is_a_two_layer_network_by_hand(log_variance):
     torch.testing.assert_close(q(x).log_prob(y), expected)
 
 
-def test_with_a_variance_of_one_only_the_mean_is_learnt():
+def test_with_a_variance_of_one_only_the_mean_is_learned():
     assert GaussianConditional(3, 2, log_variance="zero").network[2].out_features == 2
 
 
 def test_an_unknown_form_of_the_log_variance_is_refused():
     unchecked = inspect.unwrap(GaussianConditional.__init__)  # the tests' own type check would come first
-    with pytest.raises(ValueError, match="log_variance is 'free', 'tanh' or 'zero', got 'sigmoid'"):
+    with pytest.raises(ValueError, match="expected log_variance 'free', 'tanh' or 'zero', got 'sigmoid'"):
         unchecked(GaussianConditional.__new__(GaussianConditional), 3, 2, log_variance="sigmoid")
 
 

@@ -1,15 +1,22 @@
 """The pages of the documentation say what the code does."""
 
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
 import disentangle.dependence
-from disentangle import Bound, Dependence, Standardized
+from disentangle import Dependence, ScaleInvariant
+from disentangle.dependence import Bound
 
 DOCS = Path(__file__).parents[1] / "docs"
 SNIPPETS = [("mutual_information.md", 11), ("own_loop.md", 6), ("formats/folder.md", 1), ("formats/tables.md", 2)]
+API = (DOCS / "api.md").read_text()
+PARTS = [
+    "dependence", "conditionals", "critics", "networks", "pairwise", "variables", "functional", "information", "nn",
+    "nn.backbones", "metrics", "text_tables",
+]  # fmt: skip
 PAGE = (DOCS / "mutual_information.md").read_text()
 
 
@@ -45,11 +52,25 @@ def test_links_between_pages_lead_somewhere(path):
         assert target.startswith("http") or (path.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("name", PARTS)
+def test_every_public_name_is_documented_where_it_is_imported_from(name):
+    documented, module = set(), ""
+    for directive, what, options in re.findall(r"^\.\. (\w+):: (\S+)((?:\n   .*)*)", API, re.MULTILINE):
+        if directive == "currentmodule":
+            module = what
+        elif directive == "automodule" and ":members:" in options.split():
+            documented |= {(what, member) for member in importlib.import_module(what).__all__}
+        elif directive in ("autoclass", "autofunction", "autodata"):
+            documented.add((module, what))
+    part = importlib.import_module(f"disentangle.{name}")
+    assert {(part.__name__, public) for public in part.__all__} <= documented
+
+
 def _dependences():
     """The public dependences by name, less the wrapper, which has the label and bound of what it wraps."""
     public = {name: getattr(disentangle.dependence, name) for name in disentangle.dependence.__all__}
     return {
         name: c
         for name, c in public.items()
-        if isinstance(c, type) and issubclass(c, Dependence) and c not in (Dependence, Standardized)
+        if isinstance(c, type) and issubclass(c, Dependence) and c not in (Dependence, ScaleInvariant)
     }

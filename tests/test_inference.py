@@ -85,7 +85,7 @@ def test_the_model_is_left_as_it_was(call):
     check()
 
 
-def test_what_was_encoded_can_be_learnt_from():
+def test_what_was_encoded_can_be_learned_from():
     rows = encode(Toy(), batches(torch.randn(9, 6), 4))["a"]
     nn.Linear(2, 1)(rows).sum().backward()  # an inference tensor would raise
 

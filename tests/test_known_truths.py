@@ -90,8 +90,8 @@ def test_a_random_sign_costs_at_most_its_entropy():
 def test_mixtures_of_one_and_of_far_apart():
     one = truths.mixture_mi(np.ones(1), np.array([[3.0, -2.0]]), np.array([[[4, 1.8], [1.8, 1]]]))
     assert one == pytest.approx(-np.log(1 - 0.81) / 2, abs=1e-9)
-    weights, centres = np.array([0.5, 0.3, 0.2]), np.array([[0.0, 10], [10, 20], [20, 0]])
-    far = truths.mixture_mi(weights, centres, np.broadcast_to(np.eye(2) / 4, (3, 2, 2)))
+    weights, centers = np.array([0.5, 0.3, 0.2]), np.array([[0.0, 10], [10, 20], [20, 0]])
+    far = truths.mixture_mi(weights, centers, np.broadcast_to(np.eye(2) / 4, (3, 2, 2)))
     assert far == pytest.approx(special.entr(weights).sum(), abs=1e-9)
 
 

@@ -163,10 +163,10 @@ def test_estimators_that_run_as_one_come_back(tmp_path):
     def build(size):
         return Pairwise({pair: CLUBEstimator(size, size) for pair in (("a", "b"), ("a", "c"), ("b", "c"))})
 
-    penalty = build(3)
-    save(tmp_path, penalty, {"size": 3})
+    pairs = build(3)
+    save(tmp_path, pairs, {"size": 3})
     variables = {name: torch.randn(8, 3) for name in "abc"}
-    ours, theirs = penalty.eval()(variables), load(tmp_path, build).model(variables)
+    ours, theirs = pairs.eval()(variables), load(tmp_path, build).model(variables)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 

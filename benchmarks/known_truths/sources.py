@@ -149,16 +149,16 @@ def proportional_noise(noise: float) -> Source:
 
 def mixture(weights: ArrayLike, means: ArrayLike, covariances: ArrayLike) -> Source:
     """A mixture of k Gaussians in the plane, whose axes are x and y: weights (k,), means (k, 2), covariances (k, 2, 2)."""
-    shares, centres = np.array(weights, float), np.array(means, float)
+    shares, centers = np.array(weights, float), np.array(means, float)
     spreads = np.broadcast_to(np.array(covariances, float), (len(shares), 2, 2))
     factors = np.linalg.cholesky(spreads)
 
     def sample(n: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
         which = generator.choice(len(shares), n, p=shares)
-        z = centres[which] + np.einsum("nij,nj->ni", factors[which], generator.standard_normal((n, 2)))
+        z = centers[which] + np.einsum("nij,nj->ni", factors[which], generator.standard_normal((n, 2)))
         return z[:, :1], z[:, 1:]
 
-    return Source(1, 1, truths.mixture_mi(shares, centres, spreads), sample)
+    return Source(1, 1, truths.mixture_mi(shares, centers, spreads), sample)
 
 
 def independent(x_dim: int, y_dim: int, noise: Noise, y_noise: Noise | None = None) -> Source:

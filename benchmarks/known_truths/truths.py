@@ -22,8 +22,8 @@ def gaussian_mi(covariance: np.ndarray, x_dim: int) -> float:
 def student_entropy(dim: int, dof: float) -> float:
     """Entropy of a multivariate Student-t with identity dispersion: that of its radius is all there is to it."""
     half, whole = dof / 2, (dof + dim) / 2
-    normaliser = dim / 2 * np.log(dof * np.pi) + gammaln(half) - gammaln(whole)
-    return float(normaliser + whole * (digamma(whole) - digamma(half)))
+    normalizer = dim / 2 * np.log(dof * np.pi) + gammaln(half) - gammaln(whole)
+    return float(normalizer + whole * (digamma(whole) - digamma(half)))
 
 
 def student_mi(dispersion: np.ndarray, x_dim: int, dof: float) -> float:

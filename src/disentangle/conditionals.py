@@ -83,7 +83,7 @@ class GaussianConditional(Conditional):
     ):
         super().__init__()
         if log_variance not in ("free", "tanh", "zero"):
-            raise ValueError(f"log_variance is 'free', 'tanh' or 'zero', got {log_variance!r}")
+            raise ValueError(f"expected log_variance 'free', 'tanh' or 'zero', got {log_variance!r}")
         self.log_variance: Literal["free", "tanh", "zero"] = log_variance
         self.network = TwoLayers(x_dim, hidden_dim, y_dim if log_variance == "zero" else 2 * y_dim)
 

@@ -177,7 +177,7 @@ def test_what_the_total_correlation_refuses():
                 call(*(torch.randn(shape) for shape in shapes))
     with pytest.raises(ValueError, match=re.escape(f"{wanted}a masked sequence, (4, 2)")):
         estimator(Masked(torch.randn(4, 5, 3), torch.ones(4, 5, dtype=torch.bool)), torch.randn(4, 2))
-    message = "2 variables are learned from at least 2 rows, each from another one, got 1"
+    message = "expected at least 2 rows, as many as variables, got 1"
     with pytest.raises(ValueError, match=re.escape(message)):
         estimator.learning_loss(torch.randn(1, 3), torch.randn(1, 2))
 

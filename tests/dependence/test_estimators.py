@@ -18,8 +18,8 @@ from disentangle.dependence import (
     MINEEstimator,
     NWJEstimator,
     SampledCLUBEstimator,
+    ScaleInvariant,
     SMILEEstimator,
-    Standardized,
     VariationalUpperBound,
 )
 
@@ -35,10 +35,10 @@ ESTIMATORS = {
     "SMILE": SMILEEstimator,
     "BA": lambda x_dim, y_dim, hidden_dim=32: BarberAgakovEstimator(x_dim, y_dim, hidden_dim, entropy=1.0),
     "DoE": DifferenceOfEntropiesEstimator,
-    "standardised": lambda x_dim, y_dim, hidden_dim=32: Standardized(
+    "scale invariant": lambda x_dim, y_dim, hidden_dim=32: ScaleInvariant(
         CLUBEstimator(x_dim, y_dim, hidden_dim), x_dim, y_dim
     ),
-    "whitened": lambda x_dim, y_dim, hidden_dim=32: Standardized(
+    "whitened": lambda x_dim, y_dim, hidden_dim=32: ScaleInvariant(
         InfoNCEEstimator(x_dim, y_dim, hidden_dim), x_dim, y_dim, whiten=True
     ),
 }
@@ -53,7 +53,7 @@ def test_it_says_what_it_is(name):
     assert isinstance(estimator.bound, Bound)
     assert estimator.bound.side in ("upper", "lower", "neither")
     assert estimator.bound.condition != Dependence.bound.condition
-    if name in ("standardised", "whitened"):
+    if name in ("scale invariant", "whitened"):
         assert (estimator.label, estimator.bound) == (estimator.dependence.label, estimator.dependence.bound)
     else:
         assert estimator.label == name
@@ -123,7 +123,7 @@ def test_learning_lowers_the_loss_on_a_batch_and_every_parameter_learns(name):
             (2, 2),
             "expected x of shape (N, 3) and y of shape (N, 2) with the same N, got (2, 4, 3) and (2, 2)",
         ),
-        ((1, 3), (1, 2), "{} compares rows with one another and needs at least 2 of them, got 1"),
+        ((1, 3), (1, 2), "{}: expected at least 2 rows to compare, got 1"),
     ],
 )
 def test_wrong_shapes_are_named_with_the_wanted_and_the_given(name, x, y, message):
@@ -152,7 +152,7 @@ def test_autocast_computes_in_bfloat16_and_reduces_in_float32(name):
     torch.set_rng_state(seeded)
     estimator.eval()
     assert low.dtype == low_loss.dtype == torch.float32
-    if name not in ("standardised", "whitened"):  # these moved between the two calls
+    if name not in ("scale invariant", "whitened"):  # these moved between the two calls
         torch.testing.assert_close(low, estimator(x, y), rtol=0.05, atol=0.05)
     torch.testing.assert_close(low_loss, estimator.learning_loss(x, y), rtol=0.05, atol=0.05)
 

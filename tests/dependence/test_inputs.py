@@ -11,36 +11,37 @@ from jaxtyping import config
 from disentangle import (
     CKA,
     HSIC,
-    BarberAgakovEstimator,
     CategoricalConditional,
     CentralMomentDiscrepancy,
     CLUBEstimator,
     CrossCovariance,
-    DifferenceOfEntropiesEstimator,
     DistanceCorrelation,
     FeatureCorrelation,
-    FullGaussianConditional,
     GaussianConditional,
     InfoNCEEstimator,
     LeaveOneOutEstimator,
     Masked,
     MINEEstimator,
-    MixtureConditional,
     ModalityDiscriminator,
     NWJEstimator,
     OrthogonalLoss,
     Pairwise,
     SampledCLUBEstimator,
-    SeparableCritic,
-    SMILEEstimator,
-    Standardized,
+    ScaleInvariant,
     TotalCorrelationEstimator,
-    VariationalUpperBound,
     frames,
+)
+from disentangle.conditionals import FullGaussianConditional, MixtureConditional
+from disentangle.critics import SeparableCritic
+from disentangle.dependence import (
+    BarberAgakovEstimator,
+    DifferenceOfEntropiesEstimator,
+    SMILEEstimator,
+    VariationalUpperBound,
 )
 
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
-PENALTIES = [
+PARAMETER_FREE = [
     OrthogonalLoss,
     CentralMomentDiscrepancy,
     FeatureCorrelation,
@@ -66,11 +67,11 @@ MAKE = {
     "DoE": DifferenceOfEntropiesEstimator,
     "TC": TotalCorrelationEstimator,
     "discriminator": lambda p, _: ModalityDiscriminator(p),
-    "standardised": lambda p, q: Standardized(CLUBEstimator(p, q), p, q),
-    "whitened": lambda p, q: Standardized(InfoNCEEstimator(p, q), p, q, whiten=True),
-    **{penalty.label: lambda *_, penalty=penalty: penalty() for penalty in PENALTIES},
+    "scale invariant": lambda p, q: ScaleInvariant(CLUBEstimator(p, q), p, q),
+    "whitened": lambda p, q: ScaleInvariant(InfoNCEEstimator(p, q), p, q, whiten=True),
+    **{dependence.label: lambda *_, dependence=dependence: dependence() for dependence in PARAMETER_FREE},
 }
-LEARNING = [name for name in MAKE if name not in {penalty.label for penalty in PENALTIES}]
+LEARNING = [name for name in MAKE if name not in {dependence.label for dependence in PARAMETER_FREE}]
 every = pytest.mark.parametrize("name", list(MAKE))
 learning = pytest.mark.parametrize("name", LEARNING)
 
@@ -115,7 +116,7 @@ def test_lower_precision_and_whole_numbers_are_computed_in_that_of_the_parameter
         for given in ((x, y), (x.float(), y), (x, y.float())):
             value = call(*given)
             assert value.dtype == F32
-            rough = name in ("standardised", "whitened") and dtype in (F16, BF16)  # these round as they were given
+            rough = name in ("scale invariant", "whitened") and dtype in (F16, BF16)  # these round as they were given
             torch.testing.assert_close(value, expected, **({"rtol": 0.05, "atol": 0.05} if rough else {}))
 
 
@@ -230,18 +231,18 @@ def test_a_conditional_of_another_size_is_refused_and_does_not_broadcast():
             call(torch.randn(12, 2), torch.randn(12, 3))
 
 
-def test_whole_numbers_do_not_stay_whole_when_standardised():
-    standardised = Standardized(CLUBEstimator(2, 2), 2, 2)
+def test_whole_numbers_do_not_stay_whole_when_standardized():
+    wrapper = ScaleInvariant(CLUBEstimator(2, 2), 2, 2)
     x, y = torch.randint(0, 5, (2, 12, 2))
-    loss = standardised.learning_loss(x, y)
-    standardised.eval()
-    torch.testing.assert_close(standardised.learning_loss(x.float(), y.float()), loss)
+    loss = wrapper.learning_loss(x, y)
+    wrapper.eval()
+    torch.testing.assert_close(wrapper.learning_loss(x.float(), y.float()), loss)
 
 
-def test_classes_cannot_be_standardised():
+def test_classes_cannot_be_standardized():
     classes = CLUBEstimator(2, 1, conditional=CategoricalConditional(2, 4))
     with pytest.raises(ValueError, match="expected a dependence of numbers, got a CLUBEstimator of classes"):
-        Standardized(classes, 2, 1)
+        ScaleInvariant(classes, 2, 1)
 
 
 @every

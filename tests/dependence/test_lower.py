@@ -224,7 +224,7 @@ def test_the_difference_of_entropies_is_that_of_two_likelihoods(kind):
     torch.testing.assert_close(estimator.learning_loss(x, y), -given_x - alone)
 
 
-def test_the_learnt_marginal_is_the_distribution_of_y_whatever_x_is():
+def test_the_learned_marginal_is_the_distribution_of_y_whatever_x_is():
     estimator = DifferenceOfEntropiesEstimator(1, 2, marginal=GaussianConditional(1, 2))
     y = torch.tensor([[3.0, -1.0]]) + torch.tensor([[0.5, 2.0]]) * torch.randn(500, 2)
     fit(estimator, lambda: (torch.randn(500, 1), y), 300)

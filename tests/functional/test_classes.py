@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.distributions import Categorical, Independent
 
-from disentangle import (
-    BarberAgakovEstimator,
-    CategoricalConditional,
-    CLUBEstimator,
-    Conditional,
-    DifferenceOfEntropiesEstimator,
-    LeaveOneOutEstimator,
-    SampledCLUBEstimator,
-    functional,
-)
+from disentangle import CategoricalConditional, CLUBEstimator, LeaveOneOutEstimator, SampledCLUBEstimator, functional
+from disentangle.conditionals import Conditional
+from disentangle.dependence import BarberAgakovEstimator, DifferenceOfEntropiesEstimator
 from disentangle.functional.classes import as_classes
 
 WRONG = {

@@ -12,9 +12,9 @@ from disentangle import functional
 F64 = torch.float64
 
 
-def value_and_gradients(penalty, x, y):
+def value_and_gradients(function, x, y):
     x, y = x.clone().requires_grad_(), y.clone().requires_grad_()
-    value = penalty(x, y)
+    value = function(x, y)
     return value.detach(), *torch.autograd.grad(value, (x, y))
 
 
@@ -63,10 +63,10 @@ def test_rows_closer_than_rounding_can_tell_count_as_coinciding():
     x, y = torch.randn(300, 8), torch.randn(300, 2)
     x[64:] = x[64]
     jittered = x + 1e-6 * torch.randn(300, 8)
-    for penalty in (functional.hsic, functional.distance_correlation):
-        exact = penalty(x.to(F64), y.to(F64)).float()
-        torch.testing.assert_close(penalty(x, y), exact, rtol=1e-3, atol=0)
-        torch.testing.assert_close(penalty(jittered, y), exact, rtol=1e-3, atol=0)
+    for function in (functional.hsic, functional.distance_correlation):
+        exact = function(x.to(F64), y.to(F64)).float()
+        torch.testing.assert_close(function(x, y), exact, rtol=1e-3, atol=0)
+        torch.testing.assert_close(function(jittered, y), exact, rtol=1e-3, atol=0)
 
 
 def test_unbiased_hsic_has_mean_zero_under_independence_and_the_biased_one_has_not():
@@ -78,7 +78,7 @@ def test_unbiased_hsic_has_mean_zero_under_independence_and_the_biased_one_has_n
     assert biased.mean() > 10 * standard_error
 
 
-def centred_distances(t):
+def centered_distances(t):
     """By the definition, one pair of rows at a time."""
     a = cdist(t, t)
     n = len(a)
@@ -87,18 +87,18 @@ def centred_distances(t):
 
 def test_distance_correlation_equals_its_definition():
     x, y = draw(3, 2)
-    a, b = centred_distances(x), centred_distances(y)
+    a, b = centered_distances(x), centered_distances(y)
     expected = np.sqrt((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
     assert functional.distance_correlation(x, y).item() == pytest.approx(expected)
 
 
 def bias_corrected(t):
     """Székely and Rizzo 2013, definition 2: the doubly centred distances, corrected entry by entry."""
-    a, centred = cdist(t, t), centred_distances(t)
+    a, centered = cdist(t, t), centered_distances(t)
     n = len(a)
     corrected = np.empty((n, n))
     for i, j in itertools.product(range(n), range(n)):
-        corrected[i, j] = n / (n - 1) * (a[i].mean() - a.mean() if i == j else centred[i, j] - a[i, j] / n)
+        corrected[i, j] = n / (n - 1) * (a[i].mean() - a.mean() if i == j else centered[i, j] - a[i, j] / n)
     return corrected
 
 

@@ -44,7 +44,7 @@ def test_a_curve_without_correlation_is_found():
     assert estimate_mutual_information(x, y, method="gaussian").value < 0.05
     found = estimate_mutual_information(x, y)
     assert 0.6 < found.value < 1.1
-    assert "critic" in found.method or found.method == "nearest neighbours"
+    assert "critic" in found.method or found.method == "nearest neighbors"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from disentangle import estimate_mutual_information
 from disentangle.information.classes import _gaussian_classes, _mixed, classifier_mutual_information, entropy
-from disentangle.information.neighbours import nearest_neighbour_mutual_information
+from disentangle.information.neighbors import nearest_neighbor_mutual_information
 
 F64 = torch.float64
 
@@ -56,7 +56,7 @@ def test_classes_on_a_line(count, encode):
 def test_a_class_that_is_known_for_sure_reads_its_entropy_and_no_more():
     y = torch.arange(1000) % 10
     x = 20.0 * torch.nn.functional.one_hot(y) + normal(1000, 10)
-    for method, lost in (("auto", 0.01), ("nearest neighbours", 0.01), ("barber-agakov", 0.3)):
+    for method, lost in (("auto", 0.01), ("nearest neighbors", 0.01), ("barber-agakov", 0.3)):
         found = estimate_mutual_information(x, y, method=method)
         assert math.log(10) - lost < found.value <= math.log(10) + 1e-9
 
@@ -73,7 +73,7 @@ def test_classes_in_few_dimensions_are_not_hidden_by_their_order():
     x, y, truth = on_a_line(500, 3, 0.1)
     angle = torch.rand(500, 1, generator=torch.Generator().manual_seed(3)).double() * 2 * math.pi
     ring = (x + 1) * torch.cat([angle.cos(), angle.sin()], 1)
-    assert nearest_neighbour_mutual_information(ring, y).value == pytest.approx(truth, abs=0.05)
+    assert nearest_neighbor_mutual_information(ring, y).value == pytest.approx(truth, abs=0.05)
 
 
 def test_rare_classes_do_no_harm():

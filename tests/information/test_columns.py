@@ -6,7 +6,7 @@ import torch
 
 from disentangle import estimate_mutual_information
 from disentangle.information.columns import column_mutual_information, matched_columns
-from disentangle.information.neighbours import neighbours_value
+from disentangle.information.neighbors import neighbors_value
 
 F64 = torch.float64
 
@@ -40,8 +40,8 @@ def test_it_is_the_sum_over_pairs_less_what_a_side_shares():
     y[:, 1] += y[:, 0]  # y's columns depend on one another, and x's do not
     found = column_mutual_information(x, y).value
     s, t = matched_columns(x, y)
-    pairs = [neighbours_value(x[:, [i]].numpy(), y[:, [j]].numpy()) for i, j in zip(s, t, strict=True)]
-    within = [neighbours_value(side[:, [0]].numpy(), side[:, [1]].numpy()) for side in (x, y)]
+    pairs = [neighbors_value(x[:, [i]].numpy(), y[:, [j]].numpy()) for i, j in zip(s, t, strict=True)]
+    within = [neighbors_value(side[:, [0]].numpy(), side[:, [1]].numpy()) for side in (x, y)]
     assert found == pytest.approx(sum(pairs) - max(min(within), 0), abs=1e-9)
     assert within[1] > within[0] + 0.1
 
@@ -60,7 +60,7 @@ def test_sharp_edges_in_five_columns():
     x = rng.uniform(size=(2000, 5))
     found = estimate_mutual_information(x, x + rng.uniform(-0.75, 0.75, (2000, 5)))
     assert found.value == pytest.approx(5 / 3, abs=0.2)  # 1 / (4 · 0.75) in each of them
-    assert found.method == "nearest neighbours, column by column"
+    assert found.method == "nearest neighbors, column by column"
 
 
 @pytest.mark.slow

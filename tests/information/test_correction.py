@@ -102,7 +102,7 @@ def test_a_fold_is_fitted_as_if_it_were_with_any_other():
     pairs = [fitted([first, fold_of(seed, curve=True)]) for seed in (1, 2)]
     # the folds share the generator, and the step at which all of them stop
     torch.testing.assert_close(pairs[0].base[0], pairs[1].base[0], rtol=0, atol=0)
-    gains = [(p.corrected[0].mean() - p.corrected_normaliser[0]).item() for p in pairs]
+    gains = [(p.corrected[0].mean() - p.corrected_normalizer[0]).item() for p in pairs]
     assert gains[0] == pytest.approx(gains[1], abs=0.05)
 
 
@@ -111,14 +111,14 @@ def test_where_the_copula_is_true_a_critic_adds_nothing():
     gain = found.corrected - found.base
     assert gain.mean() <= 2 * gain.std() / gain.numel() ** 0.5
     assert gain.mean().abs() < 0.03
-    value = (found.base.mean(1) - found.base_normaliser).mean().item()
+    value = (found.base.mean(1) - found.base_normalizer).mean().item()
     assert value == pytest.approx(-math.log(0.8), abs=0.08)
 
 
 def test_a_critic_finds_a_curve_that_the_copula_does_not():
     found = fitted([fold_of(seed, curve=True) for seed in range(2)])
-    assert (found.base.mean(1) - found.base_normaliser).abs().max() < 0.05
-    bound = (found.corrected.mean(1) - found.corrected_normaliser).mean()
+    assert (found.base.mean(1) - found.base_normalizer).abs().max() < 0.05
+    bound = (found.corrected.mean(1) - found.corrected_normalizer).mean()
     assert 0.4 < bound < 0.9
 
 
@@ -133,12 +133,12 @@ def test_the_critic_does_not_see_test_rows():
     torch.testing.assert_close(second.corrected[:, :120], first.corrected[:, order[:120]], rtol=1e-5, atol=1e-5)
 
 
-def test_the_normaliser_is_over_pairs_that_do_not_belong_together():
+def test_the_normalizer_is_over_pairs_that_do_not_belong_together():
     fold = fold_of(0, test=30)
     found = fitted([fold])
     scores = fold.copula.scores(fold.test[2].float(), fold.test[3].float()).double()
     apart = [scores[i, j].exp().item() for i in range(30) for j in range(30) if i != j]
-    assert found.base_normaliser.item() == pytest.approx(math.log(sum(apart) / len(apart)), abs=1e-5)
+    assert found.base_normalizer.item() == pytest.approx(math.log(sum(apart) / len(apart)), abs=1e-5)
 
 
 def test_correction_is_decided_by_its_generator():

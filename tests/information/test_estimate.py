@@ -72,11 +72,11 @@ def test_the_standard_error_is_the_spread_over_draws(method):
         assert sum(f.interval[0] <= truth <= f.interval[1] for f in found) >= 130
 
 
-@pytest.mark.parametrize("method", ["gaussian", "copula", "nearest neighbours"])
+@pytest.mark.parametrize("method", ["gaussian", "copula", "nearest neighbors"])
 def test_x_and_y_are_interchangeable(method):
     x, y = gaussian(300, 3, 2)
     forth, back = (estimate_mutual_information(*sides, method=method) for sides in ((x, y), (y, x)))
-    assert back.value == pytest.approx(forth.value, abs=0.03 if method == "nearest neighbours" else 1e-9)
+    assert back.value == pytest.approx(forth.value, abs=0.03 if method == "nearest neighbors" else 1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -127,7 +127,7 @@ def test_unknown_method_is_refused_before_anything_is_read():
         estimate_mutual_information(broken, broken[:2], method="ksg")
 
 
-@pytest.mark.parametrize("method", ["auto", "gaussian", "nearest neighbours", "club"])
+@pytest.mark.parametrize("method", ["auto", "gaussian", "nearest neighbors", "club"])
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [
@@ -214,7 +214,7 @@ def test_the_result_reads_well():
 
 @pytest.mark.parametrize(
     ("method", "side"),
-    [("gaussian", "neither"), ("copula", "neither"), ("nearest neighbours", "neither"), ("club", "upper"),
+    [("gaussian", "neither"), ("copula", "neither"), ("nearest neighbors", "neither"), ("club", "upper"),
      ("sampled club", "upper"), ("leave-one-out", "upper"), ("variational", "upper"), ("infonce", "lower"),
      ("nwj", "lower"), ("mine", "lower"), ("barber-agakov", "lower"), ("smile", "neither"),
      ("difference of entropies", "neither")],

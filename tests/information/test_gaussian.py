@@ -30,8 +30,8 @@ def by_determinants(x, y):
 
     def entropy(z):
         m, d = len(z) - 1, z.shape[1]
-        centred = z - z.mean(0)
-        scatter = centred.T @ centred
+        centered = z - z.mean(0)
+        scatter = centered.T @ centered
         expected = d * math.log(2) + sum(digamma((m - i) / 2) for i in range(d))  # E log|scatter| for unit covariance
         return 0.5 * (np.linalg.slogdet(scatter)[1] - expected)
 

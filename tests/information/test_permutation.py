@@ -7,7 +7,7 @@ import torch
 from scipy.stats import chisquare
 
 from disentangle.functional import hsic
-from disentangle.information import nearest_neighbour_mutual_information, permutation_test
+from disentangle.information import nearest_neighbor_mutual_information, permutation_test
 
 
 def by_traces(x, y):
@@ -36,7 +36,7 @@ def test_the_default_statistic_is_hsic(p, q, rows):
     assert result.null_mean == pytest.approx(np.mean(null), rel=1e-4)
 
 
-def test_the_default_statistic_is_the_penalty_of_the_same_name():
+def test_the_default_statistic_is_the_dependence_of_the_same_name():
     x = torch.randn(200, 3, dtype=torch.float64)
     y = (x + torch.randn_like(x)).square()
     x, y = ((t - t.mean(0)) / t.std(0) for t in (x, y))
@@ -140,9 +140,9 @@ def test_an_estimate_of_information_is_a_statistic():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 1))
     y = np.sign(rng.standard_normal((200, 1))) * x
-    result = permutation_test(x, y, statistic=nearest_neighbour_mutual_information, permutations=19)
+    result = permutation_test(x, y, statistic=nearest_neighbor_mutual_information, permutations=19)
     assert result.p_value == 0.05
-    assert result.statistic == nearest_neighbour_mutual_information(x, y).value
+    assert result.statistic == nearest_neighbor_mutual_information(x, y).value
 
 
 def test_a_constant_depends_on_nothing():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle import dependence_report, estimate_mutual_information, linear_decodability, permutation_test
-from disentangle.information import nearest_neighbour_mutual_information
+from disentangle.information import nearest_neighbor_mutual_information
 from disentangle.information.samples import as_pair, as_variable
 
 RNG = np.random.default_rng
@@ -147,7 +147,7 @@ def test_values_that_are_there_again_are_no_copies(x, y):
 
 def test_rows_that_are_there_five_times_tell_nothing():
     x, y = np.tile(normal(200, 2), (5, 1)), np.tile(normal(200, 2, seed=1), (5, 1))
-    for method in ("auto", "gaussian", "nearest neighbours", "infonce"):
+    for method in ("auto", "gaussian", "nearest neighbors", "infonce"):
         found = estimate_mutual_information(x, y, method=method)
         once = estimate_mutual_information(x[:200], y[:200], method=method)
         assert (found.value, found.standard_error) == (once.value, once.standard_error)
@@ -155,7 +155,7 @@ def test_rows_that_are_there_five_times_tell_nothing():
         assert found.warnings[0] == "800 of 1000 rows are copies of others: each was counted once"
         assert (found.rows, once.rows) == (1000, 200)
     assert (
-        nearest_neighbour_mutual_information(x, y).value == nearest_neighbour_mutual_information(x[:200], y[:200]).value
+        nearest_neighbor_mutual_information(x, y).value == nearest_neighbor_mutual_information(x[:200], y[:200]).value
     )
     assert permutation_test(x, y).p_value > 0.05
     assert permutation_test(x, y).rows == 200
@@ -172,9 +172,9 @@ def near_copies(seed=0):
 
 def test_near_copies_are_told_by_groups():
     x, y, groups = near_copies()
-    assert estimate_mutual_information(x, y, method="nearest neighbours").value > 1.5  # what is not told is not known
+    assert estimate_mutual_information(x, y, method="nearest neighbors").value > 1.5  # what is not told is not known
     names = [f"clip {i}" for i in groups]
-    found = estimate_mutual_information(x, y, method="nearest neighbours", groups=names)
+    found = estimate_mutual_information(x, y, method="nearest neighbors", groups=names)
     assert abs(found.value) < 3 * found.standard_error + 0.05
     assert found.standard_error > 0.02  # that of 150 rows, not of 900
     assert permutation_test(x, y, permutations=99).p_value == 0.01

@@ -15,7 +15,7 @@ from disentangle.dependence.lower import (
     NWJEstimator,
     SMILEEstimator,
 )
-from disentangle.dependence.penalties import (
+from disentangle.dependence.parameter_free import (
     CKA,
     HSIC,
     CentralMomentDiscrepancy,
@@ -24,7 +24,7 @@ from disentangle.dependence.penalties import (
     FeatureCorrelation,
     OrthogonalLoss,
 )
-from disentangle.dependence.standardized import Standardized
+from disentangle.dependence.scale_invariant import ScaleInvariant
 from disentangle.dependence.upper import (
     CLUBEstimator,
     LeaveOneOutEstimator,
@@ -52,7 +52,7 @@ __all__ = [
     "OrthogonalLoss",
     "SMILEEstimator",
     "SampledCLUBEstimator",
-    "Standardized",
+    "ScaleInvariant",
     "TotalCorrelationEstimator",
     "VariationalUpperBound",
     "reverse_gradient",

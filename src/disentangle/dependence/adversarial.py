@@ -184,7 +184,7 @@ class TotalCorrelationEstimator(Dependence):
         rows = rows_of_sizes((x, y, *others), self.dims)
         n, k = len(rows[0]), len(rows)
         if n < k:
-            raise ValueError(f"{k} variables are learned from at least {k} rows, each from another one, got {n}")
+            raise ValueError(f"expected at least {k} rows, as many as variables, got {n}")
         shifts = [0, *(torch.randperm(n - 1)[: k - 1] + 1).tolist()]
         together = self._logits(rows)
         apart = self._logits([z.roll(shift, 0) for z, shift in zip(rows, shifts, strict=True)])

@@ -45,4 +45,4 @@ class Dependence(nn.Module, ABC):
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Tensor:
         """What the estimator's own parameters minimise, a scalar. Give it variables that are detached."""
-        raise TypeError(f"{type(self).__name__} has nothing to learn")
+        raise TypeError(f"expected a dependence that learns, got {type(self).__name__}, which has no parameters")

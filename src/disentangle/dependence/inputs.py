@@ -35,7 +35,7 @@ def fitting_rows(label: str, x: Any, y: Any, x_dim: int, y_dim: int) -> tuple[Te
     if values.dim() != (3 if masked else 2) or values.shape[-1] != x_dim or y.shape != (n, y_dim):
         raise _mismatch(wanted, (given_x.values if masked else given_x, given_y))
     if n < 2:
-        raise ValueError(f"{label} compares rows with one another and needs at least 2 of them, got {n}")
+        raise ValueError(f"{label}: expected at least 2 rows to compare, got {n}")
     return x, y
 
 

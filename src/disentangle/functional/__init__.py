@@ -16,8 +16,8 @@ from disentangle.functional.bounds import (
 )
 from disentangle.functional.club import club, club_categorical, club_gaussian, club_pairwise, club_sampled
 from disentangle.functional.kernels import distance_correlation, hsic
-from disentangle.functional.likelihoods import gaussian_log_likelihood, log_likelihoods, matched_log_likelihoods
-from disentangle.functional.penalties import (
+from disentangle.functional.likelihoods import log_likelihoods, matched_log_likelihoods
+from disentangle.functional.moments import (
     central_moment_discrepancy,
     cka,
     cross_covariance,
@@ -37,7 +37,6 @@ __all__ = [
     "distance_correlation",
     "donsker_varadhan",
     "feature_correlation",
-    "gaussian_log_likelihood",
     "hsic",
     "infonce",
     "jensen_shannon",

@@ -150,7 +150,7 @@ def nwj(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
 
 
 def donsker_varadhan(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
-    r"""The bound of Donsker and Varadhan, that of MINE.
+    r"""The bound of Donsker and Varadhan, which MINE uses.
 
     .. math:: \frac{1}{N}\sum_i T_{ii} - \log\frac{1}{N(N-1)}\sum_{i \ne j} e^{T_{ij}}
 

@@ -107,7 +107,7 @@ class _GaussianCLUB(torch.autograd.Function):
 
     @staticmethod
     def forward(mean: Tensor, scale: Tensor, y: Tensor) -> Tensor:
-        c, m, variance = _centred(mean, y)
+        c, m, variance = _centered(mean, y)
         contrast = m.sub_(c, alpha=0.5).mul_(c).add_(variance, alpha=0.5)
         return contrast.div(scale.square()).sum((-2, -1)).div_(y.shape[-2])
 
@@ -118,7 +118,7 @@ class _GaussianCLUB(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean, scale, y = ctx.saved_tensors
-        c, m, variance = _centred(mean, y)
+        c, m, variance = _centered(mean, y)
         precision = (grad_outputs[0][..., None, None] / y.shape[-2]) / scale.square()
         to_mean = precision * c
         pull = precision * m
@@ -127,7 +127,7 @@ class _GaussianCLUB(torch.autograd.Function):
         return to_mean, to_scale, to_y
 
 
-def _centred(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _centered(mean: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """y and q's mean as distances from the mean of y, and the variance of y."""
     center = y.mean(-2, keepdim=True)
     c, m = y - center, mean - center

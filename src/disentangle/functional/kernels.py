@@ -1,7 +1,8 @@
-"""Penalties on the distances between rows: zero in the population exactly where x and y are independent.
+"""Functions of the distances between rows: zero in the population exactly where x and y are independent.
 
-Both need the N x N distances within x and within y: O(N²·d) operations and O(N²) memory. These come from inner products,
-so in float32 a distance below about a thousandth of the rows' own distance from the middle counts as zero.
+Both compute the N x N distances within x and within y, which takes O(N²·d) operations and O(N²) memory. The distances come
+from inner products: in float32, two rows count as equal when they are about a thousand times closer to each other than to the
+middle of the batch.
 """
 
 from __future__ import annotations
@@ -22,23 +23,24 @@ def hsic(
     bandwidth: float | tuple[float, float] | None = None,
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
-    r"""The Hilbert-Schmidt independence criterion of a batch, with Gaussian kernels.
+    r"""How far x and y are from independent, by the Hilbert-Schmidt independence criterion with Gaussian kernels.
 
     With :math:`K_{ij} = \exp(-\|x_i - x_j\|^2 / 2\sigma_x^2)`, L likewise from y, and :math:`H = I - \frac{1}{N}11^\top`,
 
     .. math:: \frac{1}{N^2} \operatorname{tr}(K H L H)
 
-    In the population it is zero if and only if x and y are independent. This batch estimate is never negative, and of order
-    1/N where they are independent. The unbiased one,
+    In the population it is zero if and only if x and y are independent. This estimate from a batch is never negative; for
+    independent variables it is of order 1/N. The unbiased estimate,
 
     .. math:: \frac{1}{N(N-3)}\left( \operatorname{tr}(\tilde K \tilde L)
               + \frac{1^\top \tilde K 1 \, 1^\top \tilde L 1}{(N-1)(N-2)} - \frac{2}{N-2} 1^\top \tilde K \tilde L 1 \right)
 
-    (the tilde sets the diagonal to zero), then has mean zero for given bandwidths, so it is negative half of the time.
+    where the tilde sets the diagonal to zero, has mean zero for independent variables and fixed bandwidths: it is negative
+    about half of the time.
 
-    **The bandwidth.** By default each variable's is the median distance between two of its rows, taken without gradient;
-    where most rows coincide, the mean of the distances that are not zero. The value then does not depend on the unit of
-    either. With many more features than rows all distances are alike, and the biased value says little.
+    **The bandwidth.** The default for each variable is the median distance between two of its rows, or, where most rows are
+    equal, the mean of the distances that are not zero. It has no gradient, and it makes the value independent of the units
+    of x and y. With many more features than rows all distances are alike, and the biased value says little.
 
     References:
         | Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms (ALT 2005), with 1/N² for 1/(N-1)²
@@ -51,10 +53,10 @@ def hsic(
         unbiased: Whether to take the unbiased estimate.
 
     Returns:
-        The criterion, `()`, without a unit. It is no information in nats.
+        The criterion, `()`. It has no unit and is not an information in nats.
 
     Raises:
-        ValueError: If a bandwidth is not positive, or if the unbiased estimate has fewer than 4 rows.
+        ValueError: If a bandwidth is not positive, or if the unbiased estimate is asked for with fewer than 4 rows.
 
     Example:
         >>> import torch
@@ -62,7 +64,7 @@ def hsic(
         >>> hsic(x, x**2) > hsic(x, torch.randn(100, 1))  # uncorrelated, but not independent
         tensor(True)
     """
-    _check_rows(x, unbiased, "unbiased HSIC")
+    _check_rows(x, unbiased, "the unbiased HSIC")
     widths = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
     if any(width is not None and width <= 0 for width in widths):
         raise ValueError(f"expected a positive bandwidth, got {bandwidth}")
@@ -77,19 +79,19 @@ def distance_correlation(
     *,
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
-    r"""The distance correlation of a batch.
+    r"""How far x and y are from independent, by the correlation of the distances between their rows: in [0, 1].
 
-    With :math:`A_{ij}` the distance of rows i and j of x, minus the means of its row and of its column, plus the mean of
-    all, and B likewise from y,
+    A holds the distances between the rows of x, minus the mean of each row and of each column, plus the mean of all; B holds
+    the same for y:
 
     .. math:: R = \sqrt{\frac{\langle A, B\rangle}{\sqrt{\langle A, A\rangle \langle B, B\rangle}}}
 
-    R lies in [0, 1]. In the population it is zero if and only if x and y are independent, provided that both have a mean;
-    it is 1 where y is a scaled rotation of x, plus a constant. Units and offsets do not change it. Over a batch it is too
-    large, the more so the more features there are: with many more features than rows it is near 1 for independent ones.
+    In the population R is zero if and only if x and y are independent, provided that both have a mean. It is 1 where y is a
+    scaled rotation of x, plus a constant. Units and offsets do not change it. Over a batch it is too large, and the more so
+    the more features there are: with many more features than rows it is near 1 even for independent variables.
 
-    The bias-corrected one is :math:`R^2`, not R: the same ratio, without the root, of unbiased estimates. It is about zero
-    where x and y are independent, whatever their sizes, and can be negative.
+    The bias-corrected value estimates :math:`R^2`, not R: it is the ratio under the root, of unbiased estimates. For
+    independent variables of any size it is about zero, and it can be negative.
 
     Where x or y is constant both are 0, with gradient 0.
 
@@ -97,7 +99,7 @@ def distance_correlation(
         | Székely et al., Measuring and Testing Dependence by Correlation of Distances (Annals of Statistics 2007), eq. 2.8
         | Székely and Rizzo, The distance correlation t-test of independence in high dimension (JMVA 2013)
         | Székely and Rizzo, Partial distance correlation with methods for dissimilarities (Annals of Statistics 2014), for
-          the form of the bias-corrected one that is computed here
+          the form of the bias-corrected value
 
     Arguments:
         x: N samples, `(N, x_dim)`.
@@ -108,7 +110,7 @@ def distance_correlation(
         R, or the bias-corrected :math:`R^2`, `()`.
 
     Raises:
-        ValueError: If the bias-corrected one has fewer than 4 rows.
+        ValueError: If the bias-corrected value is asked for with fewer than 4 rows.
 
     Example:
         >>> import torch
@@ -116,7 +118,7 @@ def distance_correlation(
         >>> round(distance_correlation(x, 2 * x.flip(1) + 7).item(), 4)
         1.0
     """
-    _check_rows(x, unbiased, "bias-corrected distance correlation")
+    _check_rows(x, unbiased, "the bias-corrected distance correlation")
     with torch.autocast(x.device.type, enabled=False):
         a, b = (double_centered(_sqrt(_squared_distances(t)[0]), unbiased) for t in (x, y))
         norms = _sqrt(_product(a, a, unbiased)) * _sqrt(_product(b, b, unbiased))
@@ -126,13 +128,13 @@ def distance_correlation(
 
 def _check_rows(x: Tensor, unbiased: bool, name: str) -> None:
     if unbiased and len(x) < 4:
-        raise ValueError(f"{name} needs at least 4 rows, got {len(x)}")
+        raise ValueError(f"expected at least 4 rows for {name}, got {len(x)}")
 
 
 def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The squared distances between the rows of x over the square of a scale, `(N, N)`, and that scale.
+    """The squared distances between the rows of x divided by a squared scale, `(N, N)`, and the scale.
 
-    Rows that cannot be told apart after rounding have distance zero, with gradient zero.
+    Rows that rounding makes equal have distance zero, with gradient zero.
     """
     x, scale = scaled(shifted(x))
     products = x @ x.T
@@ -143,19 +145,18 @@ def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gaussian_kernel(x: Tensor, bandwidth: float | None) -> Tensor:
-    """The Gaussian kernel of all pairs of rows minus one, `(N, N)`, which centring takes out.
+    """The Gaussian kernel of all pairs of rows, minus one, `(N, N)`: centring takes the one out.
 
-    Its diagonal is exactly zero, and a large bandwidth does not round everything to one.
+    So the diagonal is exactly zero, and a large bandwidth does not round everything to one.
     """
     distances, scale = _squared_distances(x)
     inverse = _median(distances.detach()).rsqrt() if bandwidth is None else scale / bandwidth
-    return torch.expm1(
-        -0.5 * distances * inverse.clamp(max=1e9).square()
-    )  # a bandwidth below rounding: 1 - K is 0 or 1
+    inverse = inverse.clamp(max=1e9)  # of a bandwidth below rounding: 1 - K is then 0 or 1
+    return torch.expm1(-0.5 * distances * inverse.square())
 
 
 def _median(distances: Tensor) -> Tensor:
-    """The median over pairs of rows, or if it is zero the mean of those that are not, or if there are none 1."""
+    """The median over pairs of rows; if it is zero, the mean of the distances that are not; if all are zero, 1."""
     n = len(distances)
     if n < 2:
         return distances.new_ones(())
@@ -167,10 +168,10 @@ def _median(distances: Tensor) -> Tensor:
 
 
 def double_centered(m: Tensor, unbiased: bool) -> Tensor:
-    """`m`, `(N, N)`, symmetric with a zero diagonal, such that its rows and columns have mean zero.
+    """A symmetric matrix with a zero diagonal, `(N, N)`, shifted so that every row and every column has mean zero.
 
-    The unbiased form has means of zero over the entries off the diagonal, which is left zero ("U-centring"). `_product` of
-    two of these is the unbiased formula of `hsic`.
+    The unbiased form ("U-centring") keeps the diagonal at zero and makes the mean of the other entries zero. `_product` of
+    two such matrices is the unbiased formula of `hsic`.
     """
     n = len(m)
     if not unbiased:

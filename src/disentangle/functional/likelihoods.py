@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
 from disentangle.functional.classes import as_classes
-from disentangle.functional.inputs import aligned, refuse_broadcasting
+from disentangle.functional.inputs import aligned
 from disentangle.functional.precision import at_least_float32
 
-__all__ = ["gaussian_log_likelihood", "log_likelihoods", "matched_log_likelihoods"]
+__all__ = ["log_likelihoods", "matched_log_likelihoods"]
 
 
 def matched_log_likelihoods(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> Float[Tensor, " rows"]:
@@ -38,34 +38,6 @@ def matched_log_likelihoods(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> F
     """
     q, y = aligned(q, y)
     return at_least_float32(q.log_prob(y))
-
-
-def gaussian_log_likelihood(
-    mean: Float[Tensor, "*batch rows y_dim"],
-    scale: Float[Tensor, "*batch rows y_dim"],
-    y: Float[Tensor, "*batch rows y_dim"],
-) -> Float[Tensor, "*batch"]:
-    r"""The mean log-likelihood of y under `q(y|x) = N(mean, diag(scale²))`, over the rows.
-
-    .. math:: \frac{1}{N}\sum_i \log q(y_i|x_i)
-
-    Arguments:
-        mean: The means of q, `(..., N, y_dim)`. Leading dimensions are estimators that are computed together.
-        scale: The standard deviations of q, `(..., N, y_dim)`.
-        y: The samples of y, `(..., N, y_dim)`.
-
-    Returns:
-        The mean of each estimator in nats, `(...)`.
-
-    Example:
-        >>> import torch
-        >>> gaussian_log_likelihood(torch.zeros(4, 2), torch.ones(4, 2), torch.zeros(4, 2))  # - log 2π
-        tensor(-1.8379)
-    """
-    refuse_broadcasting(mean, y)
-    mean, scale, y = (at_least_float32(t) for t in (mean, scale, y))
-    by_row = (0.5 * ((y - mean) / scale).square() + scale.log()).sum(-1)
-    return -by_row.mean(-1) - 0.5 * math.log(2 * math.pi) * y.shape[-1]
 
 
 def log_likelihoods(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> Float[Tensor, "rows rows"]:

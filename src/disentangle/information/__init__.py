@@ -1,15 +1,16 @@
 """Meters, which no penalty trains: how much one variable tells about another, and how well it can be decoded.
 
-A penalty such as CLUB is low where its estimator is bad. What is reported beside it must not be learnt with it: the meters
-here take rows, learn what they need on some of them, and are evaluated on others.
+A penalty such as CLUB is low where its estimator is bad. So what is reported beside it must not be trained with it. The
+meters here take rows, learn what they need on some of them, and are evaluated on others.
 """
 
+from disentangle.information.all_pairs import dependence_report
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import METHODS, estimate_mutual_information
 from disentangle.information.gaussian import gaussian_mutual_information
-from disentangle.information.neighbours import nearest_neighbour_mutual_information
+from disentangle.information.neighbors import nearest_neighbor_mutual_information
 from disentangle.information.permutation import PermutationTest, permutation_test
-from disentangle.information.report import DependenceReport, DependenceRow, dependence_report
+from disentangle.information.report import DependenceReport, DependenceRow
 from disentangle.information.result import MutualInformation
 
 __all__ = [
@@ -22,6 +23,6 @@ __all__ = [
     "estimate_mutual_information",
     "gaussian_mutual_information",
     "linear_decodability",
-    "nearest_neighbour_mutual_information",
+    "nearest_neighbor_mutual_information",
     "permutation_test",
 ]

@@ -20,7 +20,7 @@ from disentangle.information.copula import DEGREES_OF_FREEDOM, EllipticalCopula,
 from disentangle.information.correction import Correction, Fold, fit_correction, noise_contrastive_loss
 from disentangle.information.counts import counted_mutual_information
 from disentangle.information.gaussian import gaussian_mutual_information
-from disentangle.information.neighbours import neighbours_of
+from disentangle.information.neighbors import neighbors_of
 from disentangle.information.result import MutualInformation
 from disentangle.information.samples import Variable
 
@@ -30,8 +30,8 @@ FOLDS = 4
 VALIDATION = 0.15  # of the rows that a fold is fitted on
 CHOICE = 1000  # rows whose pairs choose the degrees of freedom
 FEWEST_ROWS = 200  # for a critic
-NEIGHBOUR_ROWS = 100  # at least: below, their standard error is far too small
-NEIGHBOUR_DIMENSIONS = 6  # of x and y together, at most
+NEIGHBOR_ROWS = 100  # at least: below, their standard error is far too small
+NEIGHBOR_DIMENSIONS = 6  # of x and y together, at most
 SIGNIFICANT = 2.0  # standard errors
 GROWTH, GROWTH_OF_GAIN = 0.04, 0.25  # from half of the rows to all: of the value, of what the critic adds
 
@@ -77,9 +77,9 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
         if dimensions > 2:
             columns = column_mutual_information(*margins.normal)
             estimate = _larger(estimate, columns, errors=3.0)  # more than usual: they are the best of many
-    if len(x) >= NEIGHBOUR_ROWS and dimensions <= NEIGHBOUR_DIMENSIONS:
+    if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         x_side, y_side = (Variable(side) for side in margins.normal)
-        estimate = _larger(estimate, neighbours_of(x_side, y_side))
+        estimate = _larger(estimate, neighbors_of(x_side, y_side))
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
 
 
@@ -92,8 +92,8 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
     estimate = classifier_mutual_information(numbers, codes, seed)
     if name == "x":  # these would be the likelihoods of x
         estimate = replace(estimate, log_likelihood=None, marginal_log_likelihood=None)
-    if rows >= NEIGHBOUR_ROWS and scores.shape[1] <= NEIGHBOUR_DIMENSIONS:
-        estimate = _larger(estimate, neighbours_of(Variable(scores), classes))
+    if rows >= NEIGHBOR_ROWS and scores.shape[1] <= NEIGHBOR_DIMENSIONS:
+        estimate = _larger(estimate, neighbors_of(Variable(scores), classes))
     enough = rows > scores.shape[1] + 2  # for a copula
     if enough and classes.ordered and count > 2 and estimate.value < 0.9 * most:  # the order of values may tell more
         ordered = _of_numbers(numbers, codes.double()[:, None], seed)
@@ -194,12 +194,12 @@ def _with_critic(estimate: MutualInformation, margins: _Margins, generator: torc
 
 def _base(correction: Correction) -> Tensor:
     """The bound of the copula alone, `(folds,)`."""
-    return correction.base.mean(1) - correction.base_normaliser
+    return correction.base.mean(1) - correction.base_normalizer
 
 
 def _corrected(correction: Correction) -> Tensor:
     """The bound of copula and critic, `(folds,)`."""
-    return correction.corrected.mean(1) - correction.corrected_normaliser
+    return correction.corrected.mean(1) - correction.corrected_normalizer
 
 
 def _larger(estimate: MutualInformation, other: MutualInformation, errors: float = SIGNIFICANT) -> MutualInformation:

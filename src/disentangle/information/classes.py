@@ -13,7 +13,7 @@ from disentangle.dependence import Bound
 from disentangle.information.copula import quantiles, uniform_ranks
 from disentangle.information.fold_networks import StackedNetwork, fit_stacks
 from disentangle.information.result import MutualInformation
-from disentangle.information.samples import standardized
+from disentangle.information.samples import unit_variance
 
 __all__ = ["classifier_mutual_information", "entropy"]
 
@@ -65,7 +65,7 @@ def classifier_mutual_information(x: Tensor, y: Tensor, seed: int) -> MutualInfo
     generator = torch.Generator().manual_seed(seed)
     rows, classes = len(x), int(y.max()) + 1
     folds = _folds(y, generator)
-    normal, plain = quantiles(uniform_ranks(x), math.inf), torch.from_numpy(standardized(x.numpy()))
+    normal, plain = quantiles(uniform_ranks(x), math.inf), torch.from_numpy(unit_variance(x.numpy()))
     learned = _networks(normal, y, classes, folds, generator)
     own = []  # what each classifier gives to the class that a row has, fold by fold
     for fold, (fitting, held_out) in enumerate(folds):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from disentangle.dependence import Bound
-from disentangle.information.neighbours import BLOCKS, neighbours_value
+from disentangle.information.neighbors import BLOCKS, neighbors_value
 from disentangle.information.result import MutualInformation
 
 __all__ = ["column_mutual_information", "matched_columns"]
@@ -49,7 +49,7 @@ def column_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
     rows = len(a)
     blocks = np.array_split(np.random.default_rng(0).permutation(rows), BLOCKS)
     error = float(np.std([_value(a[i], b[i]) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
-    return MutualInformation(_value(a, b), error, "nearest neighbours, column by column", BOUND, rows, rows)
+    return MutualInformation(_value(a, b), error, "nearest neighbors, column by column", BOUND, rows, rows)
 
 
 def matched_columns(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,9 +76,9 @@ def matched_columns(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _value(a: np.ndarray, b: np.ndarray) -> float:
     """The estimate for columns that are matched already."""
-    together = sum(neighbours_value(a[:, [k]], b[:, [k]]) for k in range(a.shape[1]))
+    together = sum(neighbors_value(a[:, [k]], b[:, [k]]) for k in range(a.shape[1]))
     pairs = list(itertools.combinations(range(a.shape[1]), 2))
-    within = (sum(neighbours_value(side[:, [j]], side[:, [k]]) for j, k in pairs) for side in (a, b))
+    within = (sum(neighbors_value(side[:, [j]], side[:, [k]]) for j, k in pairs) for side in (a, b))
     return together - max(min(within), 0.0)
 
 

@@ -36,8 +36,8 @@ class Correction(NamedTuple):
 
     base: Tensor
     corrected: Tensor
-    base_normaliser: Tensor
-    corrected_normaliser: Tensor
+    base_normalizer: Tensor
+    corrected_normalizer: Tensor
 
 
 class StackedCritic(nn.Module):
@@ -107,14 +107,14 @@ def _evaluate(
             break
         base = _scores(copulas, part).double()
         corrected = base + critic(part[0], part[1]) * improved[:, None, None]
-        pieces.append([f(t) for t in (base, corrected) for f in (lambda t: t.diagonal(dim1=-2, dim2=-1), _normaliser)])
+        pieces.append([f(t) for t in (base, corrected) for f in (lambda t: t.diagonal(dim1=-2, dim2=-1), _normalizer)])
     base, base_z, corrected, corrected_z = zip(*pieces, strict=True)
     return Correction(
         torch.cat(base, 1), torch.cat(corrected, 1), torch.stack(base_z).mean(0), torch.stack(corrected_z).mean(0)
     )
 
 
-def _normaliser(scores: Tensor) -> Tensor:
+def _normalizer(scores: Tensor) -> Tensor:
     """The logarithm of the mean density ratio over pairs that do not belong together: 0 for a true one; `(K, N, N) -> (K,)`."""
     return torch.stack([unmatched_log_mean_exp(of_fold) for of_fold in scores])
 

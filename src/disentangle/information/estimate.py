@@ -14,14 +14,14 @@ from disentangle.dependence import Bound
 from disentangle.information.automatic import INFINITE, automatic_mutual_information
 from disentangle.information.copula import quantiles, uniform_ranks
 from disentangle.information.gaussian import gaussian_mutual_information, orthonormal_basis
-from disentangle.information.neighbours import neighbours_of
+from disentangle.information.neighbors import neighbors_of
 from disentangle.information.result import MutualInformation
 from disentangle.information.samples import Pair, Samples, as_pair
 from disentangle.information.trained import ESTIMATORS, trained_mutual_information
 
 __all__ = ["METHODS", "estimate_mutual_information"]
 
-METHODS = ("auto", "gaussian", "copula", "nearest neighbours", *ESTIMATORS)
+METHODS = ("auto", "gaussian", "copula", "nearest neighbors", *ESTIMATORS)
 FEWEST_ROWS = 50
 DRAWS = 5  # of one row of each group
 GAUSSIAN = Bound(
@@ -76,14 +76,15 @@ def estimate_mutual_information(
     warning says where half of the rows would have given clearly less, so that more would give more. An `auto` of zero is
     no proof of independence in many dimensions: see `disentangle.permutation_test`.
 
-    **The other methods.** `"gaussian"` is `disentangle.gaussian_mutual_information`, by canonical correlations; `"copula"`
-    is the same on normal scores; `"nearest neighbours"` is `disentangle.nearest_neighbour_mutual_information`. The rest are
-    the library's estimators, trained with early stopping on 60 % and 20 % of the rows and evaluated on the last 20 %, on
-    normal scores: upper bounds `"club"`, `"sampled club"`, `"leave-one-out"`, `"variational"`; lower bounds `"infonce"`,
-    `"nwj"`, `"mine"`, `"barber-agakov"` (y of one dimension, or classes); and `"smile"` and `"difference of entropies"`, which
-    are none. Where y is classes their q(y|x) is a `CategoricalConditional`.
+    **The other methods.** `"gaussian"` is `disentangle.information.gaussian_mutual_information`, by canonical
+    correlations; `"copula"` is the same on normal scores; `"nearest neighbors"` is
+    `disentangle.information.nearest_neighbor_mutual_information`. The rest are the library's estimators, trained with
+    early stopping on 60 % and 20 % of the rows and evaluated on the last 20 %, on normal scores: upper bounds `"club"`,
+    `"sampled club"`, `"leave-one-out"`, `"variational"`; lower bounds `"infonce"`, `"nwj"`, `"mine"`, `"barber-agakov"`
+    (y of one dimension, or classes); and `"smile"` and `"difference of entropies"`, which are none. Where y is classes
+    their q(y|x) is a `CategoricalConditional`.
 
-    **The standard error** is that of the mean over rows (of ten blocks of rows, for the estimators and nearest
+    **The standard error** is the one of the mean over rows (of ten blocks of rows, for the estimators and nearest
     neighbours). It knows nothing of how far a bound is from the information.
 
     References:
@@ -152,8 +153,8 @@ def _estimate(pair: Pair, method: str, seed: int) -> MutualInformation:
         return MutualInformation(0.0, 0.0, method, bound, rows, rows, warnings=("x or y is constant",))
     if method == "auto":
         return automatic_mutual_information(x, y, seed)
-    if method == "nearest neighbours":
-        return neighbours_of(x, y)
+    if method == "nearest neighbors":
+        return neighbors_of(x, y)
     if method == "gaussian":
         return _gaussian(a, b, "gaussian", GAUSSIAN)
     a = quantiles(uniform_ranks(a), math.inf)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from disentangle.functional.kernels import double_centered, gaussian_kernel
-from disentangle.information.samples import Samples, as_pair, standardized
+from disentangle.information.samples import Samples, as_pair, unit_variance
 
 __all__ = ["PermutationTest", "permutation_test"]
 
@@ -72,12 +72,12 @@ def permutation_test(
     A small p says that there is dependence, not how much. A large one says that this statistic saw none in these rows.
 
     **The statistic** is by default the Hilbert-Schmidt independence criterion, `disentangle.functional.hsic`, with Gaussian
-    kernels of median bandwidth on standardized columns. It sees every kind of dependence as rows are added; its power
+    kernels of median bandwidth on columns of unit variance. It sees every kind of dependence as rows are added; its power
     falls with the number of dimensions. Of more than 2000 rows it uses 2000, drawn by `seed`. A permutation re-orders the
     kernel matrices, which are computed once: O(rows²) operations each, about 5 ms at 2000 rows.
 
     Any other statistic that is larger under dependence will do, such as
-    `lambda x, y: nearest_neighbour_mutual_information(x, y)`. It is called 1 + B times on all rows.
+    `lambda x, y: nearest_neighbor_mutual_information(x, y)`. It is called 1 + B times on all rows.
 
     References:
         | Gretton et al., A Kernel Statistical Test of Independence (NeurIPS 2007)
@@ -142,7 +142,7 @@ def _hsic(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
 
 def _centered_kernel(x: Tensor) -> Tensor:
     """`(rows, rows)`; computed in float64, kept in float32, half of the memory to read again and again."""
-    columns = torch.from_numpy(standardized(x.numpy()))
+    columns = torch.from_numpy(unit_variance(x.numpy()))
     if columns.shape[1] == 0:
         return torch.zeros(len(x), len(x))  # of a constant
     return double_centered(gaussian_kernel(columns, None), False).float()

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-__all__ = ["Pair", "Samples", "Variable", "as_array", "as_matrix", "as_pair", "as_variable", "standardized"]
+__all__ = ["Pair", "Samples", "Variable", "as_array", "as_matrix", "as_pair", "as_variable", "unit_variance"]
 
 Samples = (
     Tensor | ArrayLike
@@ -119,7 +119,7 @@ def as_pair(
     return Pair(x, y, given, tuple(warnings))
 
 
-def standardized(matrix: np.ndarray) -> np.ndarray:
+def unit_variance(matrix: np.ndarray) -> np.ndarray:
     """The columns that vary, with mean 0 and variance 1; constant ones are left out."""
     centered = matrix / np.maximum(np.abs(matrix).max(0), np.finfo(float).tiny)  # so that no square overflows
     centered = centered[:, np.ptp(centered, axis=0) > 0]

@@ -165,13 +165,13 @@ def _without_neutral(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _direction(values: np.ndarray) -> np.ndarray | None:
     """The centred vector with length 1; `None` where nothing but rounding is left of it."""
-    centred = values - values[0]  # exact for a constant, whose mean would be off by a rounding
-    centred = centred - centred.mean()
-    size = np.abs(centred).max()
+    centered = values - values[0]  # exact for a constant, whose mean would be off by a rounding
+    centered = centered - centered.mean()
+    size = np.abs(centered).max()
     if size <= 4 * np.finfo(np.float64).eps * np.abs(values).max():
         return None
-    centred = centred / size  # squares neither overflow nor vanish
-    return centred / np.linalg.norm(centred)
+    centered = centered / size  # squares neither overflow nor vanish
+    return centered / np.linalg.norm(centered)
 
 
 def _rounded_accuracy(prediction: Array, label: Array, bound: int) -> float:

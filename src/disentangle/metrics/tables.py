@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
+from disentangle.text_tables import aligned
+
 __all__ = ["Spread", "metrics_table", "seeds_summary", "seeds_table"]
 
 Metrics = Mapping[str, float | None]
@@ -20,7 +22,7 @@ class Spread(TypedDict):
 
 
 def metrics_table(rows: Mapping[str, Metrics]) -> str:
-    """Results as aligned plain text: a line a row, a column a metric, three decimals, `-` where there is no value.
+    """Results as aligned plain text: a line per row, a column per metric, three decimals, `-` where there is no value.
 
     Arguments:
         rows: The metrics of each row by its name. Columns come in the order in which they are first met.
@@ -59,7 +61,7 @@ def seeds_summary(results: Mapping[int, Mapping[str, Metrics]]) -> dict[str, dic
 
 
 def seeds_table(results: Mapping[int, Mapping[str, Metrics]]) -> str:
-    """`seeds_summary` as aligned plain text: a line a split, a column a metric, and how many seeds; arguments as there.
+    """`seeds_summary` as aligned plain text: a line per split, a column per metric, and how many seeds; arguments as there.
 
     Returns:
         The text, without a newline at its end. What lacks a value for some of the seeds is named below the table.
@@ -104,10 +106,5 @@ def _columns(rows: Iterable[Mapping[str, object]]) -> list[str]:
 
 def _table(rows: Mapping[str, Mapping[str, str]]) -> str:
     columns = _columns(rows.values())
-    lines = [("", columns)] + [(name, [row.get(column, "-") for column in columns]) for name, row in rows.items()]
-    names = max(map(len, rows), default=0)
-    widths = [max(len(cells[i]) for _, cells in lines) for i in range(len(columns))]
-    return "\n".join(
-        "  ".join([name.ljust(names), *(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))]).rstrip()
-        for name, cells in lines
-    )
+    lines = [[name, *(row.get(column, "-") for column in columns)] for name, row in rows.items()]
+    return aligned([["", *columns], *lines], [""], rule=False)

@@ -225,14 +225,14 @@ def _learn_tokenizer(texts: Sequence[str], vocabulary_size: int) -> PreTrainedTo
     )
     tokenizer.train_from_iterator(texts, trainer)
 
-    learnt = Tokenizer(
+    learned = Tokenizer(
         models.WordPiece(tokenizer.get_vocab(), unk_token="[UNK]")
     )  # in which characters are not special
-    learnt.normalizer, learnt.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
-    learnt.decoder = decoders.WordPiece()
+    learned.normalizer, learned.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+    learned.decoder = decoders.WordPiece()
     cls, sep = (SPECIAL["cls_token"], first.index("[CLS]")), (SPECIAL["sep_token"], first.index("[SEP]"))
-    learnt.post_processor = processors.BertProcessing(sep, cls)
-    return PreTrainedTokenizerFast(tokenizer_object=learnt, model_max_length=MAX_POSITIONS, **SPECIAL)
+    learned.post_processor = processors.BertProcessing(sep, cls)
+    return PreTrainedTokenizerFast(tokenizer_object=learned, model_max_length=MAX_POSITIONS, **SPECIAL)
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def masked_mse(prediction: Float[Tensor, "batch time features"], target: Masked)
         target: The frames, `(B, T, D)`, and which are real.
 
     Returns:
-        One term a row, weighted by its number of real frames: their mean is the error per real frame. In at least float32.
+        One term per row, weighted by its number of real frames: their mean is the error per real frame. In at least float32.
 
     Example:
         >>> target = Masked(torch.zeros(2, 3, 4), torch.tensor([[True, False, False], [True, True, True]]))
@@ -149,7 +149,7 @@ def masked_cross_entropy(hidden: Float[Tensor, "batch time hidden"], output: nn.
         target: The ids of the words, `(B, T)`, and which are real.
 
     Returns:
-        One term a row, weighted by its number of real words: their mean is the loss per real word, in nats. In at least
+        One term per row, weighted by its number of real words: their mean is the loss per real word, in nats. In at least
         float32.
 
     Example:

@@ -1,4 +1,4 @@
-"""The dependences of a `Pairwise` by name, those of one shape stacked."""
+"""The dependences of a `Pairwise` by name; the ones of one shape are stacked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Dependences"]
 class Dependences(nn.Module):
     """Dependences by name. Those of one shape own their parameters together, in `stacks`; the others are submodules.
 
-    It reads like a mapping of single dependences, and its state dict is that of the single ones, whatever is stacked.
+    It reads like a mapping of single dependences, and its state dict has the names of the single ones, whatever is stacked.
     """
 
     stacks: Any  # of StackedCLUB

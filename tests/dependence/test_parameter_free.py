@@ -54,7 +54,9 @@ def test_there_is_nothing_to_learn_and_the_value_is_no_bound(module):
     assert not module.state_dict()
     assert module.bound.side == "neither"
     assert "zero" in module.bound.condition
-    with pytest.raises(TypeError, match=f"{type(module).__name__} has nothing to learn"):
+    with pytest.raises(
+        TypeError, match=f"expected a dependence that learns, got {type(module).__name__}, which has no parameters"
+    ):
         module.learning_loss(torch.randn(3, 2), torch.randn(3, 2))
 
 
@@ -91,7 +93,7 @@ def test_one_takes_the_place_of_another_in_pairs():
 
 
 @pytest.mark.parametrize("module", [HSIC(unbiased=True), DistanceCorrelation(), CKA(), CrossCovariance()])
-def test_descending_a_penalty_removes_the_dependence_it_sees(module):
+def test_descending_a_dependence_removes_what_it_sees(module):
     torch.manual_seed(1)
     x = torch.randn(128, 2)
     y = (x + 0.5 * torch.randn(128, 2)).requires_grad_()
@@ -107,6 +109,6 @@ def test_descending_a_penalty_removes_the_dependence_it_sees(module):
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("module", MODULES)
-def test_penalties_agree_with_the_cpu_on_cuda(module, cuda):
+def test_dependences_agree_with_the_cpu_on_cuda(module, cuda):
     x, y = torch.randn(64, 8), torch.randn(64, 8)
     torch.testing.assert_close(module(x.to(cuda), y.to(cuda)).cpu(), module(x, y), rtol=1e-4, atol=1e-5)

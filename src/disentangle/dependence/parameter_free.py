@@ -1,4 +1,4 @@
-"""Penalties without parameters."""
+"""Dependences without parameters: from inner products and covariances, from distances between rows, from moments."""
 
 from __future__ import annotations
 

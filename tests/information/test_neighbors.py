@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_regression
 
-from disentangle.information import nearest_neighbour_mutual_information
+from disentangle.information import nearest_neighbor_mutual_information
 
 
 def correlated(rng, rows, dim, rho):
@@ -39,7 +39,7 @@ def test_is_what_the_paper_defines(p, q, rows, k):
     rng = np.random.default_rng(p)
     z = rng.standard_normal((rows, p + q)) @ rng.standard_normal((p + q, p + q))
     x, y = z[:, :p], z[:, p:]
-    value = nearest_neighbour_mutual_information(x, y, neighbors=k).value
+    value = nearest_neighbor_mutual_information(x, y, neighbors=k).value
     assert value == pytest.approx(by_counting(x, y, k), abs=1e-12)
 
 
@@ -47,14 +47,14 @@ def test_is_what_the_paper_defines(p, q, rows, k):
 def test_agrees_with_scikit_learn_on_single_columns(rho):
     x, y = correlated(np.random.default_rng(3), 2000, 1, rho)
     theirs = mutual_info_regression(x / x.std(), y[:, 0] / y.std(), n_neighbors=3, random_state=0)[0]
-    ours = nearest_neighbour_mutual_information(x, y).value
+    ours = nearest_neighbor_mutual_information(x, y).value
     assert max(ours, 0) == pytest.approx(theirs, abs=1e-3)  # theirs is clipped, and has noise of 1e-10 everywhere
 
 
 @pytest.mark.parametrize(("dim", "rho", "bias"), [(1, 0.0, 0.0), (1, 0.9, 0.01), (2, 0.0, 0.0), (2, 0.6, 0.02)])
 def test_known_information(dim, rho, bias):
     x, y = correlated(np.random.default_rng(dim), 4000, dim, rho)
-    estimate = nearest_neighbour_mutual_information(x, y)
+    estimate = nearest_neighbor_mutual_information(x, y)
     assert abs(estimate.value + dim / 2 * math.log(1 - rho**2)) < 4 * estimate.standard_error + bias
 
 
@@ -67,13 +67,13 @@ def test_sees_dependence_without_correlation():
     arms = np.linspace(0, 1, 100001)
     overlap = np.maximum(0.2 - 2 * arms, 0)  # of the two intervals around x and -x
     conditional = ((0.4 - 2 * overlap) * 2.5 * -math.log(2.5) + overlap * 5 * -math.log(5)).mean()
-    estimate = nearest_neighbour_mutual_information(x, y)
+    estimate = nearest_neighbor_mutual_information(x, y)
     assert abs(estimate.value - (entropy - conditional)) < 4 * estimate.standard_error + 0.03
 
 
 def test_heavy_tails_that_are_independent():
     x, y = np.random.default_rng(0).standard_cauchy((2, 4000, 2))
-    estimate = nearest_neighbour_mutual_information(x, y)
+    estimate = nearest_neighbor_mutual_information(x, y)
     assert abs(estimate.value) < 4 * estimate.standard_error
 
 
@@ -82,18 +82,18 @@ def test_discrete_variables():
     coins = rng.integers(0, 2, (4000, 1))
     flipped = np.where(rng.random((4000, 1)) < 0.1, 1 - coins, coins)
     truth = math.log(2) + 0.1 * math.log(0.1) + 0.9 * math.log(0.9)
-    assert nearest_neighbour_mutual_information(coins, flipped).value == pytest.approx(truth, abs=0.06)
-    assert nearest_neighbour_mutual_information(coins, coins).value == pytest.approx(math.log(2), abs=0.06)
+    assert nearest_neighbor_mutual_information(coins, flipped).value == pytest.approx(truth, abs=0.06)
+    assert nearest_neighbor_mutual_information(coins, coins).value == pytest.approx(math.log(2), abs=0.06)
     other = rng.integers(0, 5, (4000, 2))
-    assert nearest_neighbour_mutual_information(coins, other).value == pytest.approx(0, abs=0.06)
+    assert nearest_neighbor_mutual_information(coins, other).value == pytest.approx(0, abs=0.06)
 
 
 def test_a_class_and_a_continuous_variable():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 3, (4000, 1))
     apart = 10.0 * label + rng.random((4000, 1))
-    assert nearest_neighbour_mutual_information(apart, label).value == pytest.approx(math.log(3), abs=0.02)
-    assert nearest_neighbour_mutual_information(label, apart).value == pytest.approx(math.log(3), abs=0.02)
+    assert nearest_neighbor_mutual_information(apart, label).value == pytest.approx(math.log(3), abs=0.02)
+    assert nearest_neighbor_mutual_information(label, apart).value == pytest.approx(math.log(3), abs=0.02)
 
 
 def test_half_of_the_rows_at_one_point():
@@ -102,7 +102,7 @@ def test_half_of_the_rows_at_one_point():
     x = np.maximum(rng.uniform(-1, 1, (4000, 1)), 0)
     y = np.where(x > 0, x + rng.uniform(-0.2, 0.2, (4000, 1)), rng.uniform(2, 3, (4000, 1)))
     within = sum_of_uniforms_entropy(1, 0.4) - math.log(0.4)
-    assert nearest_neighbour_mutual_information(x, y).value == pytest.approx(math.log(2) + within / 2, abs=0.05)
+    assert nearest_neighbor_mutual_information(x, y).value == pytest.approx(math.log(2) + within / 2, abs=0.05)
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_half_of_the_rows_at_one_point():
 def test_the_interval_covers_about_as_often_as_it_says(dim, rho):
     rng = np.random.default_rng(0)
     truth = -dim / 2 * math.log(1 - rho**2)
-    estimates = [nearest_neighbour_mutual_information(*correlated(rng, 600, dim, rho)) for _ in range(150)]
+    estimates = [nearest_neighbor_mutual_information(*correlated(rng, 600, dim, rho)) for _ in range(150)]
     error = np.array([estimate.standard_error for estimate in estimates])
     values = np.array([estimate.value for estimate in estimates])
     assert 0.7 < math.sqrt(np.mean(error**2)) / values.std() < 1.3
@@ -124,23 +124,23 @@ def test_units_offsets_and_the_order_of_arguments_do_not_matter(seed, p, q, expo
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((60, p + q)) @ rng.standard_normal((p + q, p + q))
     x, y = z[:, :p], z[:, p:]
-    value = nearest_neighbour_mutual_information(x, y).value
+    value = nearest_neighbor_mutual_information(x, y).value
     mapped = 10.0**exponent * (-x + offset)
-    assert nearest_neighbour_mutual_information(mapped, y).value == pytest.approx(value, abs=1e-9)
-    assert nearest_neighbour_mutual_information(y, x).value == pytest.approx(value, abs=1e-9)
+    assert nearest_neighbor_mutual_information(mapped, y).value == pytest.approx(value, abs=1e-9)
+    assert nearest_neighbor_mutual_information(y, x).value == pytest.approx(value, abs=1e-9)
 
 
 def test_constants_tell_nothing():
     x, y = correlated(np.random.default_rng(0), 200, 2, 0.7)
     constant = np.full((200, 3), 0.1)
-    assert nearest_neighbour_mutual_information(x, constant).value == 0
-    with_constant = nearest_neighbour_mutual_information(np.hstack([constant, x]), y)
-    assert with_constant == nearest_neighbour_mutual_information(x, y)
+    assert nearest_neighbor_mutual_information(x, constant).value == 0
+    with_constant = nearest_neighbor_mutual_information(np.hstack([constant, x]), y)
+    assert with_constant == nearest_neighbor_mutual_information(x, y)
 
 
 def test_never_exceeds_its_ceiling_and_says_when_it_is_near():
     x = np.random.default_rng(0).standard_normal((500, 1))
-    estimate = nearest_neighbour_mutual_information(x, x)
+    estimate = nearest_neighbor_mutual_information(x, x)
     assert digamma(500) - digamma(4) - 0.1 < estimate.value < digamma(500) - digamma(3) + 1e-9
     assert estimate.warnings == (
         f"500 rows show hardly more than {estimate.value:.2f} nats; the estimate is probably too low",
@@ -149,24 +149,24 @@ def test_never_exceeds_its_ceiling_and_says_when_it_is_near():
 
 def test_warns_of_many_dimensions():
     rng = np.random.default_rng(0)
-    estimate = nearest_neighbour_mutual_information(rng.standard_normal((100, 6)), rng.standard_normal((100, 2)))
+    estimate = nearest_neighbor_mutual_information(rng.standard_normal((100, 6)), rng.standard_normal((100, 2)))
     assert estimate.warnings == ("8 dimensions are many for nearest neighbours; the estimate is probably too low",)
 
 
 def test_is_fast():
     x, y = correlated(np.random.default_rng(0), 4000, 2, 0.6)
-    nearest_neighbour_mutual_information(x[:100], y[:100])  # scipy is imported
+    nearest_neighbor_mutual_information(x[:100], y[:100])  # scipy is imported
     start = time.process_time()
-    nearest_neighbour_mutual_information(x, y)
+    nearest_neighbor_mutual_information(x, y)
     assert time.process_time() - start < 1
 
 
 def test_takes_tensors_and_arrays_alike():
     x, y = correlated(np.random.default_rng(0), 60, 2, 0.5)
-    estimate = nearest_neighbour_mutual_information(torch.tensor(x, requires_grad=True), torch.tensor(y))
-    assert estimate == nearest_neighbour_mutual_information(x, y)
+    estimate = nearest_neighbor_mutual_information(torch.tensor(x, requires_grad=True), torch.tensor(y))
+    assert estimate == nearest_neighbor_mutual_information(x, y)
     assert str(estimate).startswith(
-        f"{estimate.value:.3f} ± {estimate.standard_error:.3f} nats (nearest neighbours, 60 rows"
+        f"{estimate.value:.3f} ± {estimate.standard_error:.3f} nats (nearest neighbors, 60 rows"
     )
 
 
@@ -182,4 +182,4 @@ def test_takes_tensors_and_arrays_alike():
 def test_refuses(x, y, neighbors, message):
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match=message):
-        nearest_neighbour_mutual_information(rng.standard_normal(x), rng.standard_normal(y), neighbors=neighbors)
+        nearest_neighbor_mutual_information(rng.standard_normal(x), rng.standard_normal(y), neighbors=neighbors)

@@ -1,4 +1,4 @@
-"""A wrapper that takes the unit, and if wanted the correlations, of x and y away before an estimator sees them."""
+"""A wrapper that takes away the units of x and y, and their correlations if wanted, before an estimator sees them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from disentangle.dependence.inputs import fitting_rows
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
 
-__all__ = ["Standardized"]
+__all__ = ["ScaleInvariant"]
 
 RIDGE = 1e-3  # added to the correlation matrix: whitening keeps directions without variance finite
 
 
-class Standardized(Dependence):
-    r"""An estimator on x and y with zero mean and unit variance, by running statistics: its unit does not matter any more.
+class ScaleInvariant(Dependence):
+    r"""An estimator that sees x and y with zero mean and unit variance, by running statistics: their units do not matter.
 
     .. math:: \hat I(x; y) = \hat I\left(S_x^{-1}(x - m_x);\; S_y^{-1}(y - m_y)\right)
 
@@ -48,7 +48,7 @@ class Standardized(Dependence):
     Example:
         >>> import torch
         >>> from disentangle import CLUBEstimator
-        >>> club = Standardized(CLUBEstimator(8, 5), 8, 5)
+        >>> club = ScaleInvariant(CLUBEstimator(8, 5), 8, 5)
         >>> x, y = torch.randn(32, 8), torch.randn(32, 5)
         >>> club.learning_loss(x, 1000 * y + 7).isfinite()
         tensor(True)
@@ -110,24 +110,24 @@ class _Scaling(nn.Module):
         return torch.ones(features)
 
     def follow(self, values: Tensor, mask: Tensor | None = None) -> None:
-        """Moves the statistics towards those of a batch, `(..., features)`; of the steps of `mask: (...)` alone."""
+        """Moves the statistics towards the ones of a batch, `(..., features)`, of the steps in `mask: (...)` alone."""
         rows = at_least_float32(values).flatten(0, -2)
         real = torch.ones_like(rows[:, :1]) if mask is None else mask.flatten()[:, None].to(rows.dtype)
         rows = torch.where(real > 0, rows, 0)
         count = real.sum()
         mean = rows.sum(0) / count.clamp(min=1)
-        centred = (rows - mean) * real
-        rest = centred.sum(0) / count.clamp(min=1)  # a mean is itself rounded
-        spread = self.second_moment((centred - rest) * real) / (count - 1).clamp(min=1)
+        centered = (rows - mean) * real
+        rest = centered.sum(0) / count.clamp(min=1)  # a mean is itself rounded
+        spread = self.second_moment((centered - rest) * real) / (count - 1).clamp(min=1)
         self.batches += (count > 1).to(self.batches.dtype)
         rate = torch.where(count > 1, (1 / self.batches).clamp(min=self.momentum), 0)
         for running, new in ((self.mean, mean + rest), (self.spread, spread)):
             running.lerp_(new.to(running.dtype), rate.to(running.dtype))
 
     @staticmethod
-    def second_moment(centred: Tensor) -> Tensor:
+    def second_moment(centered: Tensor) -> Tensor:
         """The sum over rows of the squares."""
-        return centred.square().sum(0)
+        return centered.square().sum(0)
 
     def unit(self, variance: Tensor) -> Tensor:
         """Standard deviations; 1 for a column that is constant up to the rounding of its mean."""
@@ -148,10 +148,10 @@ class _Whitening(_Scaling):
         return torch.eye(features)
 
     @staticmethod
-    def second_moment(centred: Tensor) -> Tensor:
+    def second_moment(centered: Tensor) -> Tensor:
         """The sum over rows of the outer products."""
-        with torch.autocast(centred.device.type, enabled=False):
-            return centred.T @ centred
+        with torch.autocast(centered.device.type, enabled=False):
+            return centered.T @ centered
 
     def forward(self, values: Tensor) -> Tensor:
         """The values with zero mean and the identity as covariance, in their own precision."""

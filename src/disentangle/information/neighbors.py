@@ -9,16 +9,16 @@ import numpy as np
 
 from disentangle.dependence import Bound
 from disentangle.information.result import MutualInformation
-from disentangle.information.samples import Samples, Variable, as_pair, standardized
+from disentangle.information.samples import Samples, Variable, as_pair, unit_variance
 
-__all__ = ["nearest_neighbour_mutual_information", "neighbours_of"]
+__all__ = ["nearest_neighbor_mutual_information", "neighbors_of"]
 
 BLOCKS = 10  # for the standard error
 BOUND = Bound("neither", "the number of rows is finite")
 JITTER = 1e-8  # in standard deviations: below what matters, above the rounding of float64
 
 
-def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: int = 3) -> MutualInformation:
+def nearest_neighbor_mutual_information(x: Samples, y: Samples, *, neighbors: int = 3) -> MutualInformation:
     r"""The mutual information, in nats, by the estimator of Kraskov, Stögbauer and Grassberger: no model, nothing to train.
 
     With :math:`\epsilon_i` the distance of row i of (x, y) to its k-th nearest neighbour, and :math:`n_x(i)` the number of
@@ -26,8 +26,8 @@ def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: i
 
     .. math:: \hat I = \psi(k) + \psi(N) - \frac1N\sum_i \left[\psi(n_x(i) + 1) + \psi(n_y(i) + 1)\right]
 
-    It is the first of the paper's two estimators. Distances are the largest difference in any column, on standardized
-    columns: the value does not depend on their units, but, unlike the information, it does change a little with the
+    It is the first of the paper's two estimators. Distances are the largest difference in any column, on columns of
+    unit variance: the value does not depend on their units, but, unlike the information, it does change a little with the
     shape of the margins and with a rotation.
 
     **When to believe it.** It sees every kind of dependence, and between independent variables it is unbiased in practice.
@@ -74,7 +74,7 @@ def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: i
     Example:
         >>> import torch
         >>> x = torch.rand(4000, 1, generator=torch.Generator().manual_seed(0)) * 2 - 1
-        >>> estimate = nearest_neighbour_mutual_information(x, (3 * x).round().abs())  # a function of x: 4 values
+        >>> estimate = nearest_neighbor_mutual_information(x, (3 * x).round().abs())  # a function of x: 4 values
         >>> entropy = -sum(p * torch.tensor(p).log() for p in (1 / 6, 1 / 3, 1 / 3, 1 / 6))
         >>> abs(estimate.value - entropy.item()) < 0.05
         True
@@ -85,25 +85,25 @@ def nearest_neighbour_mutual_information(x: Samples, y: Samples, *, neighbors: i
     if len(pair.x.numbers) < BLOCKS * (neighbors + 2):
         rows = f"at least {BLOCKS * (neighbors + 2)} rows for {neighbors} neighbours"
         raise ValueError(f"expected {rows}, got {len(pair.x.numbers)}")
-    estimate = neighbours_of(pair.x, pair.y, neighbors)
+    estimate = neighbors_of(pair.x, pair.y, neighbors)
     return replace(estimate, rows=pair.given, warnings=(*pair.warnings, *estimate.warnings))
 
 
-def neighbours_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
+def neighbors_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
     """The estimate alone, of numbers in rows that are all different."""
     rng = np.random.default_rng(0)
-    return _kraskov(_apart(standardized(x), rng), _apart(standardized(y), rng), neighbors)
+    return _kraskov(_apart(unit_variance(x), rng), _apart(unit_variance(y), rng), neighbors)
 
 
-def neighbours_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:
+def neighbors_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:
     """The estimate for rows that are all different; by Ross' estimator where one of the two is classes and the other is not."""
     if y.classes is None and x.classes is not None:
         x, y = y, x
     rng = np.random.default_rng(0)
-    a = _apart(standardized(x.numbers.numpy()), rng)
+    a = _apart(unit_variance(x.numbers.numpy()), rng)
     classes = y.classes if x.classes is None else None
     of_classes = classes is not None
-    b = _apart(standardized(y.numbers.numpy()), rng) if classes is None else classes.numpy()
+    b = _apart(unit_variance(y.numbers.numpy()), rng) if classes is None else classes.numpy()
     rows, dimensions = len(a), a.shape[1] + (0 if of_classes else b.shape[1])
     value = _ross if of_classes else _kraskov
     if a.shape[1] == 0 or (b.ndim == 2 and b.shape[1] == 0):
@@ -113,7 +113,7 @@ def neighbours_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInforma
         blocks = np.array_split(rng.permutation(rows), BLOCKS)
         error = float(np.std([value(a[i], b[i], neighbors) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
     warnings = tuple(_warnings(nats, rows, dimensions, neighbors, of_classes))
-    return MutualInformation(nats, error, "nearest neighbours", BOUND, rows, rows, warnings=warnings)
+    return MutualInformation(nats, error, "nearest neighbors", BOUND, rows, rows, warnings=warnings)
 
 
 def _apart(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:

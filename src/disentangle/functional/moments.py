@@ -1,4 +1,4 @@
-"""Penalties with nothing to learn: what two batches share, as a number that is zero where they share none of it."""
+"""Functions of the moments of two batches: inner products, covariances, CKA, the central moment discrepancy."""
 
 from __future__ import annotations
 

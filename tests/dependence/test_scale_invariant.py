@@ -6,7 +6,7 @@ import torch
 
 from disentangle import Masked
 from disentangle.conditionals import GaussianConditional, MaskedConditional
-from disentangle.dependence import CLUBEstimator, Dependence, InfoNCEEstimator, OrthogonalLoss, Standardized
+from disentangle.dependence import CLUBEstimator, Dependence, InfoNCEEstimator, OrthogonalLoss, ScaleInvariant
 
 
 class Recorder(Dependence):
@@ -31,8 +31,8 @@ def mixed(n, d):
     return 10.0 ** torch.arange(-d // 2, -d // 2 + d) * (torch.randn(n, d) @ torch.randn(d, d) + 5)
 
 
-def test_the_first_batch_is_standardised_by_its_own_statistics():
-    wrapper = Standardized(Recorder(), 3, 2)
+def test_the_first_batch_is_standardized_by_its_own_statistics():
+    wrapper = ScaleInvariant(Recorder(), 3, 2)
     x, y = mixed(50, 3), mixed(50, 2)
     wrapper.learning_loss(x, y)
     for seen, given in ((wrapper.dependence.x, x), (wrapper.dependence.y, y)):
@@ -40,7 +40,7 @@ def test_the_first_batch_is_standardised_by_its_own_statistics():
 
 
 def test_whitening_takes_the_correlations_away_too():
-    wrapper = Standardized(Recorder(), 4, 3, whiten=True)
+    wrapper = ScaleInvariant(Recorder(), 4, 3, whiten=True)
     x, y = mixed(400, 4), mixed(400, 3)
     wrapper.learning_loss(x, y)
     for seen in (wrapper.dependence.x, wrapper.dependence.y):
@@ -50,7 +50,7 @@ def test_whitening_takes_the_correlations_away_too():
 
 
 def test_whitening_is_linear_and_can_be_undone():
-    wrapper = Standardized(Recorder(), 3, 3, whiten=True)
+    wrapper = ScaleInvariant(Recorder(), 3, 3, whiten=True)
     x = mixed(100, 3)
     wrapper.learning_loss(x, x)
     white = wrapper.dependence.x
@@ -60,7 +60,7 @@ def test_whitening_is_linear_and_can_be_undone():
 
 
 def test_before_the_first_batch_it_changes_nothing():
-    wrapper = Standardized(Recorder(), 3, 2)
+    wrapper = ScaleInvariant(Recorder(), 3, 2)
     x, y = torch.randn(5, 3), torch.randn(5, 2)
     wrapper(x, y)
     assert torch.equal(wrapper.dependence.x, x)
@@ -70,7 +70,7 @@ def test_before_the_first_batch_it_changes_nothing():
 @pytest.mark.parametrize("whiten", [False, True])
 def test_statistics_are_the_mean_over_batches_and_then_a_moving_average(whiten):
     momentum = 0.25
-    wrapper = Standardized(Recorder(), 2, 2, whiten=whiten, momentum=momentum)
+    wrapper = ScaleInvariant(Recorder(), 2, 2, whiten=whiten, momentum=momentum)
     mean, spread = torch.zeros(2), torch.zeros(2, 2) if whiten else torch.zeros(2)
     for k in range(1, 9):
         x = mixed(20, 2)
@@ -83,7 +83,7 @@ def test_statistics_are_the_mean_over_batches_and_then_a_moving_average(whiten):
 
 
 def test_statistics_stay_in_eval_mode_and_in_forward_and_are_saved():
-    wrapper = Standardized(CLUBEstimator(3, 2), 3, 2)
+    wrapper = ScaleInvariant(CLUBEstimator(3, 2), 3, 2)
     x, y = mixed(20, 3), mixed(20, 2)
     wrapper.learning_loss(x, y)
     state = {name: t.clone() for name, t in wrapper.state_dict().items()}
@@ -91,7 +91,7 @@ def test_statistics_stay_in_eval_mode_and_in_forward_and_are_saved():
     wrapper.eval()
     wrapper.learning_loss(2 * x, y)
     assert all(torch.equal(t, state[name]) for name, t in wrapper.state_dict().items())
-    other = Standardized(CLUBEstimator(3, 2), 3, 2)
+    other = ScaleInvariant(CLUBEstimator(3, 2), 3, 2)
     other.load_state_dict(state)
     assert torch.equal(other(x, y), wrapper(x, y))
 
@@ -104,7 +104,7 @@ def test_the_result_does_not_depend_on_the_unit_or_the_offset_of_x_and_y(make, w
 
     def result(x, y):
         torch.manual_seed(0)
-        wrapper = Standardized(make(), 2, 2, whiten=whiten)
+        wrapper = ScaleInvariant(make(), 2, 2, whiten=whiten)
         optimizer = torch.optim.Adam(wrapper.parameters(), 1e-2)
         for _ in range(20):
             optimizer.zero_grad()
@@ -120,7 +120,7 @@ def test_the_result_does_not_depend_on_the_unit_or_the_offset_of_x_and_y(make, w
 
 
 def test_gradients_reach_x_and_y_in_their_own_units():
-    wrapper = Standardized(CLUBEstimator(3, 2), 3, 2)
+    wrapper = ScaleInvariant(CLUBEstimator(3, 2), 3, 2)
     x, y = mixed(20, 3), mixed(20, 2)
     wrapper.learning_loss(x, y)
     x_unit, y_unit = wrapper.x_moments.spread.sqrt(), wrapper.y_moments.spread.sqrt()
@@ -138,8 +138,8 @@ def test_gradients_reach_x_and_y_in_their_own_units():
 
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize("offset", [0.0, 1e-3, 12345.678, -1e6])
-def test_a_constant_column_is_centred_and_stays_finite(whiten, offset):
-    wrapper = Standardized(Recorder(), 3, 2, whiten=whiten)
+def test_a_constant_column_is_centered_and_stays_finite(whiten, offset):
+    wrapper = ScaleInvariant(Recorder(), 3, 2, whiten=whiten)
     x, y = mixed(50, 3), mixed(50, 2)
     x[:, 1], y[:, 0] = offset, 7.0
     for _ in range(3):
@@ -150,7 +150,7 @@ def test_a_constant_column_is_centred_and_stays_finite(whiten, offset):
 
 
 def test_whitening_fewer_rows_than_features_stays_finite():
-    wrapper = Standardized(Recorder(), 8, 8, whiten=True)
+    wrapper = ScaleInvariant(Recorder(), 8, 8, whiten=True)
     x = torch.randn(3, 8)
     wrapper.learning_loss(x, x)
     wrapper(torch.randn(50, 8), torch.randn(50, 8))
@@ -158,8 +158,8 @@ def test_whitening_fewer_rows_than_features_stays_finite():
     assert wrapper.dependence.x.abs().max() < 1e3
 
 
-def test_a_masked_x_is_standardised_over_its_real_steps():
-    wrapper = Standardized(Recorder(), 3, 2)
+def test_a_masked_x_is_standardized_over_its_real_steps():
+    wrapper = ScaleInvariant(Recorder(), 3, 2)
     mask = torch.arange(6) < torch.tensor([[6], [2], [4], [1]])
     values = torch.where(mask[..., None], torch.randn(4, 6, 3) * 100 + 3, math.nan)
     wrapper.learning_loss(Masked(values, mask), torch.randn(4, 2))
@@ -170,7 +170,7 @@ def test_a_masked_x_is_standardised_over_its_real_steps():
 
 def test_a_masked_x_reaches_a_masked_conditional():
     conditional = MaskedConditional(GaussianConditional(3, 2))
-    wrapper = Standardized(CLUBEstimator(3, 2, conditional=conditional), 3, 2)
+    wrapper = ScaleInvariant(CLUBEstimator(3, 2, conditional=conditional), 3, 2)
     x = Masked(torch.randn(5, 4, 3), torch.ones(5, 4, dtype=torch.bool))
     assert wrapper.learning_loss(x, torch.randn(5, 2)).isfinite()
     assert wrapper(x, torch.randn(5, 2)).isfinite()
@@ -179,7 +179,7 @@ def test_a_masked_x_reaches_a_masked_conditional():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("whiten", [False, True])
 def test_values_keep_their_own_precision_and_statistics_are_float32(dtype, whiten):
-    wrapper = Standardized(Recorder(), 3, 2, whiten=whiten)
+    wrapper = ScaleInvariant(Recorder(), 3, 2, whiten=whiten)
     wrapper.learning_loss(torch.randn(50, 3, dtype=dtype), torch.randn(50, 2, dtype=dtype))
     assert wrapper.dependence.x.dtype == dtype
     assert wrapper.x_moments.mean.dtype == torch.float32
@@ -188,10 +188,10 @@ def test_values_keep_their_own_precision_and_statistics_are_float32(dtype, white
 def test_what_has_nothing_to_learn_is_refused():
     message = "expected a dependence that learns, got OrthogonalLoss, which has no parameters"
     with pytest.raises(ValueError, match=re.escape(message)):
-        Standardized(OrthogonalLoss(), 3, 3)
+        ScaleInvariant(OrthogonalLoss(), 3, 3)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 1.5])
 def test_a_momentum_out_of_range_is_refused(momentum):
     with pytest.raises(ValueError, match=re.escape(f"expected a momentum in (0, 1], got {momentum}")):
-        Standardized(CLUBEstimator(3, 3), 3, 3, momentum=momentum)
+        ScaleInvariant(CLUBEstimator(3, 3), 3, 3, momentum=momentum)
