@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "training": {"errors", "variables", "model", "pairwise", "plots", "contents", "files", "inference", "training"},
     "data": {"errors", "contents", "variables", "metrics", "plots", "data"},
     "features": {"errors", "contents", "data", "features"},
-    "tasks": {"variables", "metrics"},
+    "tasks": {"variables", "functional", "metrics"},
     "experiments": {
         *("errors", "model", "variables", "pairwise", "saving", "inference", "metrics", "tasks"),
         *("nn", "training", "data", "features", "experiments"),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from disentangle.functional.precision import at_least_float32
 from disentangle.metrics import LabelScale, binary_metrics, class_metrics, disagreements, label_scale
 from disentangle.variables import Rows
 
@@ -109,7 +110,7 @@ class Regression(Task):
         return 1
 
     def terms(self, scores: Tensor, labels: Tensor) -> Tensor:
-        return (_column(scores) - labels.float()).square()
+        return (_column(scores) - labels).square()
 
     def outcomes(self, scores: Tensor) -> np.ndarray:
         return _host(scores).reshape(-1, 1)
@@ -163,8 +164,9 @@ class Binary(Task):
         return 1
 
     def terms(self, scores: Tensor, labels: Tensor) -> Tensor:
-        second = (labels > sum(self.values) / 2).float()
-        return F.binary_cross_entropy_with_logits(_column(scores), second, reduction="none")
+        scores = _column(scores)
+        second = (labels > sum(self.values) / 2).to(scores.dtype)
+        return F.binary_cross_entropy_with_logits(scores, second, reduction="none")
 
     def outcomes(self, scores: Tensor) -> np.ndarray:
         return _host(torch.sigmoid(scores.double())).reshape(-1, 1)
@@ -222,7 +224,7 @@ class Classes(Task):
         index = torch.zeros_like(labels, dtype=torch.long)
         for middle in self._middles:  # numbers of the host: a tensor of them would wait for the device
             index = index + (labels > middle)
-        return F.cross_entropy(scores.float(), index, reduction="none")
+        return F.cross_entropy(at_least_float32(scores), index, reduction="none")
 
     def outcomes(self, scores: Tensor) -> np.ndarray:
         return _host(scores.double().softmax(1))
@@ -282,8 +284,8 @@ class MultiLabel(Task):
         return len(self.labels)
 
     def terms(self, scores: Tensor, labels: Tensor) -> Tensor:
-        there = (labels > 0).float().reshape(len(labels), -1)
-        scores = scores.float().reshape(len(labels), -1)
+        scores = at_least_float32(scores).reshape(len(labels), -1)
+        there = (labels > 0).to(scores.dtype).reshape(len(labels), -1)
         return F.binary_cross_entropy_with_logits(scores, there, reduction="none").mean(1)
 
     def outcomes(self, scores: Tensor) -> np.ndarray:
@@ -421,7 +423,7 @@ def _mean_auc(outcomes: np.ndarray, there: np.ndarray) -> float | None:
 
 
 def _column(scores: Tensor) -> Tensor:
-    return scores.float().reshape(len(scores))
+    return at_least_float32(scores).reshape(len(scores))
 
 
 def _host(scores: Tensor) -> np.ndarray:

@@ -197,7 +197,7 @@ def test_the_objective_and_its_gradients_are_eq_16_to_21_written_out():
     first, _, second = model.regressor
     prediction = (torch.relu(joint @ first.weight.T + first.bias) @ second.weight.T + second.bias).squeeze(1)
     losses = [((prediction - batch.labels) ** 2).mean()]
-    frames = model.frames(batch)
+    frames = z["_frames"]
     for m, real in {"L": batch.words, **frames}.items():
         errors = []
         for row in range(7):
@@ -221,7 +221,7 @@ def test_the_objective_and_its_gradients_are_eq_16_to_21_written_out():
 def test_short_rows_that_run_apart_give_the_same():
     model, tokenizer = build()
     batch = batch_of({**content(10, 0), "raw_text": ["good " * 30] * 4 + ["", "bad"] * 3}, tokenizer)
-    frames = model.frames(batch)
+    frames = model(batch)["_frames"]
     together = model.shared(**batch.tokens, others=frames)
     apart = model.shared(**batch.tokens, others=frames, lengths=batch.lengths)
     torch.testing.assert_close(apart, together)

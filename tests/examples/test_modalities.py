@@ -14,6 +14,7 @@ from disentangle.data import RecordingDataset, Recordings, collate, synthetic_re
 from disentangle.data.layouts.folder import write_folder
 from disentangle.experiments.options import parse
 from disentangle.experiments.reading import read
+from disentangle.experiments.training import batches_of
 from disentangle.nn.backbones import tiny_backbone
 
 from .test_mird_mosi import double, outputs, run
@@ -78,7 +79,7 @@ def test_a_model_has_the_latents_pairs_and_losses_of_its_modalities(names):
     model, tokenizer = build(sizes)
     batch = batch_of(all_there(6), sizes, tokenizer)
     variables, latents = model(batch), [{"audio": "A", "vision": "V"}.get(name, name) for name in names]
-    assert set(variables) == {"L", "S", "X_L", *latents, *(f"X_{m}" for m in latents)}
+    assert set(variables) == {"L", "S", "X_L", *latents, *(f"X_{m}" for m in latents), "_frames"}
     assert set(model.losses(variables, batch)) == {"Y", "recon_L", *(f"recon_{m}" for m in latents)}
     penalty = mird_mosi.penalty_for(model, "club", input_pairs=True)
     inputs = [(f"X_{m}", "S") for m, last in PAIRS[names] if last == "S"]
@@ -95,7 +96,7 @@ def learn(model, batch):
     variables, present = model(batch), model.present(batch)
     losses, bounds = model.losses(variables, batch), penalty(variables, present)
     objective = mird_mosi.objective_for(0.1)(losses, bounds)
-    learning = penalty.learning_loss({m: z.detach() for m, z in variables.items()}, present)
+    learning = penalty.learning_loss({m: z.detach() for m, z in variables.items() if m != "_frames"}, present)
     parameters = [*model.parameters(), *penalty.parameters()]
     total = objective if learning is None else objective + learning
     gradients = torch.autograd.grad(total, parameters, allow_unused=True, materialize_grads=True)
@@ -231,11 +232,11 @@ def test_unlabelled_rows_of_the_data_set_are_used_unless_a_file_gives_others(tmp
         )
         sources = read(options, synthetic_recordings, lambda line: None)
         assert len(sources["unlabeled"]) == n
-        assert sources["unlabeled"].labels is None
+        assert np.isnan(sources["unlabeled"].labels).all()
         assert sources["unlabeled"].missing == {"text": 0, "audio": lacking}  # and its pose is left out
         _, tokenizer = build({})
         datasets = {name: RecordingDataset(each, tokenizer) for name, each in sources.items()}
-        (batch,) = mird_mosi.batches_of(datasets, options)
+        (batch,) = batches_of(datasets, options, mird_mosi.BATCH_SIZE)
         assert (len(batch), int(batch.labeled.sum())) == (20, 10)
 
 

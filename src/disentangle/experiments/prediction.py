@@ -183,7 +183,7 @@ def chunks_of(splits: Mapping[str, Recordings]) -> Iterator[Chunk]:
     """The recordings of a data set, split by split."""
     with tqdm(total=sum(map(len, splits.values())), unit="recording") as bar:
         for name, split in splits.items():
-            labels = [""] * len(split) if split.labels is None else [_cell(label) for label in split.labels]
+            labels = [""] * len(split) if split.labels is None else [_cell(label) for label in np.asarray(split.labels)]
             for start in range(0, len(split), AT_ONCE):
                 rows = range(start, min(start + AT_ONCE, len(split)))
                 chunk = split.select(rows)
@@ -192,7 +192,7 @@ def chunks_of(splits: Mapping[str, Recordings]) -> Iterator[Chunk]:
                 bar.update(len(rows))
 
 
-def _cell(label: np.ndarray) -> str:
+def _cell(label: np.ndarray | np.floating) -> str:
     return " ".join("" if np.isnan(value) else f"{value:.6g}" for value in np.atleast_1d(label))
 
 
