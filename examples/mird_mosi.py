@@ -72,7 +72,7 @@ def latent_of(modality: str) -> str:
 
 def nothing(batch) -> dict[str, Masked]:
     """What is injected where text is the only modality: one that no row has."""
-    frames = torch.zeros(len(batch), 1, 1, device=batch.labels.device)
+    frames = batch.labels.new_zeros(len(batch), 1, 1)
     return {"nothing": Masked(frames, torch.zeros_like(frames[..., 0], dtype=torch.bool))}
 
 

@@ -135,5 +135,5 @@ def test_text_only_measures_the_same_way(dump, data, tmp_path, capsys):
     options = ["--data", path, "--backbone", str(tmp_path / "backbone"), "--epochs", "1", "--lr", "1e-3"]
     assert text_only.main([*options, "--out", str(tmp_path / "run")]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("labels    0 or 1: two classes")
+    assert "\nlabels    0 or 1: two classes" in said
     assert printed(said, "acc")["test, training majority"]["auc"] == 0.5

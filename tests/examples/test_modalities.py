@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
 from disentangle.data.layouts.folder import write_folder
 from disentangle.experiments.options import parse
-from disentangle.experiments.reading import read
+from disentangle.experiments.reading import read, with_modalities
 from disentangle.experiments.training import batches_of
 from disentangle.nn.backbones import tiny_backbone
 
@@ -93,10 +93,11 @@ def learn(model, batch):
     """All that training looks at, and all gradients."""
     torch.manual_seed(1)
     penalty = mird_mosi.penalty_for(model, "club", input_pairs=True).double()
-    variables, present = model(batch), model.present(batch)
-    losses, bounds = model.losses(variables, batch), penalty(variables, present)
+    computed, present = model(batch), model.present(batch)
+    variables = {m: z for m, z in computed.items() if m != "_frames"}
+    losses, bounds = model.losses(computed, batch), penalty(variables, present)
     objective = mird_mosi.objective_for(0.1)(losses, bounds)
-    learning = penalty.learning_loss({m: z.detach() for m, z in variables.items() if m != "_frames"}, present)
+    learning = penalty.learning_loss({m: z.detach() for m, z in variables.items()}, present)
     parameters = [*model.parameters(), *penalty.parameters()]
     total = objective if learning is None else objective + learning
     gradients = torch.autograd.grad(total, parameters, allow_unused=True, materialize_grads=True)
@@ -152,7 +153,7 @@ def test_a_batch_in_which_nobody_has_a_modality_leaves_its_pairs_and_losses_out(
 
 def test_a_modality_that_a_set_lacks_is_as_if_each_recording_lacked_it():
     model, tokenizer = build(FOUR)
-    whole = mird_mosi.with_modalities(recordings(all_there(4), {"audio": 5}), FOUR, "here")
+    whole = with_modalities(recordings(all_there(4), {"audio": 5}), FOUR, "here")
     assert whole.feature_sizes == FOUR
     assert whole.missing == {"text": 0, "audio": 0, "vision": 4, "pose": 4, "glove": 4}
     none = {m: np.zeros(4, bool) for m in ("vision", "pose", "glove")}

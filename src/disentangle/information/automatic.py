@@ -44,10 +44,11 @@ INFINITE = "some direction of y is a function of x: the information is infinite,
 
 
 class _Margins(NamedTuple):
-    """x and y with normal margins, equal values equal or apart, and with those of the copula, apart.
+    """x and y with other margins.
 
-    A copula is fitted to margins without atoms: what is drawn to set equal values apart tells nothing, and the density
-    ratio of what comes of it is that of x and y. A critic sees the values as they are.
+    `normal` keeps equal values equal, `apart` sets them apart at random, and `fitted` is `apart` with the copula's margins.
+    A copula is fitted to margins without atoms. What sets equal values apart is random and tells nothing, so the density
+    ratio stays the one of x and y. A critic sees `normal`.
     """
 
     normal: tuple[Tensor, Tensor]
@@ -84,7 +85,7 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
 
 
 def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> MutualInformation:
-    """Of numbers and the classes of the variable of this name."""
+    """The estimate for numbers and the classes of the variable called `name`."""
     assert classes.classes is not None
     codes, most = classes.classes, entropy(classes.classes)
     rows, count = len(codes), int(codes.max()) + 1
@@ -117,7 +118,7 @@ def _margins(x: Tensor, y: Tensor, generator: torch.Generator) -> _Margins:
 
 
 def _degrees_of_freedom(x: Tensor, y: Tensor, generator: torch.Generator) -> float:
-    """Those whose density ratio tells pairs that belong together from others best."""
+    """The degrees of freedom whose density ratio best tells pairs that belong together from other pairs."""
     index = torch.randperm(len(x), generator=generator)[:CHOICE]
 
     def loss(nu: float) -> float:
@@ -146,7 +147,7 @@ def _by_copula(margins: _Margins) -> MutualInformation:
 
 
 def _folds(margins: _Margins, generator: torch.Generator, share: float = 1.0) -> list[Fold]:
-    """Four folds, each fitted to a share of its rows."""
+    """Makes four folds, each with a copula fitted to a share of the rows that it does not hold out."""
     rows = len(margins.normal[0])
     parts = torch.randperm(rows, generator=generator)[: rows // FOLDS * FOLDS].chunk(FOLDS)
     folds = []
@@ -203,7 +204,7 @@ def _corrected(correction: Correction) -> Tensor:
 
 
 def _larger(estimate: MutualInformation, other: MutualInformation, errors: float = SIGNIFICANT) -> MutualInformation:
-    """The other one where it is larger by more than so many of its standard errors."""
+    """The larger estimate: `other` only where it wins by more than so many of its standard errors."""
     if other.value - errors * other.standard_error <= estimate.value:
         return estimate
     return replace(

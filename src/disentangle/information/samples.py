@@ -183,7 +183,7 @@ def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _codes(matrix: Tensor) -> tuple[Tensor, np.ndarray]:
-    """Of each row the number of its value, in the order of values for a single column, and how often each value is there."""
+    """The number of each row's value (in rising order for a single column), and how often each value occurs."""
     if matrix.shape[1] == 1:
         _, codes, counts = np.unique(matrix[:, 0].numpy(), return_inverse=True, return_counts=True)
     else:
@@ -203,7 +203,7 @@ def _are_classes(matrix: Tensor, values: int) -> bool:
 
 
 def _whole(matrix: Tensor) -> bool:
-    """Whether it is a column of whole numbers, of which equal ones say nothing."""
+    """Whether it is a single column of whole numbers, where equal values are expected."""
     return matrix.shape[1] == 1 and bool((matrix == matrix.round()).all())
 
 
@@ -212,7 +212,7 @@ def _one_hot(matrix: Tensor) -> bool:
 
 
 def _without_copies(x: Variable, y: Variable) -> np.ndarray:
-    """The rows, of those that are copies of one another the first."""
+    """The indices of the rows to keep: of rows that are copies of one another, the first."""
     rows = len(x.numbers)
     sides = [_codes(side.numbers) for side in (x, y)]
     (of_x, n_x), (of_y, n_y) = ((codes.numpy(), counts) for codes, counts in sides)

@@ -74,12 +74,12 @@ class LabelScale:
 
     @property
     def monitor(self) -> tuple[str, Literal["min", "max"]]:
-        """The metric by which the best epoch is told, always defined, and whether less or more of it is better."""
+        """The metric that picks the best epoch, which is always defined, and whether less or more of it is better."""
         return ("f1_weighted", "max") if self.kind in ("binary", "classes") else ("mae", "min")
 
     @property
     def shown(self) -> str:
-        """The labels, short."""
+        """A short description of the labels."""
         if self.discrete and len(self.values) <= 7:
             return ", ".join(f"{value:g}" for value in self.values)
         return f"{self.values[0]:g} to {self.values[-1]:g}"
@@ -204,7 +204,7 @@ def label_scale(label: Array) -> LabelScale:
 
 
 def disagreements(scale: LabelScale, labels: Mapping[str, Array]) -> list[str]:
-    """How the labels of splits differ from the scale that was told from those of training, each a line.
+    """How the labels of each split differ from the scale of the training labels, one line for each difference.
 
     Labels that do not belong to the scale are named however few they are. A split of 10 and more is also named where, by
     itself, it would be taken for something else: where one class is all it has, say.
@@ -234,7 +234,7 @@ def disagreements(scale: LabelScale, labels: Mapping[str, Array]) -> list[str]:
 
 
 def _otherwise(scale: LabelScale, found: np.ndarray) -> str:
-    """What the labels of a split are where, by themselves, they would be taken for something else than the scale; else ""."""
+    """What the labels of a split alone would be taken for, where that differs from the scale; otherwise ""."""
     if len(found) == 1:
         return f"every label is {found[0]:g}"
     if _kind(found) == scale.kind:

@@ -13,7 +13,7 @@ Array = Tensor | np.ndarray | Sequence[float | int]
 
 
 def vectors(prediction: Array, label: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions and labels, `(N,)` each; raises `ValueError` where they are no such thing, or not finite."""
+    """Predictions and labels as `(N,)` each; raises `ValueError` where their shapes are wrong or values are not finite."""
     p, y = _float64(prediction), _float64(label)
     if p.ndim != 1 or p.shape != y.shape:
         raise ValueError(f"expected prediction and label of the same shape (N,), got {p.shape} and {y.shape}")
@@ -21,7 +21,7 @@ def vectors(prediction: Array, label: Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def vector(values: Array, name: str = "label") -> np.ndarray:
-    """One of the two, `(N,)`, at least one sample; `name` says in an error which."""
+    """One of the two, `(N,)`, with at least one sample; `name` is what errors call it."""
     array = _float64(values)
     if array.ndim != 1:
         raise ValueError(f"expected {name} of shape (N,), got {array.shape}")

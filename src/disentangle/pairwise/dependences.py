@@ -66,7 +66,7 @@ class Dependences(nn.Module):
 
 
 def _split(module: Dependences, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:
-    """Puts the parameters of the single estimators in the place of those of the stacks."""
+    """Replaces the parameters of the stacks by the ones of the single estimators (for a state dict)."""
     for key in [key for key in state_dict if key.startswith(f"{prefix}stacks.")]:
         del state_dict[key]
     for stack in module.stacks:

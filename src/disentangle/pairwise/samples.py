@@ -95,7 +95,7 @@ def filled_up(samples: Sequence[Sample]) -> list[Sample]:
 
 @contextmanager
 def named(group: str) -> Iterator[None]:
-    """Within the block, what is refused of `x` and `y` is refused with the name of the group.
+    """Puts the name of the group in front of any `ValueError` that is raised in the block.
 
     Example:
         >>> with named("L;S"):

@@ -203,7 +203,7 @@ def stackable(dependences: Mapping[str, Dependence]) -> list[dict[str, CLUBEstim
 
 
 def _kind(dependence: Any) -> Hashable:
-    """What must be equal in a stack; `None` for what cannot stand in one."""
+    """What must be equal for estimators to share a stack; `None` for one that cannot be stacked."""
     if type(dependence) is not CLUBEstimator or type(dependence.conditional) is not GaussianConditional:
         return None
     conditional = dependence.conditional
