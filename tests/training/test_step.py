@@ -7,7 +7,7 @@ from torch import nn
 
 from disentangle import AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows, encode
 from disentangle.training import NonFiniteError, frozen
-from disentangle.training.seen import Seen
+from disentangle.training.encoded import Encoded
 
 F64 = torch.float64
 
@@ -84,7 +84,7 @@ def test_the_estimators_phase_leaves_the_models_gradients_untouched():
     batch = torch.randn(12, 6, dtype=F64)
     for p in model.parameters():
         p.grad = torch.full_like(p, 7.0)
-    step._fit(Seen(model(batch), model.present(batch), {}).detach())
+    step._fit(Encoded(model(batch), model.present(batch), {}).detach())
     assert all((p.grad == 7).all() for p in model.parameters())
 
 

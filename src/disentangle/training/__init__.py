@@ -1,18 +1,18 @@
 """Alternating training: one step in plain torch, a trainer around it, and the folder that a run leaves."""
 
 from disentangle.training.accelerators import accelerator_for
-from disentangle.training.finite import NonFiniteError
-from disentangle.training.frozen import frozen
-from disentangle.training.processes import Group
+from disentangle.training.guards import NonFiniteError, frozen
+from disentangle.training.processes import DistributedProcesses
+from disentangle.training.reports import StepRecord
 from disentangle.training.run import Run, RunError
 from disentangle.training.seeds import SeedsError, run_seeds, seed_results
-from disentangle.training.step import AlternatingStep, StepRecord
+from disentangle.training.step import AlternatingStep
 from disentangle.training.trainer import AlternatingTrainer
 
 __all__ = [
     "AlternatingStep",
     "AlternatingTrainer",
-    "Group",
+    "DistributedProcesses",
     "NonFiniteError",
     "Run",
     "RunError",
