@@ -49,7 +49,6 @@ from disentangle import (
     Standardize,
     encode,
     predict,
-    save,
 )
 from disentangle.data import (
     DataError,
@@ -265,14 +264,12 @@ def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Cal
         clip_norm=options.clip_norm,
         seed=options.seed,
         run=run,
+        config=config,
+        tokenizer=tokenizer,
         device=options.device,
         precision=options.precision,
         trackers=options.tracker,
     )
-
-    def keep(trainer: AlternatingTrainer, report: dict) -> None:
-        if report.get("best") and first:
-            save(run.folder / "model", trainer.model, config, tokenizer=tokenizer)
 
     def train() -> None:
         monitor, mode = scale.monitor
@@ -284,7 +281,6 @@ def prepare_training(options: argparse.Namespace, run: Run | None = None) -> Cal
             mode=mode,
             patience=options.patience,
             checkpoint_every=options.checkpoint_every,
-            callbacks=[keep],
             resume=resume,
         )
         if first:

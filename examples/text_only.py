@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from disentangle import AlternatingTrainer, Masked, Rows, predict
 from disentangle.data import MixedBatchSampler, RecordingDataset, collate, loader
 from disentangle.metrics import LabelScale, metrics_table
-from disentangle.nn.backbones import BackboneError, load_backbone
+from disentangle.nn.backbones import BackboneError, backbone_config, load_backbone
 from disentangle.training import Run, RunError
 
 
@@ -72,6 +72,8 @@ def train(options: argparse.Namespace) -> None:
         schedulers=[warmup_then_decay(optimizer, options.epochs * len(batches))],
         seed=options.seed,
         run=run,
+        config={"backbone": backbone_config(backbone)},
+        tokenizer=tokenizer,
         device=options.device,
     )
     monitor, mode = scale.monitor

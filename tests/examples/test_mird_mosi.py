@@ -47,7 +47,6 @@ def test_a_run_leaves_what_it_should(dump, data, unlabeled, tmp_path, capsys, op
         "config.json",
         "metrics.jsonl",
         "result.json",
-        "best.safetensors",
         "checkpoints",
         "curves.png",
         "model",
@@ -82,7 +81,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(dump, data, t
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         options = ["--data", dump(data), "--backbone", "tiny", "--epochs", 1, "--lr", 1e-3, "--seed", seed]
         assert run(*options, "--out", tmp_path / name) == 0
-        weights.append((tmp_path / name / "best.safetensors").read_bytes())
+        weights.append((tmp_path / name / "model" / "model.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
 
 
@@ -327,7 +326,7 @@ def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data,
     )
     try:
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (out / "best.safetensors").exists():
+        while time.monotonic() < deadline and not (out / "model" / "model.safetensors").exists():
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(number)

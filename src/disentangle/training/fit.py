@@ -12,17 +12,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from disentangle.saving import SavedModelError, restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
 from disentangle.training.guards import NonFiniteError
 from disentangle.training.interrupts import Interrupts
 from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, short
-from disentangle.training.run import RunError
+from disentangle.training.run import Run, RunError
 
 if TYPE_CHECKING:
     from disentangle.training.trainer import AlternatingTrainer
 
 __all__ = ["Callback", "Evaluate", "Fit", "Report"]
+
+MODEL = "model"  # the folder of the best model, in that of the run
 
 Report = dict[str, Any]
 Evaluate = Callable[[Any], Mapping[str, float | None]]
@@ -147,8 +150,15 @@ class Fit:
         if self.written_run is not None:
             self.written_run.log(report)
             if report.get("best"):
-                self.written_run.save("best", self.trainer.modules)
+                self._save_best(self.written_run)
         return report
+
+    def _save_best(self, run: Run) -> None:
+        trainer = self.trainer
+        try:
+            save(run.folder / MODEL, trainer.model, trainer.config, tokenizer=trainer.tokenizer)
+        except SavedModelError as error:
+            raise RunError(str(error)) from error
 
     def _called(self, report: Report) -> bool:
         """Whether a callback, in any process, ends the training."""
@@ -243,14 +253,17 @@ class Fit:
         return NonFiniteError(f"{where}: not finite: {', '.join(error.names)}{kept}", error.names)
 
     def _finish(self) -> None:
-        """Writes the last checkpoint, and brings the best weights back."""
+        """Writes the last checkpoint, and brings the model's best weights back."""
         if self.run is None:
             return
         if self.saved != self.position.step:
             self._save()
         self.processes.from_first(None)  # waits until it has written
         if self.monitor.best is not None:
-            self.run.load("best", self.trainer.modules)
+            try:
+                restore(self.run.folder / MODEL, self.trainer.model)
+            except SavedModelError as error:
+                raise RunError(str(error)) from error
 
 
 def _moved(state: Any, device: torch.device) -> Any:

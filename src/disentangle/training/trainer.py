@@ -6,7 +6,7 @@ task: `evaluate` says how good it is, `objective` what it minimises.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from disentangle.inference import evaluating
 from disentangle.pairwise import Pairwise
+from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.fit import Callback, Evaluate, Fit, Report
 from disentangle.training.processes import DistributedProcesses, SingleProcess
@@ -53,14 +54,17 @@ class AlternatingTrainer:
         nonfinite: What to do where something is not finite: `"stop"` raises, and leaves a snapshot; `"skip"` leaves the step
             out and counts.
         seed: What the order of batches and the noise are functions of, with the epoch and the step.
-        run: Where to leave logs and checkpoints; without it nothing is written.
+        run: Where to leave logs, checkpoints and the best model; without it nothing is written.
+        config: The keyword arguments that build the model, saved with the best one; see `disentangle.save`.
+        tokenizer: The model's tokenizer of `transformers`, saved with the best one.
         device: `"auto"` takes the accelerator if there is one.
         precision: `"no"`, `"bf16"` or `"fp16"`, Accelerate's mixed precision.
         trackers: What else to log to, by Accelerate: `"tensorboard"`, `"wandb"`, `"mlflow"`, ... or trackers of one's own.
         progress: Whether to show a progress bar; where nobody watches, it is a line a report.
 
     Raises:
-        ValueError: If the device, precision or a tracker asked for is not there, and what `AlternatingStep` raises.
+        ValueError: If the device, precision or a tracker asked for is not there, if something in `config` is not JSON, and what
+            `AlternatingStep` raises.
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -106,6 +110,8 @@ class AlternatingTrainer:
         nonfinite: Literal["stop", "skip"] = "stop",
         seed: int = 0,
         run: Run | None = None,
+        config: Mapping[str, Any] | None = None,
+        tokenizer: Any = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Literal["no", "bf16", "fp16"] = "no",
         trackers: Sequence[Any] = (),
@@ -113,6 +119,7 @@ class AlternatingTrainer:
     ):
         if accumulation < 1:
             raise ValueError(f"expected an accumulation of at least 1, got {accumulation}")
+        refuse_what_json_lacks(dict(config or {}), "config")
         self.accelerator = accelerator_for(device, precision, trackers, None if run is None else run.folder)
         self.model: Any = model.to(self.accelerator.device)
         self.penalty = None if penalty is None else penalty.to(self.accelerator.device)
@@ -121,7 +128,8 @@ class AlternatingTrainer:
             self.modules["penalty"] = self.penalty
         several = dist.is_initialized() and dist.get_world_size() > 1
         self.processes = DistributedProcesses() if several else SingleProcess()
-        self.run, self.seed, self.accumulation = run, seed, accumulation
+        self.run, self.config, self.tokenizer = run, dict(config or {}), tokenizer
+        self.seed, self.accumulation = seed, accumulation
         self.progress = progress and self.accelerator.is_main_process
         # Only scaled gradients need Accelerate's own optimisers and backward, which look for packages at every call.
         scaled = self.accelerator.scaler is not None
@@ -159,10 +167,11 @@ class AlternatingTrainer:
         callbacks: Sequence[Callback] = (),
         resume: bool = False,
     ) -> list[Report]:
-        """Trains for `epochs` passes over `batches`; with a run and a metric to monitor, ends with the best weights.
+        """Trains for `epochs` passes over `batches`; with a run and a metric to monitor, the model ends with its best weights.
 
         A report is written at the end of each epoch, or every `evaluate_every` steps: the means since the last one, what
-        `evaluate` says, and whether it is the best so far.
+        `evaluate` says, and whether it is the best so far. The best model is saved in the run's folder `model`, from which
+        `disentangle.load` brings it back; the penalty keeps its last state.
 
         Arguments:
             batches: What to train on. If its sampler or batch sampler has a `set_epoch`, that is called with 0, 1, ...
