@@ -208,6 +208,17 @@ def test_a_view_of_what_the_model_does_not_have_is_refused(tmp_path, view):
     assert list((tmp_path / "model").iterdir()) == []
 
 
+def test_a_folder_of_before_that_holds_views_is_refused_in_a_line(tmp_path):
+    def build():
+        model, whole = nn.Module(), torch.randn(4, 3)
+        model.first, model.second = nn.Parameter(whole[:2]), nn.Parameter(whole[2:])
+        return model
+
+    (tmp_path / "config.json").write_text("{}")
+    save_file({name: t.clone() for name, t in build().state_dict().items()}, tmp_path / "model.safetensors")
+    refused(tmp_path, build, "model.safetensors: not the weights of this Module: .*None is covering the entire storage")
+
+
 def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
     model = nn.Linear(3, 2)
     save(tmp_path, torch.compile(model), {"in_features": 3, "out_features": 2})

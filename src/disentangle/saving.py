@@ -37,11 +37,11 @@ CHECKSUM = "sha256"  # its key in the header of the weights; other writers have 
 
 
 class SavedModelError(RuntimeError):
-    """A saved model that cannot be written or loaded; the message says why, in a line."""
+    """Raised where a model cannot be written or loaded; the message says why, in one line."""
 
 
 class Saved(NamedTuple):
-    """What `load` returns: the model in evaluation mode, its configuration, and its tokenizer or `None`."""
+    """What `load` returns: the model in evaluation mode, the arguments that built it, and its tokenizer or `None`."""
 
     model: Any
     config: dict[str, Any]
@@ -104,9 +104,9 @@ def load(
 
     Arguments:
         folder: The model's folder.
-        build: The model's class, or any function that is called with the entries of `config.json` as keyword arguments and
-            returns the model; its weights do not matter.
-        device: Where the model shall be.
+        build: The model's class, or any function that returns the model: it is called with the entries of `config.json` as
+            keyword arguments. The weights that it gives the model are replaced.
+        device: The device that the model is moved to.
 
     Returns:
         The model in evaluation mode, the entries of `config.json`, and the tokenizer, `None` where there is none.

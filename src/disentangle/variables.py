@@ -7,7 +7,7 @@ A *loss* is a batch of terms, one per row, with the weight that each row has in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["Masked", "Rows", "as_rows", "concatenate", "frames", "row_count", "select_rows", "values_of"]
+__all__ = ["Masked", "Rows", "as_rows", "concatenate", "frames", "row_count", "select_rows", "tensors_of", "values_of"]
 
 
 class Masked(NamedTuple):
@@ -80,13 +80,18 @@ class Masked(NamedTuple):
 
 
 def row_count(variable: Tensor | Masked) -> int:
-    """The number of rows of a variable: `len` of `Masked` is that of a pair."""
+    """The number of rows of a variable. `len` would not do: a `Masked` is a pair, and has two items."""
     return len(values_of(variable))
 
 
 def values_of(variable: Tensor | Masked) -> Tensor:
     """The values of a variable, those in padding included."""
     return variable.values if isinstance(variable, Masked) else variable
+
+
+def tensors_of(variables: Mapping[str, Tensor | Masked]) -> dict[str, Tensor]:
+    """Those of some variables that are tensors, without the sequences."""
+    return {name: variable for name, variable in variables.items() if not isinstance(variable, Masked)}
 
 
 def select_rows(variable: Tensor | Masked, rows: Tensor) -> Tensor | Masked:
@@ -125,7 +130,7 @@ def frames(*variables: Tensor | Masked) -> tuple[Tensor, ...]:
     smaller by that share.
 
     How many frames there are is read from the mask, which makes the host wait for a device where the mask is on one: call
-    it once a batch, in the model, rather than for each dependence; a mask on the CPU does not wait.
+    it once per batch, in the model, rather than for each dependence; a mask on the CPU does not wait.
 
     Arguments:
         variables: Sequences that have one mask in common, at least one, and tensors `(B, ...)`.

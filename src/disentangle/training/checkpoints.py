@@ -5,8 +5,8 @@
     checkpoints/00000400/manifest.json         the sizes and checksums of both, and its own
 
 A checkpoint is written in a folder of another name, which is renamed once everything is on the disk; older ones are deleted
-after that. So a process may be killed, or the disk be full, at any moment. What happens to the files later, a disk that
-loses a block, a copy that stopped half-way, the checksums show.
+after that. So a process may be killed, or the disk may be full, at any moment. The checksums show what happened to the files
+later: a disk lost a block, a copy stopped half-way.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 
 
 class RunError(RuntimeError):
-    """A run's folder cannot be used; the message says why, in a line."""
+    """Raised where a run's folder cannot be used; the message says why, in one line."""
 
 
 class Checkpoints:
@@ -64,10 +64,10 @@ class Checkpoints:
         self.folder, self.keep = Path(folder), keep
 
     def save(self, step: int, modules: Mapping[str, nn.Module], state: Mapping[str, Any]) -> Path:
-        """Writes the checkpoint of a step, and deletes those that are too old.
+        """Writes the checkpoint of a step, and deletes older ones beyond the number to keep.
 
-        One of the same step is replaced. Those of later steps are deleted too: they belong to a continuation that was
-        given up when the run went back to an earlier step.
+        A checkpoint of the same step is replaced. Checkpoints of later steps are deleted too: they belong to a continuation
+        that was given up when the run went back to an earlier step.
 
         Arguments:
             step: The number of steps taken.
@@ -158,7 +158,7 @@ def _fill(module: nn.Module, path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 class _Torn(Exception):
-    """A checkpoint is not as it was written."""
+    """Raised where a checkpoint is not as it was written."""
 
 
 def _write_state(path: Path, state: Mapping[str, Any]) -> None:

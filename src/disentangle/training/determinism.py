@@ -15,7 +15,7 @@ __all__ = ["Epochs", "seed_at", "seed_noise", "seed_torch"]
 
 
 def seed_at(seed: int, *place: int | str) -> int:
-    """A seed for a place: a step, a process, a purpose.
+    """The seed for a place in the training: a step, a process, a purpose.
 
     Example:
         >>> seed_at(0, "step", 3) == seed_at(0, "step", 3) != seed_at(0, "step", 4)
@@ -58,15 +58,15 @@ def seed_torch(seed: int) -> None:
 
 
 class Epochs:
-    """The epochs of a loader.
+    """The batches of a loader, epoch by epoch, from any batch on; of several processes, the share of one.
 
     The order of an epoch is drawn whole before it starts, with generators seeded by `(seed, epoch)`, be it by a shuffling
-    loader or by a batch sampler with a `set_epoch` of its own. So an epoch can start at any batch without reading those
-    before. Of several processes each reads its share of every batch: consecutive rows, as evenly as can be.
+    loader or by a batch sampler with a `set_epoch` of its own. So an epoch can start at any batch without reading the
+    earlier ones. Each of several processes reads its share of every batch: consecutive rows, as evenly as can be.
 
     Loading a batch is seeded by its place too: what a data set draws from torch's generator, without worker processes, is the
-    same in a run that goes on. A loader that streams, or has no batch sampler, is read as it comes, and batches before the
-    start are read and dropped.
+    same in a run that goes on. A loader that streams, or has no batch sampler, is read from its beginning, and batches before
+    the start are dropped.
 
     Raises:
         ValueError: If the loader has no length, or if there are several processes and it has no batch sampler, or streams: its
@@ -105,7 +105,10 @@ class Epochs:
         return self.length
 
     def start(self, epoch: int, skip: int = 0) -> Iterator[Any]:
-        """The batches of an epoch, counted from 0, without the first `skip`; `None` where this process has no row of one."""
+        """The batches of an epoch, counted from 0, without the first `skip`.
+
+        A batch is `None` where this process has no rows of it.
+        """
         for sampler in (self.loader.batch_sampler, self.loader.sampler):
             set_epoch: Callable[[int], None] | None = getattr(sampler, "set_epoch", None)
             if set_epoch is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disentangle.model import Variables
-from disentangle.variables import Masked, Rows, concatenate, row_count, values_of
+from disentangle.variables import Rows, concatenate, row_count, tensors_of, values_of
 
 __all__ = ["Encoded", "join"]
 
@@ -62,9 +62,9 @@ class Encoded:
         shows it. Sequences are left out.
         """
         result = {}
-        for name, variable in self.variables.items():
+        for name, variable in tensors_of(self.variables).items():
             rows = None if self.present is None else self.present.get(name)
-            if isinstance(variable, Masked) or (rows is not None and not rows.any()):
+            if rows is not None and not rows.any():
                 continue
             square = variable.float().square().flatten(1).mean(1)
             weights = torch.ones_like(square) if rows is None else rows.to(square, non_blocking=True)

@@ -1,4 +1,4 @@
-"""What a step is guarded by: what is refused, what is not finite, what is held still."""
+"""Guards around a step: refusing what would go wrong in silence, finding what is not finite, freezing a module."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def kinds_of(penalty: Pairwise | nn.ModuleDict | None) -> dict[str, Pairwise]:
-    """The pairwise penalties of each kind by its name, which is `""` where there is one kind only."""
+    """The penalty of each kind by its name; the name is `""` where there is one kind only."""
     if penalty is None:
         return {}
     kinds: dict[str, Any] = dict(penalty.items()) if isinstance(penalty, nn.ModuleDict) else {"": penalty}
@@ -54,24 +54,24 @@ def refuse_optimizers(
         learning = [p for p in penalty.parameters() if p.requires_grad]
         if lacking := sum(id(p) not in held for p in learning):
             raise ValueError(
-                f"the penalty's optimiser lacks {lacking} of the {len(learning)} parameters that learn: "
-                "make it from penalty.parameters()"
+                f"expected the penalty's optimiser to hold all {len(learning)} parameters that learn, got one without "
+                f"{lacking} of them: make it from penalty.parameters()"
             )
 
 
 def refuse_frozen(penalty: Pairwise) -> None:
-    """Refuses an estimator none of whose parameters can learn: its bound would be that of random weights."""
+    """Refuses an estimator whose parameters are all frozen: it would compute its bound with random weights."""
     for name, dependence in penalty.dependences.alone().items():
         parameters = list(dependence.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
             raise ValueError(
-                f"{penalty.labels[name]} has {len(parameters)} parameters and none of them takes a gradient: "
+                f"{penalty.labels[name]}: expected parameters that take gradients, got {len(parameters)} that do not: "
                 "an estimator that is never fitted estimates nothing"
             )
 
 
 def refuse_dead_pairs(penalty: Pairwise, variables: Variables) -> None:
-    """Refuses a pair none of whose variables carries a gradient: no step of the model could change it."""
+    """Refuses a pair without any variable that carries a gradient: no step of the model could change it."""
     for key, names in penalty.groups.items():
         known = [variables[name] for name in names if name in variables]
         if len(known) == len(names) and not any(values_of(variable).requires_grad for variable in known):
@@ -85,7 +85,7 @@ def _refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: s
     held = _held(optimizer)
     if shared := [name for name, p in module.named_parameters() if id(p) in held]:
         raise ValueError(
-            f"{whose} holds {len(shared)} parameters of {other}, such as {shared[0]!r}: each side learns alone"
+            f"expected {whose} to hold no parameters of {other}, got {len(shared)} of them, such as {shared[0]!r}"
         )
 
 
@@ -94,7 +94,7 @@ def _held(optimizer: Optimizer) -> set[int]:
 
 
 class NonFiniteError(FloatingPointError):
-    """Something became NaN or infinite in a step, which was not taken; `names` says what, in the order of computation."""
+    """Raised in place of a step in which something is NaN or infinite; `names` says what, in order of computation."""
 
     def __init__(self, message: str, names: list[str]):
         super().__init__(message)
@@ -102,8 +102,10 @@ class NonFiniteError(FloatingPointError):
 
 
 class Watch:
-    """Scalars by name, some of which may not be finite. On the CPU they are read at once. On another device their flags
-    start on their way to the host, and reading them waits for what was computed up to here, not for what came after.
+    """Finds out which of some scalars, given by name, are not finite, without stalling a device.
+
+    On the CPU they are read at once. On a CUDA device, the copy of the answers to the host is queued; reading them waits for
+    that copy alone, and not for what was queued after it.
 
     Example:
         >>> Watch({"Y": torch.tensor(1.0), "CLUB(a;b)": torch.tensor(float("nan"))}).nonfinite()

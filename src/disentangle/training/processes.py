@@ -46,8 +46,8 @@ class DistributedProcesses:
     """The processes of `torch.distributed`'s default group, which must have been initialised.
 
     Values travel by the group's own backend; what they are, names, shapes and presences, by another one on the CPU, so that
-    nothing waits for a device. Gradients are *summed*: every process differentiates the same scalar of all rows, and follows
-    it through its own rows alone.
+    nothing waits for a device. Gradients are *summed*: every process differentiates the same scalar of all rows, and takes
+    the gradient back through its own rows alone.
     """
 
     def __init__(self) -> None:

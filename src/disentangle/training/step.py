@@ -72,7 +72,7 @@ class AlternatingStep:
             several kinds the penalties are `{"apart": {"CLUB(x;y)": ()}, "alike": ...}`.
         optimizer: The optimiser of the model's parameters, in any number of groups.
         penalty_optimizer: The optimiser of the estimators' parameters; needed where the penalty learns.
-        schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of an iteration.
+        schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of each iteration.
         inner_steps: How many steps the estimators take for one of the model, T' in the paper.
         clip: Called with the model's parameters once they have their gradients; returns their norm. For example
             `lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 1.0)`.
@@ -137,7 +137,7 @@ class AlternatingStep:
         learns = any(kind.learns for kind in kinds.values())
         if learns and (penalty_optimizer is None or inner_steps < 1):
             raise ValueError(
-                "the penalty has parameters: expected a penalty_optimizer and inner_steps >= 1, "
+                "expected a penalty_optimizer and inner_steps >= 1 for a penalty with parameters, "
                 f"got {penalty_optimizer} and {inner_steps}"
             )
         for kind in kinds.values():

@@ -46,21 +46,21 @@ class AlternatingTrainer:
         objective: Maps losses and penalties to the scalar that the model minimises.
         optimizer: The optimiser of the model, in any number of groups.
         penalty_optimizer: The optimiser of the penalty's estimators, where it has any.
-        schedulers: Learning rate schedulers of either; each takes a step an iteration.
+        schedulers: Learning rate schedulers of either; each takes a step per iteration.
         inner_steps: How many steps the estimators take for one of the model.
         accumulation: How many batches of the loader make one step: the gradients are those of one large batch, the memory is
             that of a small one, the model encodes each batch twice.
         clip_norm: The norm to which the model's gradients are clipped.
         nonfinite: What to do where something is not finite: `"stop"` raises, and leaves a snapshot; `"skip"` leaves the step
             out and counts.
-        seed: What the order of batches and the noise are functions of, with the epoch and the step.
+        seed: Together with the epoch and the step, it decides the order of batches and the noise.
         run: Where to leave logs, checkpoints and the best model; without it nothing is written.
         config: The keyword arguments that build the model, saved with the best one; see `disentangle.save`.
         tokenizer: The model's tokenizer of `transformers`, saved with the best one.
         device: `"auto"` takes the accelerator if there is one.
         precision: `"no"`, `"bf16"` or `"fp16"`, Accelerate's mixed precision.
         trackers: What else to log to, by Accelerate: `"tensorboard"`, `"wandb"`, `"mlflow"`, ... or trackers of one's own.
-        progress: Whether to show a progress bar; where nobody watches, it is a line a report.
+        progress: Whether to show a progress bar; in a log file, it is a line per report.
 
     Raises:
         ValueError: If the device, precision or a tracker asked for is not there, if something in `config` is not JSON, and what
@@ -217,6 +217,9 @@ class AlternatingTrainer:
         ).train(resume)
 
     def evaluate(self, evaluate: Evaluate) -> dict[str, float | None]:
-        """What `evaluate` says of the model, as during `fit`: in evaluation mode, without gradients, in the same precision."""
+        """Evaluates the model as `fit` does: in evaluation mode, without gradients, in the same precision.
+
+        After `fit` with a run and a metric to monitor, it returns exactly what the best report has.
+        """
         with evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
             return dict(evaluate(self.model))
