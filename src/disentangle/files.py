@@ -17,10 +17,10 @@ from pathlib import Path
 __all__ = [
     "append_line",
     "make_folder",
+    "remove_leftovers",
     "staged",
     "sync",
     "sync_tree",
-    "unstaged",
     "write_file",
     "write_folder",
     "writing",
@@ -94,7 +94,7 @@ def staged(folder: Path) -> Iterator[None]:
         raise
 
 
-def unstaged(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Removes from a folder what killed processes left there of their writing."""
     for left in folder.glob(f"{PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from disentangle.files import make_folder, unstaged, write_folder, writing
+from disentangle.files import make_folder, remove_leftovers, write_folder, writing
 from disentangle.weights import load_weights, write_weights
 
 __all__ = ["Checkpoints", "RunError"]
@@ -90,7 +90,7 @@ class Checkpoints:
 
         with writing(self.folder, RunError):
             make_folder(self.folder)
-            unstaged(self.folder)
+            remove_leftovers(self.folder)
             write_folder(target, write)
         self._prune(step)
         return target
