@@ -10,7 +10,6 @@ writes, and `load` reads what its `save_pretrained` writes. Nothing is unpickled
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import math
@@ -27,13 +26,12 @@ from torch import Tensor, nn
 
 from disentangle.contents import misplaced
 from disentangle.files import staged, sync, sync_tree, writing
-from disentangle.weights import load_weights, write_weights
+from disentangle.weights import CHECKSUM, checksum, load_weights, write_checked_weights
 
 __all__ = ["Saved", "SavedModelError", "load", "refuse_what_json_lacks", "restore", "save"]
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
 STAGING = ".saving"  # where files are written before they take their places
-CHECKSUM = "sha256"  # its key in the header of the weights; other writers have none
 
 
 class SavedModelError(RuntimeError):
@@ -182,15 +180,6 @@ def _refuse_what_files_lack(model: nn.Module) -> None:
             raise ValueError(f"expected a state of dense tensors, got {name!r}: {shorten(repr(t), 60)}")
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """The checksum of names, dtypes, shapes and bytes: the format itself does not notice a changed weight."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def _is_ours(folder: Path) -> bool:
     from safetensors import SafetensorError, safe_open
 
@@ -205,23 +194,9 @@ def _is_ours(folder: Path) -> bool:
 
 def _write(folder: Path, config: str, model: nn.Module, tokenizer: Any) -> None:
     (folder / CONFIG).write_text(config)
-    blank = "0" * 64
-    write_weights(folder / WEIGHTS, model, {"format": "pt", CHECKSUM: blank})
-    _fill_in(folder / WEIGHTS, f'"{CHECKSUM}":"', blank)
+    write_checked_weights(folder / WEIGHTS, model)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder / TOKENIZER)
-
-
-def _fill_in(path: Path, key: str, blank: str) -> None:
-    """Writes the checksum of a file's tensors where its header has a blank: which of them are written is known only now."""
-    from safetensors.torch import load_file
-
-    checksum = _checksum(load_file(path))
-    with path.open("r+b") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = file.read(size)
-        file.seek(8 + header.index((key + blank).encode()) + len(key))
-        file.write(checksum.encode())
 
 
 def _put_in_place(folder: Path) -> None:
@@ -275,7 +250,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise SavedModelError(f"{path}: cannot be read: {_reason(error)}") from error
-    if wanted is not None and (given := _checksum(tensors)) != wanted:
+    if wanted is not None and (given := checksum(tensors)) != wanted:
         raise SavedModelError(f"{path}: damaged: expected the {CHECKSUM} {wanted[:12]}…, got {given[:12]}…")
     return tensors
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["load_weights", "write_weights"]
+__all__ = ["CHECKSUM", "checksum", "load_weights", "write_checked_weights", "write_weights"]
+
+CHECKSUM = "sha256"  # its key in the header of a file; files of other writers have none
 
 
 def write_weights(path: Path, module: nn.Module, metadata: Mapping[str, str] | None = None) -> None:
@@ -27,6 +31,35 @@ def write_weights(path: Path, module: nn.Module, metadata: Mapping[str, str] | N
             raise
         raise ValueError(f"expected tensors that are no views of a part of others, got {_line(error)}") from error
     path.chmod(mode)
+
+
+def write_checked_weights(path: Path, module: nn.Module) -> None:
+    """Writes weights and buffers as `write_weights` does, with the checksum of what was written in the header.
+
+    `save_model` decides which of shared tensors are written. So the header has a blank at first, and it is filled in later.
+
+    Raises:
+        ValueError: As `write_weights`.
+    """
+    from safetensors.torch import load_file
+
+    key, blank = f'"{CHECKSUM}":"', "0" * 64
+    write_weights(path, module, {"format": "pt", CHECKSUM: blank})
+    written = checksum(load_file(path))
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = file.read(size)
+        file.seek(8 + header.index((key + blank).encode()) + len(key))
+        file.write(written.encode())
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """The checksum of names, dtypes, shapes and bytes: the format itself does not notice a changed weight."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_weights(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
