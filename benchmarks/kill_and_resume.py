@@ -167,7 +167,10 @@ def different(first: Path, second: Path) -> list[str]:
     if step_of(first) != step_of(second):
         return [*names, f"steps {step_of(first)} and {step_of(second)}"]
     folders = [run / "checkpoints" / f"{step_of(first):08d}" for run in (first, second)]
-    for files in ([run / "best.safetensors" for run in (first, second)], [f / "weights.safetensors" for f in folders]):
+    for files in (
+        [run / "model" / "model.safetensors" for run in (first, second)],
+        [f / "weights.safetensors" for f in folders],
+    ):
         a, b = (load_file(file) for file in files)
         names += [f"{files[0].name}: {key}" for key in a if key not in b or not torch.equal(a[key], b[key])]
     a, b = (torch.load(folder / "state.pt", weights_only=True) for folder in folders)

@@ -1,4 +1,8 @@
-"""Files that survive: whatever stops the writing of one, it is as it was before or as it was meant to be."""
+"""Files and folders that are written whole: whatever stops the writing of one, it is as it was, or as it was meant to be.
+
+Everything is written under another name, brought to the disk, and renamed. What the system says against it is
+raised as it is, unless within `writing`.
+"""
 
 from __future__ import annotations
 
@@ -6,72 +10,109 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
-
-from disentangle.errors import RunError
 
 __all__ = [
     "append_line",
-    "load_weights",
     "make_folder",
-    "read_weights",
-    "scratch",
-    "shared_tensors",
+    "remove_leftovers",
+    "staged",
     "sync",
+    "sync_tree",
     "write_file",
-    "write_weights",
+    "write_folder",
     "writing",
 ]
 
+PREFIX = ".part."  # of the name that something has while it is written
+
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file elsewhere, waits until it is on the disk, and only then gives it its name.
+    """Writes a file, or replaces it, whole.
 
     Arguments:
-        path: The file, in an existing folder. One that exists is replaced.
+        path: The file, in an existing folder.
         write: Writes to the path it is given, of the same name in another folder.
-
-    Raises:
-        RunError: If the system refuses; `path` is then as it was.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "alpha.txt"
-        >>> write_file(path, lambda temporary: temporary.write_text("0.1"))
+        >>> write_file(path, lambda staged: staged.write_text("0.1"))
         >>> path.read_text()
         '0.1'
     """
-    with writing(path.parent), scratch(path) as folder:
-        temporary = folder / path.name
-        write(temporary)
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+    part = path.with_name(PREFIX + path.name)
+    with staged(part):
+        write(part / path.name)
+        sync(part / path.name)
+        (part / path.name).replace(path)
+    part.rmdir()
+    sync(path.parent)
+
+
+def write_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes a folder, or replaces it, whole. Until the new one has its name, an old one is `path` or `path.old`.
+
+    Arguments:
+        path: The folder, in an existing one.
+        write: Writes into the folder it is given.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "run"
+        >>> write_folder(path, lambda staged: (staged / "alpha.txt").write_text("0.1"))
+        >>> (path / "alpha.txt").read_text()
+        '0.1'
+    """
+    part, old = path.with_name(PREFIX + path.name), path.with_name(f"{path.name}.old")
+    with staged(part):
+        write(part)
+        sync_tree(part)
+        if path.exists():  # a folder cannot take the place of another that holds anything
+            part.chmod(path.stat().st_mode)
+            shutil.rmtree(old, ignore_errors=True)
+            path.rename(old)
+        part.rename(path)
+    sync(path.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[None]:
+    """Makes an empty folder to write in, and removes it with all that it holds if the block raises.
+
+    What a killed process left there goes first. Some libraries write under names of their own: the folder holds those too.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes from a folder what killed processes left there of their writing."""
+    for left in folder.glob(f"{PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a file, whole or not at all; what a killed process left of one is cut off first.
-
-    Raises:
-        RunError: If the system refuses; the lines before are then as they were.
-    """
-    with writing(path.parent):
-        end = _end(path)
-        try:
-            with path.open("ab") as file:
-                file.truncate(end)
-                file.write(line.encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            os.truncate(path, end)
-            raise
-        sync(path.parent)
+    """Adds a line to a file, whole or not at all; what a killed process left of one is cut off first."""
+    end = _end(path)
+    try:
+        with path.open("ab") as file:
+            file.truncate(end)
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        os.truncate(path, end)
+        raise
+    sync(path.parent)
 
 
 def _end(path: Path) -> int:
@@ -95,42 +136,40 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def scratch(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path` to write in, removed at the end with whatever is in it then.
+def writing(folder: Path, error: type[Exception]) -> Iterator[None]:
+    """Within the block, what the system says against writing in `folder` is raised as `error`.
 
-    Some libraries write under names of their own: a folder holds those too, and the next one takes a killed process's place.
+    Libraries hide it in errors of their own; whatever does not go back to the system is raised as it is.
+
+    Example:
+        >>> with writing(Path("runs"), RuntimeError):
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+        RuntimeError: runs: cannot be written: No space left on device; what was saved before is intact
     """
-    folder = path.with_name(f".part.{path.name}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Makes a `RunError` of what the system says against writing in `folder`."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = _reason(error)
-        if reason is None or isinstance(error, RunError):
+    except Exception as given:
+        reason = _reason(given)
+        if reason is None or isinstance(given, error):
             raise
-        raise RunError(f"{folder}: cannot be written: {reason}; what was saved before is intact") from error
+        raise error(f"{folder}: cannot be written: {reason}; what was saved before is intact") from given
 
 
 def _reason(error: BaseException) -> str | None:
-    """What the system said, if an error goes back to that: `torch.save` hides it behind one about positions in a file."""
-    if match := re.search(r"I/O error: (.+?)(?: \(os error \d+\))?$", str(error)):  # of safetensors
-        return match[1]
+    """What the system said, if an error goes back to that."""
+    if match := re.fullmatch(r"(?:.*I/O error: )?(.+) \(os error \d+\)|.*I/O error: (.+)", str(error)):
+        return match[1] or match[2]  # as libraries written in Rust say it
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__context__
+        cause = cause.__context__  # torch.save hides it behind an error about positions in a file
     return None if cause is None else cause.strerror or str(cause)
+
+
+def sync_tree(folder: Path) -> None:
+    """Waits until a folder, and all that is in it, is on the disk."""
+    for path in [*folder.rglob("*"), folder]:
+        sync(path)
 
 
 def sync(path: Path) -> None:
@@ -142,76 +181,8 @@ def sync(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not folder or error.errno not in (
-            errno.EINVAL,
-            errno.ENOTSUP,
-        ):  # some network file systems have it for files only
+        # Some network file systems have it for files only.
+        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
         os.close(descriptor)
-
-
-def write_weights(path: Path, modules: Mapping[str, nn.Module]) -> None:
-    """Writes the weights of `modules` as safetensors, as its `save_model` does: what is shared once, with its other names."""
-    from safetensors.torch import save_file
-
-    tensors = nn.ModuleDict(dict(modules)).state_dict()
-    shared = shared_tensors(tensors)
-    path.touch()
-    mode = path.stat().st_mode  # as any other file's: safetensors makes one that only its owner can read
-    once = {name: tensor.contiguous() for name, tensor in tensors.items() if name not in shared}
-    save_file(once, path, metadata=shared or None)
-    path.chmod(mode)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """What `write_weights` wrote, under all names."""
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        shared = file.metadata() or {}
-    return tensors | {name: tensors[owner] for name, owner in shared.items() if owner in tensors}
-
-
-def load_weights(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Copies `tensors` into `modules`, all or, where they do not fit, none.
-
-    Raises:
-        RunError: If names, shapes, dtypes or what is shared differ; says where `tensors` came from, and the first few.
-    """
-    module = nn.ModuleDict(dict(modules))
-    wanted, given = _describe(module.state_dict()), _describe(tensors)
-    differing = [name for name in sorted(wanted | given) if wanted.get(name) != given.get(name)]
-    if differing:
-        first = [
-            f"{name}: expected {wanted.get(name, 'none')}, got {given.get(name, 'none')}" for name in differing[:3]
-        ]
-        more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-        raise RunError(f"{source}: cannot be loaded: of other modules: {'; '.join(first)}{more}")
-    module.load_state_dict(dict(tensors))
-
-
-def _describe(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    shared = shared_tensors(tensors)
-    return {
-        name: f"the same as {shared[name]}" if name in shared else f"{str(t.dtype).split('.')[1]} {tuple(t.shape)}"
-        for name, t in tensors.items()
-    }
-
-
-def shared_tensors(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """The names of tensors that are there under another name already, and which."""
-    owners: dict[Any, str] = {}
-    for name, tensor in sorted(tensors.items()):
-        if tensor.numel():
-            owners.setdefault(_place(tensor), name)
-    return {
-        name: owners[_place(tensor)]
-        for name, tensor in tensors.items()
-        if tensor.numel() and owners[_place(tensor)] != name
-    }
-
-
-def _place(tensor: Tensor) -> tuple[Any, ...]:
-    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype

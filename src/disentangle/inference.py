@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from disentangle.variables import Masked
+from disentangle.variables import Masked, tensors_of
 
 __all__ = ["encode", "evaluating", "predict"]
 
 
 def encode(model: nn.Module, batches: Iterable[Any], *, progress: bool = False) -> dict[str, Tensor]:
-    """The variables of all batches, one after the other, on the CPU.
+    """Encodes all batches: their variables, one batch after the other, on the CPU.
 
     The model runs in evaluation mode and without gradients, and is left as it was. A variable in half precision becomes
-    float32; sequences (`Masked`) and names that begin with `_` are left out. A row that lacks a variable is there as the model
-    made it.
+    float32; sequences (`Masked`) and names that begin with `_` are left out. Of a row that lacks a variable, the result holds
+    whatever the model made.
 
     Arguments:
         model: A model whose call maps a batch to its variables, `{name: (N, ...)}`.
@@ -42,13 +42,13 @@ def encode(model: nn.Module, batches: Iterable[Any], *, progress: bool = False) 
     """
 
     def read(variables: Mapping[str, Tensor | Masked]) -> dict[str, Tensor]:
-        return {name: value for name, value in variables.items() if name[:1] != "_" and not isinstance(value, Masked)}
+        return tensors_of({name: value for name, value in variables.items() if name[:1] != "_"})
 
     return _run(model, read, batches, progress)
 
 
 def predict(model: nn.Module, batches: Iterable[Any], *, progress: bool = False) -> Tensor:
-    """The predictions of a model for all batches, one after the other, on the CPU; it runs as in `encode`.
+    """Predicts for all batches, one after the other; the predictions are on the CPU. The model runs as in `encode`.
 
     Arguments:
         model: A model as for `encode` that also has a method `predict`, which maps the variables of a batch to its

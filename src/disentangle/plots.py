@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["blank_figure", "plot_curves", "plot_matrix"]
 
-# Okabe and Ito's palette, told apart by readers with any colour vision; yellow left out, too light for lines on white
 PENALTIES = "Penalties"  # the title of their panels
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's palette, told apart by readers with any colour vision; yellow left out, too light for lines on white
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":")
 # What is drawn of a validation: of numbers the first two, of classes the others.
 VALIDATION = {
@@ -36,8 +36,8 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     Only what is there is drawn: a section that no epoch has gets no panel, a missing or `null` value leaves a gap.
 
     Arguments:
-        history: A record an epoch, or several with the `step` of each, such as the lines of `metrics.jsonl`: `epoch`, and
-            under `losses`, `pairs`, `rms` and `valid` values by name; `best` is true where it was the best so far.
+        history: A record per epoch, or several with the `step` of each, such as the lines of `metrics.jsonl`: `epoch`, and
+            under `losses`, `penalties`, `rms` and `valid` values by name; `best` is true where it was the best so far.
         path: The file to write; its ending says the format.
 
     Raises:
@@ -54,7 +54,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
     if not history:
         raise ValueError("expected a history of at least 1 epoch, got 0")
     numbers = [record["epoch"] for record in history]
-    unit_of_time = "epoch" if len(set(numbers)) == len(numbers) else "step"  # several reports an epoch
+    unit_of_time = "epoch" if len(set(numbers)) == len(numbers) else "step"  # several reports per epoch
     epochs = np.array([record[unit_of_time] for record in history], dtype=float)
     sections = {name: _series(history, name) for name in ("losses", "penalties", "rms", "valid")}
     valid = {name: sections["valid"][name] for name in [each for each in VALIDATION if each in sections["valid"]][:2]}
@@ -117,7 +117,7 @@ def plot_matrix(
         path: The file to write; its ending says the format.
         title: What the picture shows.
         unit: What the numbers are, beside the colour bar: "nats", "held-out R²".
-        maximum: The number that has the darkest colour, such as 1 for R²; the largest one in the table by default.
+        maximum: The number that has the darkest color, such as 1 for R²; the largest one in the table by default.
 
     Raises:
         ImportError: Where matplotlib is missing.
@@ -170,7 +170,7 @@ def blank_figure(width: float, height: float) -> Figure:
 
 
 def _series(history: Sequence[Mapping[str, Any]], section: str) -> dict[str, np.ndarray]:
-    """One value an epoch by name, NaN where an epoch has none; names that never have one are left out."""
+    """One value per epoch by name, NaN where an epoch has none; names without any value are left out."""
     records = [record.get(section) or {} for record in history]
     names = dict.fromkeys(name for record in records for name in record)
     series = {}
@@ -224,12 +224,12 @@ def _log_axis(ax: Axes) -> None:
 
 
 def _draw(ax: Axes, epochs: np.ndarray, series: Mapping[str, np.ndarray]) -> None:
-    """A line a name, with its marks where there are few epochs, and the legend beside the panel."""
+    """Draws a line per name, with marks where there are few epochs, and the legend beside the panel."""
     marker = "o" if len(epochs) <= 12 else ""
     for i, (name, line) in enumerate(series.items()):
-        style = DASHES[i // len(COLOURS) % len(DASHES)]
-        colour = COLOURS[i % len(COLOURS)]
-        ax.plot(epochs, line, style, color=colour, marker=marker, markersize=3, linewidth=1.5, label=name)
+        style = DASHES[i // len(COLORS) % len(DASHES)]
+        color = COLORS[i % len(COLORS)]
+        ax.plot(epochs, line, style, color=color, marker=marker, markersize=3, linewidth=1.5, label=name)
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), fontsize="small", frameon=False)
 
 
@@ -238,15 +238,15 @@ def _draw_validation(ax: Axes, epochs: np.ndarray, series: Mapping[str, np.ndarr
     marker = "o" if len(epochs) <= 12 else ""
     for i, (name, line) in enumerate(series.items()):
         side = ax if i == 0 else ax.twinx()
-        colour, style = COLOURS[i], DASHES[i]
-        side.plot(epochs, line, style, color=colour, marker=marker, markersize=3, linewidth=1.5)
-        side.set_ylabel(VALIDATION[name], color=colour)
-        side.tick_params(axis="y", labelcolor=colour)
+        color, style = COLORS[i], DASHES[i]
+        side.plot(epochs, line, style, color=color, marker=marker, markersize=3, linewidth=1.5)
+        side.set_ylabel(VALIDATION[name], color=color)
+        side.tick_params(axis="y", labelcolor=color)
         side.spines["top"].set_visible(False)
         at = np.flatnonzero(epochs == best)
         if at.size and np.isfinite(line[at[0]]):
             value = line[at[0]]
-            side.plot(epochs[at[0]], value, "*", color=colour, markersize=12, markeredgecolor="white")
+            side.plot(epochs[at[0]], value, "*", color=color, markersize=12, markeredgecolor="white")
     if best is not None:
         ax.axvline(best, color="0.6", linestyle=":", linewidth=1, zorder=0)
         there = {name: line[epochs == best][0] for name, line in series.items()}

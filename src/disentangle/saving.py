@@ -4,13 +4,12 @@
     model.safetensors    its weights and buffers, and their checksum
     tokenizer/           its tokenizer, where it has one
 
-The names and conventions are those of `huggingface_hub.PyTorchModelHubMixin`: what either writes, the other reads. Nothing
-is ever unpickled.
+The files are those of `huggingface_hub.PyTorchModelHubMixin`: `from_pretrained` of a class that has it reads what `save`
+writes, and `load` reads what its `save_pretrained` writes. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import math
@@ -27,17 +26,17 @@ from torch import Tensor, nn
 
 from disentangle.contents import misplaced
 from disentangle.errors import SavedModelError
-from disentangle.files import shared_tensors, sync
+from disentangle.files import staged, sync, sync_tree, writing
+from disentangle.weights import CHECKSUM, checksum, load_weights, write_checked_weights
 
-__all__ = ["Saved", "SavedModelError", "load", "save"]
+__all__ = ["Saved", "load", "refuse_what_json_lacks", "restore", "save"]
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
 STAGING = ".saving"  # where files are written before they take their places
-CHECKSUM = "sha256"  # its key in the header of the weights; other writers have none
 
 
 class Saved(NamedTuple):
-    """What `load` returns: the model in evaluation mode, its configuration, and its tokenizer or `None`."""
+    """What `load` returns: the model in evaluation mode, the arguments that built it, and its tokenizer or `None`."""
 
     model: Any
     config: dict[str, Any]
@@ -47,17 +46,18 @@ class Saved(NamedTuple):
 def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, Any], *, tokenizer: Any = None) -> None:
     """Writes a model to a folder, from which `load` brings it back.
 
-    Everything is written in full before anything takes its place, so that a full disk leaves a model saved earlier as it was.
-    Tensors that the model shares are written once. Where several processes train together, one of them saves.
+    The files are written in full before any of them takes its place: a full disk leaves a model saved earlier as it was.
+    Tensors that the model shares are written once. Where several processes train together, let one of them save.
 
     Arguments:
-        folder: A new or empty folder, or one that `save` wrote, whose model is replaced; its other files stay.
+        folder: A new or empty folder, or one that `save` wrote: its model is replaced, its other files stay.
         model: The model; also wrapped in `DistributedDataParallel` or compiled. Buffers that are not persistent are not saved.
-        config: The keyword arguments that build it, as JSON has them; a tuple comes back as a list.
+        config: The keyword arguments that build it, as JSON has them; a tuple comes back as a list. An entry whose name begins
+            with `_` is a note: it is kept, and not given to the class.
         tokenizer: A tokenizer of `transformers`.
 
     Raises:
-        ValueError: If something in `config` is not JSON, or the model has a state that is no tensor.
+        ValueError: If something in `config` is not JSON, or a state of the model is no dense tensor, or a view of a larger one.
         SavedModelError: If the folder holds anything else, which is left alone, or cannot be written.
 
     Example:
@@ -68,10 +68,10 @@ def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, 
         ['config.json', 'model.safetensors']
     """
     folder = Path(folder)
-    _refuse_what_json_lacks(dict(config), "config")
+    refuse_what_json_lacks(dict(config), "config")
     text = json.dumps(dict(config), indent=2) + "\n"
-    tensors, aliases = _distinct_tensors(_bare(model))
-    metadata = {**aliases, "format": "pt", CHECKSUM: _checksum(tensors)}
+    model = _bare(model)
+    _refuse_what_files_lack(model)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         taken = any(folder.iterdir()) and not _is_ours(folder)
@@ -82,12 +82,9 @@ def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, 
             f"{folder}: expected a new folder, or one that save wrote, got one that holds something else; nothing in it "
             "was touched"
         )
-    try:
-        _write(folder / STAGING, text, tensors, metadata, tokenizer)
-    except Exception as error:  # safetensors and tokenizers raise their own
-        raise SavedModelError(
-            f"{folder}: cannot be written: {_reason(error)}; what was saved before is intact"
-        ) from error
+    with writing(folder, SavedModelError), staged(folder / STAGING):
+        _write(folder / STAGING, text, model, tokenizer)
+        sync_tree(folder / STAGING)
     try:
         _put_in_place(folder)
     except OSError as error:
@@ -97,15 +94,16 @@ def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, 
 def load(
     folder: str | os.PathLike[str], build: Callable[..., nn.Module], *, device: torch.device | str = "cpu"
 ) -> Saved:
-    """The model that `save`, or `save_pretrained` of a `PyTorchModelHubMixin`, wrote to a folder.
+    """Builds the model that `save`, or `save_pretrained` of a `PyTorchModelHubMixin`, wrote to a folder.
 
-    Its weights are all in the file, and all of the file is in the model, in the types that they were saved in.
+    All weights of the model come from the file, and all of the file goes into the model, in the dtypes it was saved in.
 
     Arguments:
         folder: The model's folder.
-        build: The model's class, or any function that is called with the entries of `config.json` as keyword arguments and
-            returns the model; its weights do not matter.
-        device: Where the model shall be.
+        build: The model's class, or any function that returns the model: it is called with the entries of `config.json` as
+            keyword arguments, but for those whose names begin with `_`, which are notes. The weights that it gives the model
+            are replaced.
+        device: The device that the model is moved to.
 
     Returns:
         The model in evaluation mode, the entries of `config.json`, and the tokenizer, `None` where there is none.
@@ -127,10 +125,31 @@ def load(
         raise SavedModelError(f"{folder}: no such folder: expected one with {CONFIG} and {WEIGHTS}")
     config = _read_config(folder / CONFIG)
     tensors = _read_tensors(folder / WEIGHTS)
-    _refuse_arguments(folder / CONFIG, build, config)
-    model = build(**config)
+    arguments = {name: value for name, value in config.items() if not name.startswith("_")}
+    _refuse_arguments(folder / CONFIG, build, arguments)
+    model = build(**arguments)
+    _take_dtypes(model, tensors)
     _fill(model, tensors, folder / WEIGHTS)
     return Saved(model.to(device).eval(), config, _read_tokenizer(folder / TOKENIZER))
+
+
+def restore(folder: str | os.PathLike[str], model: nn.Module) -> None:
+    """Loads the weights that `save` wrote to a folder into a model that is there already, where and as it is.
+
+    Raises:
+        SavedModelError: If a file is missing or damaged, or the weights are not those of this model.
+
+    Example:
+        >>> import tempfile
+        >>> model, other = nn.Linear(3, 2), nn.Linear(3, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(folder, model, {})
+        ...     restore(folder, other)
+        >>> torch.equal(model.weight, other.weight)
+        True
+    """
+    path = Path(folder) / WEIGHTS
+    _fill(_bare(model), _read_tensors(path), path)
 
 
 def _bare(model: nn.Module) -> Any:
@@ -141,36 +160,24 @@ def _bare(model: nn.Module) -> Any:
     return getattr(module, "_orig_mod", module)  # of a compiled one
 
 
-def _refuse_what_json_lacks(value: Any, where: str) -> None:
+def refuse_what_json_lacks(value: Any, where: str) -> None:
+    """Raises `ValueError` where a configuration, or part of one, is not JSON; `where` says what it is a part of."""
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return
     if isinstance(value, list | tuple):
         for i, item in enumerate(value):
-            _refuse_what_json_lacks(item, f"{where}[{i}]")
+            refuse_what_json_lacks(item, f"{where}[{i}]")
     elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
         for key, item in value.items():
-            _refuse_what_json_lacks(item, f"{where}[{key!r}]")
+            refuse_what_json_lacks(item, f"{where}[{key!r}]")
     else:
         raise ValueError(f"expected {where} to be JSON, got {type(value).__name__}: {shorten(repr(value), 60)}")
 
 
-def _distinct_tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The state of a model, each shared tensor under its first name, and `{other name: first name}`."""
-    state = model.state_dict()
-    for name, t in state.items():
+def _refuse_what_files_lack(model: nn.Module) -> None:
+    for name, t in model.state_dict().items():
         if not isinstance(t, Tensor) or t.is_meta or t.layout is not torch.strided:
             raise ValueError(f"expected a state of dense tensors, got {name!r}: {shorten(repr(t), 60)}")
-    aliases = shared_tensors(state)
-    return {name: t.contiguous() for name, t in sorted(state.items()) if name not in aliases}, aliases
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, types, shapes and bytes: the format itself does not notice a changed weight."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _is_ours(folder: Path) -> bool:
@@ -185,26 +192,15 @@ def _is_ours(folder: Path) -> bool:
         return False
 
 
-def _write(staging: Path, config: str, tensors: dict[str, Tensor], metadata: dict[str, str], tokenizer: Any) -> None:
-    from safetensors.torch import save_file
-
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        staging.mkdir()
-        (staging / CONFIG).write_text(config)
-        save_file(tensors, staging / WEIGHTS, metadata)
-        (staging / WEIGHTS).chmod((staging / CONFIG).stat().st_mode)  # safetensors lets only the owner read it
-        if tokenizer is not None:
-            tokenizer.save_pretrained(staging / TOKENIZER)
-        for path in [*staging.rglob("*"), staging]:
-            sync(path)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+def _write(folder: Path, config: str, model: nn.Module, tokenizer: Any) -> None:
+    (folder / CONFIG).write_text(config)
+    write_checked_weights(folder / WEIGHTS, model)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder / TOKENIZER)
 
 
 def _put_in_place(folder: Path) -> None:
-    """Moves what was written to its places. The weights go first and come last: never does `load` see half of a model."""
+    """Moves what was written to its places. The old weights go first and the new ones come last, so `load` sees no mixture."""
     staging = folder / STAGING
     (folder / WEIGHTS).unlink(missing_ok=True)
     sync(folder)
@@ -254,31 +250,25 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise SavedModelError(f"{path}: cannot be read: {_reason(error)}") from error
-    if wanted is not None and (given := _checksum(tensors)) != wanted:
+    if wanted is not None and (given := checksum(tensors)) != wanted:
         raise SavedModelError(f"{path}: damaged: expected the {CHECKSUM} {wanted[:12]}…, got {given[:12]}…")
     return tensors
 
 
-def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Loads the file's tensors, all of them, into all of the model's, in the floating types of the file."""
+def _take_dtypes(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Gives the model's floating-point tensors the dtypes that they have in the file."""
     own = chain(model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
     for name, tensor in own:
         saved = tensors.get(name)
         if saved is not None and saved.is_floating_point() and tensor.is_floating_point():
             tensor.data = tensor.data.to(saved.dtype)
-    _, aliases = _distinct_tensors(model)
-    shared = {name: tensors[first] for name, first in aliases.items() if first in tensors}
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
-        if extra := sorted(shared.keys() & tensors.keys()):
-            raise RuntimeError(
-                f"expected {extra[0]!r} to be {aliases[extra[0]]!r}, which it shares, got one of its own"
-            )
-        model.load_state_dict({**tensors, **shared})
-    except RuntimeError as error:
-        raise SavedModelError(f"{path}: not the weights of this {type(model).__name__}: {_reason(error)}") from error
-    for name, tensor in model.state_dict().items():
-        if name in tensors and tensor.dtype != tensors[name].dtype:
-            raise SavedModelError(f"{path}: expected {name!r} as {tensor.dtype}, got {tensors[name].dtype}")
+        load_weights(path, model, tensors)
+    except ValueError as error:
+        raise SavedModelError(f"{path}: not the weights of this {type(model).__name__}: {error}") from error
 
 
 def _read_tokenizer(folder: Path) -> Any:

@@ -1,19 +1,21 @@
-"""What the parts of the library hand to one another: a padded batch of sequences, and one loss term a row.
+"""What the parts of the library hand to one another: a padded batch of sequences, and one loss term per row.
 
 A *variable* is a named batch of samples. It is a tensor `(B, D)`, or, while its time axis is still there, `Masked`; one
-number a row may also come as `(B,)`.
-A *loss* is a batch of terms, one a row, with the weight that each row has in the mean: `Rows`.
+number per row may also come as `(B,)`.
+A *loss* is a batch of terms, one per row, with the weight that each row has in the mean: `Rows`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-__all__ = ["Masked", "Rows", "as_rows", "frames"]
+__all__ = ["Masked", "Rows", "as_rows", "concatenate", "frames", "row_count", "select_rows", "tensors_of", "values_of"]
 
 
 class Masked(NamedTuple):
@@ -31,6 +33,22 @@ class Masked(NamedTuple):
 
     values: Tensor
     mask: Tensor
+
+    @classmethod
+    def cat(cls, batches: Sequence[Masked]) -> Masked:
+        """The sequences of all batches, in their order; the shorter ones are padded with zeros to the longest.
+
+        Example:
+            >>> batches = [Masked(torch.ones(1, n, 2), torch.ones(1, n, dtype=torch.bool)) for n in (1, 3)]
+            >>> Masked.cat(batches).mask.tolist()
+            [[True, False, False], [True, True, True]]
+        """
+        steps = max(batch.mask.shape[1] for batch in batches)
+        padded = [
+            [pad(t, (0, 0) * (t.dim() - 2) + (0, steps - t.shape[1])) for t in (batch.values, batch.mask)]
+            for batch in batches
+        ]
+        return cls(*(torch.cat(tensors) for tensors in zip(*padded, strict=True)))
 
     @property
     def lengths(self) -> Tensor:
@@ -61,6 +79,43 @@ class Masked(NamedTuple):
         return Masked(*(t.to(device, non_blocking=non_blocking) for t in self))
 
 
+def row_count(variable: Tensor | Masked) -> int:
+    """The number of rows of a variable. `len` would not do: a `Masked` is a pair, and has two items."""
+    return len(values_of(variable))
+
+
+def values_of(variable: Tensor | Masked) -> Tensor:
+    """The values of a variable, those in padding included."""
+    return variable.values if isinstance(variable, Masked) else variable
+
+
+def tensors_of(variables: Mapping[str, Tensor | Masked]) -> dict[str, Tensor]:
+    """Those of some variables that are tensors, without the sequences."""
+    return {name: variable for name, variable in variables.items() if not isinstance(variable, Masked)}
+
+
+def select_rows(variable: Tensor | Masked, rows: Tensor) -> Tensor | Masked:
+    """The rows of a variable of the indices `rows: (M,)`, in that order."""
+    return variable.select(rows) if isinstance(variable, Masked) else variable.index_select(0, rows)
+
+
+def concatenate(batches: Sequence[Tensor | Masked]) -> Tensor | Masked:
+    """The rows of all batches of one variable, in their order.
+
+    Raises:
+        ValueError: If some are tensors and others masked sequences.
+
+    Example:
+        >>> concatenate([torch.zeros(2, 3), torch.ones(1, 3)]).shape
+        torch.Size([3, 3])
+    """
+    sequences = [batch for batch in batches if isinstance(batch, Masked)]
+    tensors = [batch for batch in batches if isinstance(batch, Tensor)]
+    if sequences and tensors:
+        raise ValueError("expected tensors or masked sequences in all batches, got both")
+    return Masked.cat(sequences) if sequences else torch.cat(tensors)
+
+
 def frames(*variables: Tensor | Masked) -> tuple[Tensor, ...]:
     """A row for each real frame in place of one for each sequence, for all that compares rows.
 
@@ -75,7 +130,7 @@ def frames(*variables: Tensor | Masked) -> tuple[Tensor, ...]:
     smaller by that share.
 
     How many frames there are is read from the mask, which makes the host wait for a device where the mask is on one: call
-    it once a batch, in the model, rather than for each dependence; a mask on the CPU does not wait.
+    it once per batch, in the model, rather than for each dependence; a mask on the CPU does not wait.
 
     Arguments:
         variables: Sequences that have one mask in common, at least one, and tensors `(B, ...)`.
@@ -117,7 +172,7 @@ def _take(values: Tensor, index: Tensor) -> Tensor:
 
 
 def as_rows(variable: object, name: str) -> Tensor | Masked:
-    """A variable as it was given; as `(N, 1)` where it is one number a row, `(N,)`.
+    """A variable as it was given; as `(N, 1)` where it is one number per row, `(N,)`.
 
     Raises:
         TypeError: If it is neither a tensor nor masked, with what makes it a tensor.
@@ -168,7 +223,7 @@ def _kind_and_way(thing: Any, name: str) -> str:
 
 
 class Rows(NamedTuple):
-    """A loss kept as one term a row, `values: (B,)`, and what each row counts in the mean, `weights: (B,)`.
+    """A loss kept as one term per row, `values: (B,)`, and the weight of each row in the mean, `weights: (B,)`.
 
     A scalar would be too little: the logarithm of a mean over several batches, or over several processes, cannot be
     rebuilt from the logarithms of their means, and it can from sums. A row of weight 0 (unlabelled, its modality missing,
@@ -192,6 +247,10 @@ class Rows(NamedTuple):
             tensor(2.)
         """
         return cls(values, torch.ones_like(values))
+
+    def detach(self) -> Rows:
+        """The same rows outside the graph."""
+        return Rows(self.values.detach(), self.weights.detach())
 
     def total(self) -> Tensor:
         """The weighted sum, `()`, in at least float32."""

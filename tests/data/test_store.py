@@ -199,7 +199,7 @@ def test_what_cannot_be_written_is_said(tmp_path):
     with pytest.raises(DataError, match=r"there: expected a new folder, got one that is there already$"):
         write_store(tmp_path / "there", {"train": recordings()})
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file/set: cannot be written: Not a directory$"):
+    with pytest.raises(DataError, match=r"file/set: cannot be written: File exists$"):
         write_store(tmp_path / "file" / "set", {"train": recordings()})
     with pytest.raises(ValueError, match=r"^expected recordings in every split, got no split$"):
         write_store(tmp_path / "set", {})

@@ -218,15 +218,15 @@ class Untied(nn.Module):
     ("given", "wanted", "difference"),
     [
         (nn.Linear(3, 2), nn.Linear(4, 2), "model.weight: expected float32 (2, 4), got float32 (2, 3)"),
-        (nn.Linear(3, 2), nn.Linear(3, 2, bias=False), "model.bias: expected none, got float32 (2,)"),
-        (nn.Linear(3, 2, bias=False), nn.Linear(3, 2), "model.bias: expected float32 (2,), got none"),
+        (nn.Linear(3, 2), nn.Linear(3, 2, bias=False), 'Unexpected key(s) in state_dict: "model.bias"'),
+        (nn.Linear(3, 2, bias=False), nn.Linear(3, 2), 'Missing key(s) in state_dict: "model.bias"'),
         (
             nn.Linear(3, 2),
             nn.Linear(3, 2).double(),
             "model.bias: expected float64 (2,), got float32 (2,); model.weight: ",
         ),
-        (Tied(), Untied(), "model.table.weight: expected float32 (5, 4), got the same as model.out.weight"),
-        (Untied(), Tied(), "model.table.weight: expected the same as model.out.weight, got float32 (5, 4)"),
+        (Tied(), Untied(), 'Missing key(s) in state_dict: "model.table.weight"'),
+        (Untied(), Tied(), 'Unexpected key(s) in state_dict: "model.table.weight"'),
         (nn.LSTM(2, 2), nn.GRU(2, 2), "; and 1 more"),
     ],
 )
@@ -241,10 +241,15 @@ def test_a_foreign_checkpoint_is_refused_and_modules_stay_as_they_are(tmp_path, 
     assert equal(weights(modules), before)
 
 
-def test_a_checkpoint_of_another_format_is_refused(tmp_path):
+@pytest.mark.parametrize(("number", "which"), [(1, "an earlier"), (3, "a later")])
+def test_a_checkpoint_of_another_format_is_refused(tmp_path, number, which):
     checkpoints = saved(tmp_path / "checkpoints", 1)
-    reseal(checkpoints.folder / "00000001", format=2)
-    with pytest.raises(RunError, match="expected a checkpoint of format 1, got one of format 2"):
+    reseal(checkpoints.folder / "00000001", format=number)
+    message = (
+        f"expected a checkpoint of format 2, got one of {which} version of disentangle, "
+        "which can be resumed by that version alone"
+    )
+    with pytest.raises(RunError, match=f"{message}$"):
         checkpoints.load(line(0))
 
 

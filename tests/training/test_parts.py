@@ -12,13 +12,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from disentangle import Rows
 from disentangle.data import MixedBatchSampler
-from disentangle.training.bar import Bar
-from disentangle.training.epochs import Epochs
+from disentangle.training.determinism import Epochs, seed_at
 from disentangle.training.interrupts import Interrupts
-from disentangle.training.means import Means
-from disentangle.training.monitor import Monitor
-from disentangle.training.noise import seed_at
-from disentangle.training.step import StepRecord
+from disentangle.training.reports import Means, Monitor, ProgressBar, StepRecord
 
 
 class Noisy(Dataset):
@@ -205,7 +201,7 @@ def test_the_second_signal_raises_and_handlers_come_back():
 
 
 def test_a_log_file_gets_a_line_a_report(capsys):
-    bar = Bar(10, 2)
+    bar = ProgressBar(10, 2)
     bar.update()
     bar.report("epoch 1")
     bar.close()
@@ -214,8 +210,8 @@ def test_a_log_file_gets_a_line_a_report(capsys):
 
 def test_a_terminal_gets_one_bar():
     code = (
-        "import fcntl, struct, termios; from disentangle.training.bar import Bar\n"
-        "fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 120, 0, 0)); bar = Bar(3)\n"
+        "import fcntl, struct, termios; from disentangle.training.reports import ProgressBar\n"
+        "fcntl.ioctl(2, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 120, 0, 0)); bar = ProgressBar(3)\n"
         "for _ in range(3): bar.update()\nbar.report('epoch 1, valid mae 0.5'); bar.bar.refresh(); bar.close()"
     )
     command = [sys.executable, "-c", f"import pty; pty.spawn([{sys.executable!r}, '-c', {code!r}])"]

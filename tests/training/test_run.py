@@ -5,31 +5,13 @@ import sys
 import tempfile
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_model, save_model
 from torch import nn
 
 from disentangle.training import Run, RunError
 
 from .failing import files_up_to
-
-
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.table, self.out = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
-        self.out.weight = self.table.weight
-
-
-def test_weights_come_back_equal_shared_tables_included(tmp_path):
-    run = Run.create(tmp_path / "run", {})
-    first, second = Tied(), Tied()
-    run.save("best", {"model": first, "penalty": nn.Linear(2, 2)})
-    run.load("best", {"model": second, "penalty": nn.Linear(2, 2)})
-    assert torch.equal(first.table.weight, second.table.weight)
-    assert second.out.weight is second.table.weight
 
 
 def test_the_configuration_and_the_lines_come_back(tmp_path):
@@ -64,45 +46,6 @@ def test_a_file_in_the_way_is_named(tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="expected the folder of a run"):
         Run.open(tmp_path)
-
-
-def test_torn_or_foreign_weights_are_refused_and_nothing_is_loaded(tmp_path):
-    run = Run.create(tmp_path / "run", {})
-    run.save("best", {"model": nn.Linear(2, 2)})
-    path = run.folder / "best.safetensors"
-    model, wider = nn.Linear(2, 2), nn.Linear(3, 2)
-    before = [p.clone() for p in (*model.parameters(), *wider.parameters())]
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RunError, match="cannot be loaded"):
-        run.load("best", {"model": model})
-    path.write_bytes(whole)
-    message = r"cannot be loaded: of other modules: model.weight: expected float32 \(2, 3\), got float32 \(2, 2\)$"
-    with pytest.raises(RunError, match=message):
-        run.load("best", {"model": wider})
-    with pytest.raises(RunError, match=r"second.safetensors: cannot be loaded: No such file"):
-        run.load("second", {"model": model})
-    assert all(map(torch.equal, before, (*model.parameters(), *wider.parameters())))
-
-
-def test_weights_are_what_safetensors_reads(tmp_path):
-    run = Run.create(tmp_path / "run", {})
-    first, second = Tied(), Tied()
-    run.save("best", {"model": first})
-    load_model(nn.ModuleDict({"model": second}), run.folder / "best.safetensors")
-    assert torch.equal(first.table.weight, second.table.weight)
-    save_model(nn.ModuleDict({"model": Tied()}), str(run.folder / "other.safetensors"))
-    run.load("other", {"model": second})
-    assert not torch.equal(first.table.weight, second.table.weight)
-
-
-def test_tensors_that_share_a_part_are_not_saved(tmp_path):
-    run = Run.create(tmp_path / "run", {})
-    model = nn.Linear(4, 4)
-    model.register_buffer("first", model.weight.detach()[:2])
-    with pytest.raises(RuntimeError, match="share memory"):
-        run.save("best", {"model": model})
-    assert [path.name for path in run.folder.iterdir()] == ["config.json"]
 
 
 def test_a_run_has_checkpoints(tmp_path):
@@ -157,15 +100,12 @@ def test_where_the_system_refuses_files_are_as_they_were(size):
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(folder, {})
         refused = f"{folder}: cannot be written: File too large; what was saved before is intact"
-        model, other = {"model": nn.Linear(2, 40)}, {"model": nn.Linear(2, 40)}
         run.write("result.json", {"mae": 1.0})
-        run.save("best", model)
         run.log({"epoch": 1, "text": "x" * 50})
         size_before = (run.folder / "metrics.jsonl").stat().st_size
         names = sorted(os.listdir(folder))
         writes = [
             lambda: run.write("result.json", {"text": "y" * 400}),
-            lambda: run.save("best", other),
             lambda: run.log({"epoch": 2, "text": "z" * 400}),
         ]
         for write in writes:
@@ -174,8 +114,6 @@ def test_where_the_system_refuses_files_are_as_they_were(size):
             assert str(failed.value) == refused
         assert sorted(os.listdir(folder)) == names
         assert json.loads((run.folder / "result.json").read_text()) == {"mae": 1.0}
-        run.load("best", other)
-        assert torch.equal(other["model"].weight, model["model"].weight)
         assert (run.folder / "metrics.jsonl").stat().st_size == size_before
         run.log({"epoch": 2})
         assert [record["epoch"] for record in run.history] == [1, 2]
@@ -183,18 +121,15 @@ def test_where_the_system_refuses_files_are_as_they_were(size):
 
 def test_a_new_file_takes_the_place_of_the_old_one_whole(tmp_path):
     run = Run.create(tmp_path / "run", {})
-    model = {"model": nn.Linear(2, 2)}
     run.log({"epoch": 1})
     for name, write in {
         "result.json": lambda: run.write("result.json", {"mae": run.history}),
-        "best.safetensors": lambda: run.save("best", model),
         "metrics.jsonl": lambda: run.truncate(0),
     }.items():
         write()
         run.log({"epoch": 2})
         opened = (run.folder / name).open("rb")  # goes on reading what it has opened
         before = (run.folder / name).read_bytes()
-        nn.init.normal_(model["model"].weight)
         write()
         assert (run.folder / name).read_bytes() != before
         assert opened.read() == before
@@ -203,11 +138,11 @@ def test_a_new_file_takes_the_place_of_the_old_one_whole(tmp_path):
 
 def test_what_a_killed_process_left_goes_with_the_next_file_of_the_name(tmp_path):
     run = Run.create(tmp_path / "run", {})
-    left = run.folder / ".part.best.safetensors"
+    left = run.folder / ".part.result.json"
     left.mkdir()
     (left / ".tmpXYZ").write_bytes(b"half of")
-    run.save("best", {"model": nn.Linear(2, 2)})
-    assert sorted(path.name for path in run.folder.iterdir()) == ["best.safetensors", "config.json"]
+    run.write("result.json", {})
+    assert sorted(path.name for path in run.folder.iterdir()) == ["config.json", "result.json"]
 
 
 def test_lines_that_are_no_epochs_are_not_drawn(tmp_path):
@@ -222,11 +157,11 @@ def test_lines_that_are_no_epochs_are_not_drawn(tmp_path):
 
 def test_no_temporary_file_is_left(tmp_path):
     run = Run.create(tmp_path / "run", {})
-    run.save("best", {"model": nn.Linear(2, 2)})
+    run.write("result.json", {})
     run.log({"epoch": 1, "losses": {"Y": 1.0}})
     run.draw()
     names = {p.name for p in run.folder.iterdir()}
-    assert names == {"config.json", "best.safetensors", "metrics.jsonl", "curves.png"}
+    assert names == {"config.json", "result.json", "metrics.jsonl", "curves.png"}
 
 
 def test_without_matplotlib_a_run_goes_on_and_says_so(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from torch import nn
 
 from disentangle import AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows, encode
 from disentangle.training import NonFiniteError, frozen
-from disentangle.training.seen import Seen
+from disentangle.training.encoded import Encoded
 
 F64 = torch.float64
 
@@ -84,7 +84,7 @@ def test_the_estimators_phase_leaves_the_models_gradients_untouched():
     batch = torch.randn(12, 6, dtype=F64)
     for p in model.parameters():
         p.grad = torch.full_like(p, 7.0)
-    step._fit(Seen(model(batch), model.present(batch), {}).detach())
+    step._fit(Encoded(model(batch), model.present(batch), {}).detach())
     assert all((p.grad == 7).all() for p in model.parameters())
 
 
@@ -165,14 +165,18 @@ def test_misuse_is_refused_at_construction():
     ours = torch.optim.SGD(model.parameters(), 0.1)
     theirs = torch.optim.SGD(penalty.parameters(), 0.1)
     both = torch.optim.SGD([*model.parameters(), *penalty.parameters()], 0.1)
-    message = "the penalty has parameters: expected a penalty_optimizer and inner_steps >= 1, got None and 5"
+    message = "expected a penalty_optimizer and inner_steps >= 1 for a penalty with parameters, got None and 5"
     with pytest.raises(ValueError, match=re.escape(message)):
         AlternatingStep(model, penalty, objective=objective, optimizer=ours)
     with pytest.raises(ValueError, match="inner_steps >= 1"):
         AlternatingStep(model, penalty, objective=objective, optimizer=ours, penalty_optimizer=theirs, inner_steps=0)
-    with pytest.raises(ValueError, match="the model's optimiser holds 4 parameters of the penalty"):
+    with pytest.raises(
+        ValueError, match="expected the model's optimiser to hold no parameters of the penalty, got 4 of them"
+    ):
         AlternatingStep(model, penalty, objective=objective, optimizer=both, penalty_optimizer=theirs)
-    with pytest.raises(ValueError, match="the penalty's optimiser holds 6 parameters of the model"):
+    with pytest.raises(
+        ValueError, match="expected the penalty's optimiser to hold no parameters of the model, got 6 of them"
+    ):
         AlternatingStep(model, penalty, objective=objective, optimizer=ours, penalty_optimizer=both)
 
 
@@ -180,7 +184,10 @@ def test_an_optimiser_made_from_the_single_estimators_is_refused():
     model, clubs = Halves(), [CLUBEstimator(2, 3), CLUBEstimator(3, 2)]
     penalty = Pairwise({("a", "b"): clubs[0], ("b", "b"): CLUBEstimator(3, 3), ("a", "c"): clubs[1]})
     theirs = torch.optim.SGD([p for club in clubs for p in club.parameters()], 0.1)
-    message = "the penalty's optimiser lacks 6 of the 10 parameters that learn: make it from penalty.parameters()"
+    message = (
+        "expected the penalty's optimiser to hold all 10 parameters that learn, got one without 6 of them: "
+        "make it from penalty.parameters()"
+    )
     with pytest.raises(ValueError, match=re.escape(message)):
         AlternatingStep(
             model,
@@ -269,7 +276,7 @@ def test_a_pair_without_a_gradient_is_refused():
 
 def test_an_estimator_that_cannot_learn_is_refused():
     club = CLUBEstimator(2, 3).double().requires_grad_(False)
-    with pytest.raises(ValueError, match=r"CLUB\(a;b\) has 4 parameters and none of them takes a gradient"):
+    with pytest.raises(ValueError, match=r"CLUB\(a;b\): expected parameters that take gradients, got 4 that do not"):
         setting(Pairwise({("a", "b"): club}))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, Rows
+from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, Rows, load
 from disentangle.training import NonFiniteError, Run, RunError
 from disentangle.training.checkpoints import Checkpoints
 
@@ -81,7 +81,7 @@ def test_training_is_the_bare_step_over_the_batches():
 
 def test_the_run_folder_holds_a_line_an_epoch_and_the_weights_of_the_best(tmp_path):
     run = Run.create(tmp_path / "run", {"alpha": 0.1})
-    trainer, batches, evaluate = setting(run=run)
+    trainer, batches, evaluate = setting(run=run, noisy=True, config={"noisy": True})
     scores = iter([3.0, 1.0, 2.0])
     history = trainer.fit(batches, 3, evaluate=lambda model: {**evaluate(model), "mae": next(scores)}, monitor="mae")
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
@@ -91,13 +91,14 @@ def test_the_run_folder_holds_a_line_an_epoch_and_the_weights_of_the_best(tmp_pa
     assert set(lines[0]["losses"]) == {"Y"}
     assert set(lines[0]["penalties"]) == {"CLUB(a;b)"}
     assert set(lines[0]["rms"]) == {"a", "b"}
-    best, last = Regression(), Regression()
     assert run.checkpoints.newest() == 15
-    penalty = Pairwise({("a", "b"): CLUBEstimator(2, 3)})
-    run.load("best", {"model": best, "penalty": penalty})
+    best, config, _ = load(run.folder / "model", Regression)
+    assert config == {"noisy": True}
+    last, penalty = Regression(), Pairwise({("a", "b"): CLUBEstimator(2, 3)})
     run.checkpoints.load({"model": last, "penalty": penalty})
     assert torch.equal(trainer.model.a.weight, best.a.weight)
     assert not torch.equal(best.a.weight, last.a.weight)
+    equal(trainer.penalty.state_dict(), penalty.state_dict())  # the penalty is as it was last
 
 
 def test_an_undefined_metric_is_never_best():
@@ -241,6 +242,34 @@ def test_a_run_with_checkpoints_is_not_overwritten_and_other_data_are_refused(tm
         trainer.fit(other, 1, evaluate=evaluate, monitor="mae", resume=True)
     with pytest.raises(RunError, match="expected a run to resume, got none"):
         setting()[0].fit(batches, 1, evaluate=evaluate, monitor="mae", resume=True)
+
+
+def test_what_is_evaluated_afterwards_is_the_best_report(tmp_path):
+    """Under bf16 too, where the same model without autocast has other predictions."""
+    trainer, batches, _ = setting(run=Run.create(tmp_path / "run", {}), precision="bf16", noisy=True)
+    x, y = batches.dataset.tensors
+
+    def evaluate(model):
+        error = (model((x, y))["a"].sum(1) - y).abs().mean().item()
+        return {"mae": error, "worse": -error}
+
+    history = trainer.fit(batches, 6, evaluate=evaluate, monitor="worse")  # the first report is the best
+    (best,) = (report for report in history if report.get("best"))
+    assert best is history[0]
+    assert trainer.evaluate(evaluate) == best["valid"]
+    with torch.no_grad():
+        assert evaluate(trainer.model.eval()) != best["valid"]
+
+
+def test_a_best_model_that_cannot_be_saved_is_said_at_once(tmp_path):
+    with pytest.raises(ValueError, match=r"^expected config\['size'\] to be JSON, got set: \{1\}$"):
+        setting(run=Run.create(tmp_path / "run", {}), config={"size": {1}})
+    run = Run.create(tmp_path / "other", {})
+    (run.folder / "model").mkdir()
+    (run.folder / "model" / "mine.txt").touch()
+    trainer, batches, evaluate = setting(run=run)
+    with pytest.raises(RunError, match="model: expected a new folder, or one that save wrote"):
+        trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
 
 
 def test_patience_ends_training_with_the_best_weights(tmp_path):

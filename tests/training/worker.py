@@ -17,7 +17,7 @@ import mird_mosi  # noqa: E402
 from disentangle import AlternatingStep, CLUBEstimator, Pairwise, SampledCLUBEstimator  # noqa: E402
 from disentangle.data import RecordingDataset, Recordings, collate  # noqa: E402
 from disentangle.nn.backbones import tiny_backbone  # noqa: E402
-from disentangle.training import Group  # noqa: E402
+from disentangle.training import DistributedProcesses  # noqa: E402
 from tests.examples.conftest import content  # noqa: E402
 from tests.examples.test_mird_mosi import double, read_split  # noqa: E402
 
@@ -40,7 +40,7 @@ def main(folder: Path, pieces: int) -> None:
     group = None
     if dist.is_torchelastic_launched():
         dist.init_process_group("gloo")
-        group = Group()
+        group = DistributedProcesses()
     rank, size = (group.rank, group.size) if group else (0, 1)
     step = AlternatingStep(
         model,

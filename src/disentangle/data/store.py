@@ -15,9 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -28,6 +26,7 @@ from disentangle.data import expect, messages
 from disentangle.data.opening import map_array, read_bytes
 from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.errors import DataError
+from disentangle.files import make_folder, write_folder
 
 __all__ = ["open_store", "write_store"]
 
@@ -73,23 +72,19 @@ def write_store(
         raise ValueError(f"expected recordings in every split, got {counts or 'no split'}")
     folder = Path(folder).absolute()
     index = {"version": VERSION, "splits": {name: _entry(name, split) for name, split in splits.items()}}
-    part = folder.with_name(f".part.{folder.name}")
-    try:
-        if folder.exists():
-            raise DataError(f"{folder}: expected a new folder, got one that is there already")
-        shutil.rmtree(part, ignore_errors=True)
+    if folder.exists():
+        raise DataError(f"{folder}: expected a new folder, got one that is there already")
+
+    def write(part: Path) -> None:
         for name, split in splits.items():
             _write_split(part / name, split, np.dtype(dtype))
-        with _writing(part / "store.json") as file:
-            file.write(json.dumps(index).encode())
-        for path, _, _ in os.walk(part):
-            _sync(path)
-        part.rename(folder)
-        _sync(folder.parent)
+        (part / "store.json").write_bytes(json.dumps(index).encode())
+
+    try:
+        make_folder(folder.parent)
+        write_folder(folder, write)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:
@@ -139,15 +134,15 @@ def _entry(name: str, recordings: Recordings) -> dict[str, Any]:
 
 def _write_split(folder: Path, recordings: Recordings, dtype: np.dtype) -> None:
     for name, frames in recordings.sequences.items():
-        with _writing(folder / "sequences" / f"{name}.npy") as file:
+        with _new_file(folder / "sequences" / f"{name}.npy") as file:
             starts = _write_frames(file, name, frames, recordings.feature_sizes[name], dtype)
-        with _writing(folder / "starts" / f"{name}.npy") as file:
+        with _new_file(folder / "starts" / f"{name}.npy") as file:
             np.save(file, starts, allow_pickle=False)
     arrays = {f"{field}/{name}": array for field in DIMENSIONS for name, array in getattr(recordings, field).items()}
     if recordings.labels is not None:
         arrays["labels"] = recordings.labels
     for name, array in arrays.items():
-        with _writing(folder / f"{name}.npy") as file:
+        with _new_file(folder / f"{name}.npy") as file:
             np.save(file, array, allow_pickle=False)
 
 
@@ -177,25 +172,9 @@ def _write_frames(file: BinaryIO, name: str, frames: Sequence[np.ndarray], size:
     return np.array(starts, np.int64)
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[BinaryIO]:
-    """A new file, which is on the disk once it is closed."""
+def _new_file(path: Path) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "xb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: str | Path) -> None:
-    """Waits until a folder's list of names is on the disk."""
-    if os.name == "nt":  # has no such call
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return open(path, "xb")
 
 
 def _open_split(folder: Path, where: str, entry: object) -> Recordings:

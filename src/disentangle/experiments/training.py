@@ -21,7 +21,6 @@ from disentangle.experiments.trained import DATA, open_trained, scored
 from disentangle.inference import predict
 from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
-from disentangle.saving import save
 from disentangle.tasks import Task
 from disentangle.training import AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
 
@@ -64,6 +63,8 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
         clip_norm=options.clip_norm,
         seed=options.seed,
         run=run,
+        config=config,
+        tokenizer=tokenizer,
         device=options.device,
         precision=options.precision,
         trackers=options.tracker,
@@ -71,10 +72,6 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
 
     def metrics_on(name: str) -> Callable[[nn.Module], Metrics]:
         return lambda model: metrics_of(model, datasets[name], task)
-
-    def keep(trainer: AlternatingTrainer, report: dict[str, Any]) -> None:
-        if report.get("best") and first:
-            save(run.folder / "model", trainer.model, config, tokenizer=tokenizer)
 
     def train() -> None:
         monitor, mode = task.monitor
@@ -86,7 +83,6 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
             mode=mode,
             patience=options.patience,
             checkpoint_every=options.checkpoint_every,
-            callbacks=[keep],
             resume=resume,
         )
         if first:

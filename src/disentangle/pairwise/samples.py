@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from disentangle.variables import Masked, as_rows
+from disentangle.variables import Masked, as_rows, row_count, select_rows, values_of
 
 __all__ = ["Sample", "filled_up", "named", "samples_of"]
 
@@ -35,8 +35,8 @@ class Sample(NamedTuple):
         """The variables over the rows that count."""
         if self.rows is None:
             return self.variables
-        index = self.rows.nonzero().squeeze(1).to(_first(self.variables[0]).device, non_blocking=True)
-        return tuple(v.select(index) if isinstance(v, Masked) else v.index_select(0, index) for v in self.variables)
+        index = self.rows.nonzero().squeeze(1).to(values_of(self.variables[0]).device, non_blocking=True)
+        return tuple(select_rows(v, index) for v in self.variables)
 
 
 def samples_of(
@@ -54,7 +54,7 @@ def samples_of(
     if missing := needed - variables.keys():
         raise ValueError(f"expected variables named {sorted(needed)}, got {sorted(variables)}: no {sorted(missing)}")
     variables = {name: as_rows(variables[name], name) for name in sorted(needed)}
-    counts = {name: len(_first(variable)) for name, variable in variables.items()}
+    counts = {name: row_count(variable) for name, variable in variables.items()}
     masks = {name: present[name].cpu() for name in needed if present and name in present}
     if wrong := {name: tuple(mask.shape) for name, mask in masks.items() if mask.shape != (counts[name],)}:
         name, shape = min(wrong.items())
@@ -107,7 +107,3 @@ def named(group: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{group}: {error}") from error
-
-
-def _first(variable: Tensor | Masked) -> Tensor:
-    return variable.mask if isinstance(variable, Masked) else variable

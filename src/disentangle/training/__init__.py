@@ -2,17 +2,18 @@
 
 from disentangle.errors import NonFiniteError, RunError, SeedsError
 from disentangle.training.accelerators import accelerator_for
-from disentangle.training.frozen import frozen
-from disentangle.training.processes import Group
+from disentangle.training.guards import frozen
+from disentangle.training.processes import DistributedProcesses
+from disentangle.training.reports import StepRecord
 from disentangle.training.run import Run
 from disentangle.training.seeds import run_seeds, seed_results
-from disentangle.training.step import AlternatingStep, StepRecord
+from disentangle.training.step import AlternatingStep
 from disentangle.training.trainer import AlternatingTrainer
 
 __all__ = [
     "AlternatingStep",
     "AlternatingTrainer",
-    "Group",
+    "DistributedProcesses",
     "NonFiniteError",
     "Run",
     "RunError",

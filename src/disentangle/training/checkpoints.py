@@ -5,8 +5,8 @@
     checkpoints/00000400/manifest.json         the sizes and checksums of both, and its own
 
 A checkpoint is written in a folder of another name, which is renamed once everything is on the disk; older ones are deleted
-after that. So a process may be killed, or the disk be full, at any moment. What happens to the files later, a disk that
-loses a block, a copy that stopped half-way, the checksums show.
+after that. So a process may be killed, or the disk may be full, at any moment. The checksums show what happened to the files
+later: a disk lost a block, a copy stopped half-way.
 """
 
 from __future__ import annotations
@@ -26,19 +26,12 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.errors import RunError
-from disentangle.files import (
-    load_weights,
-    make_folder,
-    read_weights,
-    scratch,
-    sync,
-    write_weights,
-    writing,
-)
+from disentangle.files import make_folder, remove_leftovers, write_folder, writing
+from disentangle.weights import load_weights, write_weights
 
 __all__ = ["Checkpoints"]
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 
 
@@ -68,10 +61,10 @@ class Checkpoints:
         self.folder, self.keep = Path(folder), keep
 
     def save(self, step: int, modules: Mapping[str, nn.Module], state: Mapping[str, Any]) -> Path:
-        """Writes the checkpoint of a step, and deletes those that are too old.
+        """Writes the checkpoint of a step, and deletes older ones beyond the number to keep.
 
-        One of the same step is replaced. Those of later steps are deleted too: they belong to a continuation that was
-        given up when the run went back to an earlier step.
+        A checkpoint of the same step is replaced. Checkpoints of later steps are deleted too: they belong to a continuation
+        that was given up when the run went back to an earlier step.
 
         Arguments:
             step: The number of steps taken.
@@ -86,24 +79,16 @@ class Checkpoints:
             ValueError: If `state` holds anything else, which could be saved and not be loaded.
         """
         target = self.folder / f"{step:08d}"
-        with writing(self.folder):
+
+        def write(part: Path) -> None:
+            write_weights(part / WEIGHTS, nn.ModuleDict(dict(modules)))
+            _write_state(part / STATE, state)
+            (part / MANIFEST).write_text(_seal({"format": FORMAT, "step": step, "files": _files(part)}))
+
+        with writing(self.folder, RunError):
             make_folder(self.folder)
-            for left in self.folder.glob(".part.*"):  # of a killed process
-                shutil.rmtree(left, ignore_errors=True)
-            with scratch(target) as part:
-                write_weights(part / WEIGHTS, modules)
-                _write_state(part / STATE, state)
-                (part / MANIFEST).write_text(_seal({"format": FORMAT, "step": step, "files": _files(part)}))
-                for path in (part / WEIGHTS, part / STATE, part / MANIFEST, part):
-                    sync(path)
-                old = self.folder / f"{target.name}.old"
-                if (
-                    target.exists()
-                ):  # a folder cannot take the place of another: until the new one has, the old one counts
-                    shutil.rmtree(old, ignore_errors=True)
-                    target.rename(old)
-                part.rename(target)
-            sync(self.folder)
+            remove_leftovers(self.folder)
+            write_folder(target, write)
         self._prune(step)
         return target
 
@@ -134,7 +119,7 @@ class Checkpoints:
                 reasons.append(f"{path.name}: {torn}")
                 warnings.warn(f"{path}: this checkpoint is not whole and is not used: {torn}", stacklevel=2)
             else:
-                load_weights(modules, tensors, path)
+                _fill(nn.ModuleDict(dict(modules)), path, tensors)
                 return state
         raise RunError(f"{self.folder}: no checkpoint is whole: {'; '.join(reasons)}")
 
@@ -159,8 +144,18 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def _fill(module: nn.Module, path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Loads the weights of a checkpoint, all or, where they do not fit, none."""
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    try:
+        load_weights(path / WEIGHTS, module, tensors)
+    except ValueError as error:
+        module.load_state_dict(before)
+        raise RunError(f"{path}: cannot be loaded: of other modules: {error}") from error
+
+
 class _Torn(Exception):
-    """A checkpoint is not as it was written."""
+    """Raised where a checkpoint is not as it was written."""
 
 
 def _write_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -176,6 +171,7 @@ def _write_state(path: Path, state: Mapping[str, Any]) -> None:
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The state and the weights in the folder of a checkpoint, once everything is known to be whole."""
     from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
         manifest = _unseal((folder / MANIFEST).read_text(errors="replace"))
@@ -184,7 +180,11 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if manifest is None:
         raise _Torn(f"{MANIFEST}: not as it was written")
     if manifest["format"] != FORMAT:
-        raise RunError(f"{folder}: expected a checkpoint of format {FORMAT}, got one of format {manifest['format']}")
+        other = "an earlier" if manifest["format"] < FORMAT else "a later"
+        raise RunError(
+            f"{folder}: expected a checkpoint of format {FORMAT}, got one of {other} version of disentangle, "
+            "which can be resumed by that version alone"
+        )
     try:
         for name, wanted in manifest["files"].items():
             size = (folder / name).stat().st_size
@@ -194,7 +194,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             if given != manifest["files"][name]:
                 raise _Torn(f"{name}: its checksum is not the one it was written with")
         state = torch.load(folder / STATE, map_location="cpu", weights_only=True)
-        return state, read_weights(folder / WEIGHTS)
+        return state, load_file(folder / WEIGHTS)
     except (OSError, RuntimeError, UnpicklingError, SafetensorError) as error:
         raise _Torn(str(error).splitlines()[0]) from error
 

@@ -11,8 +11,9 @@ __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """Within the block, the first SIGINT or SIGTERM only sets `heard`, so that a step is never cut in two; the second raises
-    at once. In a thread that is not the main one, signals do what they did before.
+    """Within the block, the first SIGINT or SIGTERM only sets `heard`, and the second raises at once.
+
+    So a step is never cut in two. In a thread other than the main one, signals do what they did before.
 
     Example:
         >>> with Interrupts() as interrupts:

@@ -1,4 +1,4 @@
-"""Several processes, each with a share of a batch, that train as one process would with the whole of it."""
+"""Several processes that train as one process with the whole batch would, each with a share of its rows."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from disentangle.training.seen import Seen
+from disentangle.training.encoded import Encoded
 from disentangle.variables import Masked, Rows
 
-__all__ = ["Alone", "Group"]
+__all__ = ["DistributedProcesses", "SingleProcess"]
 
 BUCKET = 2**24  # numbers that are summed at once: bounds the memory of the copy
 
 
-class Alone:
-    """A process on its own: what `Group` is for several."""
+class SingleProcess:
+    """One process, which has the whole batch: nothing travels."""
 
     rank, size = 0, 1
 
-    def exchange(self, mine: Sequence[Seen]) -> list[Seen]:
+    def exchange(self, mine: Sequence[Encoded]) -> list[Encoded]:
         """One's own pieces."""
         return list(mine)
 
@@ -42,35 +42,37 @@ class Alone:
         return value
 
 
-class Group:
+class DistributedProcesses:
     """The processes of `torch.distributed`'s default group, which must have been initialised.
 
     Values travel by the group's own backend; what they are, names, shapes and presences, by another one on the CPU, so that
-    nothing waits for a device. Gradients are *summed*: every process differentiates the same scalar of all rows, and follows
-    it through its own rows alone.
+    nothing waits for a device. Gradients are *summed*: every process differentiates the same scalar of all rows, and takes
+    the gradient back through its own rows alone.
     """
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.control: Any = dist.new_group(backend="gloo")
 
-    def exchange(self, mine: Sequence[Seen]) -> list[Seen]:
-        """What all processes saw, in the order of their ranks; a process may have seen nothing."""
-        flat = [_flatten(seen) for seen in mine]
+    def exchange(self, mine: Sequence[Encoded]) -> list[Encoded]:
+        """The pieces of all processes, in the order of their ranks; a process may have none."""
+        flat = [_tensors(piece) for piece in mine]
         described = [
-            ([(key, tuple(t.shape), t.dtype) for key, t in tensors.items()], seen.present)
-            for seen, tensors in zip(mine, flat, strict=True)
+            ([(key, tuple(t.shape), t.dtype) for key, t in tensors.items()], piece.present)
+            for piece, tensors in zip(mine, flat, strict=True)
         ]
         everyone: list[Any] = [None] * self.size
         dist.all_gather_object(everyone, (described, _device(flat)), group=self.control)
         received = self._gather([t for tensors in flat for t in tensors.values()], everyone)
-        result: list[Seen] = []
+        result: list[Encoded] = []
         for rank, (pieces, _) in enumerate(everyone):
             if rank == self.rank:
                 result += mine
                 continue
             values = iter(received[rank])
-            result += [_unflatten({key: next(values) for key, _, _ in piece}, present) for piece, present in pieces]
+            result += [
+                _from_tensors({key: next(values) for key, _, _ in tensors}, present) for tensors, present in pieces
+            ]
         return result
 
     def _gather(self, mine: list[Tensor], everyone: list[Any]) -> list[list[Tensor]]:
@@ -128,19 +130,19 @@ class Group:
         return box[0]
 
 
-def _flatten(seen: Seen) -> dict[tuple[str, str], Tensor]:
+def _tensors(piece: Encoded) -> dict[tuple[str, str], Tensor]:
     flat: dict[tuple[str, str], Tensor] = {}
-    for name, variable in seen.variables.items():
+    for name, variable in piece.variables.items():
         if isinstance(variable, Masked):
             flat["values", name], flat["mask", name] = variable
         else:
             flat["variable", name] = variable
-    for name, rows in seen.losses.items():
+    for name, rows in piece.losses.items():
         flat["loss", name], flat["weight", name] = rows
     return flat
 
 
-def _unflatten(flat: dict[tuple[str, str], Tensor], present: Any) -> Seen:
+def _from_tensors(flat: dict[tuple[str, str], Tensor], present: Any) -> Encoded:
     variables: dict[str, Tensor | Masked] = {}
     for kind, name in flat:
         if kind == "variable":
@@ -148,7 +150,7 @@ def _unflatten(flat: dict[tuple[str, str], Tensor], present: Any) -> Seen:
         elif kind == "values":
             variables[name] = Masked(flat[kind, name], flat["mask", name])
     losses = {name: Rows(flat["loss", name], flat["weight", name]) for kind, name in flat if kind == "loss"}
-    return Seen(variables, present, losses)
+    return Encoded(variables, present, losses)
 
 
 def _device(flat: Sequence[dict[Any, Tensor]]) -> str | None:
@@ -157,7 +159,7 @@ def _device(flat: Sequence[dict[Any, Tensor]]) -> str | None:
 
 
 def _counterpart(everyone: list[Any]) -> torch.device:
-    """The device of a process that saw nothing: its own of the kind that the others use."""
+    """The device of a process without pieces: its own, of the kind that the others use."""
     kind = next((kind for _, kind in everyone if kind is not None), "cpu")
     return torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
 

@@ -1,8 +1,8 @@
 """A run's folder: what was asked for, what happened, what came out, and the weights.
 
     config.json         the configuration, as given
-    metrics.jsonl       a line a report, such as an epoch
-    best.safetensors    the weights that were best on the validation split
+    metrics.jsonl       a line per report, such as an epoch
+    model/              the model that was best on the validation split, as `disentangle.save` writes it
     checkpoints/        all that is needed to go on, of the last few times it was written
     result.json         the metrics at the end
     curves.png          metrics.jsonl, drawn
@@ -17,25 +17,16 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from disentangle.contents import misplaced
 from disentangle.errors import RunError
-from disentangle.files import (
-    append_line,
-    load_weights,
-    make_folder,
-    read_weights,
-    write_file,
-    write_weights,
-)
+from disentangle.files import append_line, make_folder, write_file, writing
 from disentangle.training.checkpoints import Checkpoints
 
-__all__ = ["Run"]
+__all__ = ["Run", "RunError"]
 
 
 class Run:
@@ -46,9 +37,8 @@ class Run:
         >>> folder = Path(tempfile.mkdtemp()) / "first"
         >>> run = Run.create(folder, {"alpha": 0.1})
         >>> run.log({"epoch": 1, "losses": {"Y": 0.5}})
-        >>> run.save("best", {"model": nn.Linear(2, 1)})
         >>> sorted(path.name for path in folder.iterdir())
-        ['best.safetensors', 'config.json', 'metrics.jsonl']
+        ['config.json', 'metrics.jsonl']
         >>> Run.open(folder).config
         {'alpha': 0.1}
     """
@@ -75,9 +65,11 @@ class Run:
     def open(cls, folder: str | os.PathLike[str]) -> Run:
         """The run in an existing folder; raises `RunError` where there is none."""
         folder = Path(folder)
-        _refuse_misplaced(folder / "config.json", "JSON")
+        path = folder / "config.json"
+        if path.is_file() and (wrong := misplaced(path, "JSON")):
+            raise RunError(f"{path}: {wrong}")
         try:
-            return cls(folder, json.loads((folder / "config.json").read_text()))
+            return cls(folder, json.loads(path.read_text()))
         except (OSError, ValueError) as error:
             raise RunError(f"{folder}: expected the folder of a run, with its config.json: {error}") from error
 
@@ -100,7 +92,9 @@ class Run:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Adds a line to `metrics.jsonl`; a value that is not finite becomes `null`."""
-        append_line(self._metrics, json.dumps(_finite(record), allow_nan=False))
+        line = json.dumps(_finite(record), allow_nan=False)
+        with writing(self.folder, RunError):
+            append_line(self._metrics, line)
 
     def truncate(self, records: int) -> None:
         """Cuts `metrics.jsonl` to its first lines, to go on from there; warns where there are fewer."""
@@ -108,28 +102,12 @@ class Run:
         if len(lines) < records:
             warnings.warn(f"{self._metrics}: expected at least {records} lines, got {len(lines)}", stacklevel=2)
         if self._metrics.exists():
-            write_file(self._metrics, lambda temporary: temporary.write_bytes(b"".join(lines[:records])))
+            self._write("metrics.jsonl", lambda path: path.write_bytes(b"".join(lines[:records])))
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes a JSON file; a value that is not finite becomes `null`."""
         text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
-        write_file(self.folder / name, lambda temporary: temporary.write_text(text))
-
-    def save(self, name: str, modules: Mapping[str, nn.Module]) -> None:
-        """Writes the weights of `modules` to `name.safetensors`."""
-        write_file(self.folder / f"{name}.safetensors", lambda temporary: write_weights(temporary, modules))
-
-    def load(self, name: str, modules: Mapping[str, nn.Module]) -> None:
-        """Reads `name.safetensors` into `modules`, whole; raises `RunError` where it is absent, torn or does not fit."""
-        from safetensors import SafetensorError
-
-        path = self.folder / f"{name}.safetensors"
-        _refuse_misplaced(path, "safetensors")
-        try:
-            tensors = read_weights(path)
-        except (OSError, SafetensorError) as error:
-            raise RunError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from error
-        load_weights(modules, tensors, path)
+        self._write(name, lambda path: path.write_text(text))
 
     def draw(self) -> None:
         """Draws `curves.png` from `metrics.jsonl`, where there is anything to draw; warns where that cannot be done."""
@@ -137,9 +115,13 @@ class Run:
 
         if history := [record for record in self.history if "epoch" in record]:
             try:
-                write_file(self.folder / "curves.png", lambda temporary: plot_curves(history, temporary))
+                self._write("curves.png", lambda path: plot_curves(history, path))
             except (ImportError, RunError) as error:  # no reason to lose a run
                 warnings.warn(f"no curves.png: {error}", stacklevel=2)
+
+    def _write(self, name: str, write: Callable[[Path], object]) -> None:
+        with writing(self.folder, RunError):
+            write_file(self.folder / name, write)
 
     @property
     def _metrics(self) -> Path:
@@ -148,11 +130,6 @@ class Run:
     def _lines(self) -> list[bytes]:
         content = self._metrics.read_bytes() if self._metrics.exists() else b""
         return [line + b"\n" for line in content.split(b"\n")[:-1]]
-
-
-def _refuse_misplaced(path: Path, wanted: str) -> None:
-    if path.is_file() and (wrong := misplaced(path, wanted)):
-        raise RunError(f"{path}: {wrong}")
 
 
 def _finite(value: Any) -> Any:

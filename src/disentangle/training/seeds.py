@@ -34,7 +34,7 @@ def run_seeds(
     at_once: int = 1,
     progress: bool = True,
 ) -> dict[int, Path]:
-    """Runs a program once a seed, each time in its own process; called again, it runs what has not finished.
+    """Runs a program once per seed, each time in its own process; called again, it runs what has not finished.
 
     A run has finished when its folder holds a `result.json`, which the program writes last. A run that fails does not stop the
     others. Ctrl-C and SIGTERM stop all: each run gets SIGINT, once, and SIGKILL where it has not ended a minute later, or
@@ -141,7 +141,7 @@ def _cores() -> int:
 
 
 def _start(argv: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """In a process group of its own: a terminal's Ctrl-C reaches it through us alone, so once."""
+    """Starts a run in a process group of its own, so that a terminal's Ctrl-C reaches it only once, through us."""
     with log.open("wb") as file:
         return subprocess.Popen(
             list(argv),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,40 +23,25 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.errors import NonFiniteError
-from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
-from disentangle.training.checks import (
+from disentangle.training.determinism import seed_noise, seed_torch
+from disentangle.training.encoded import Encoded, join
+from disentangle.training.guards import (
+    Watch,
+    frozen,
+    kinds_of,
     refuse_dead_pairs,
     refuse_frozen,
-    refuse_partial,
-    refuse_shared,
+    refuse_optimizers,
 )
-from disentangle.training.finite import Watch
-from disentangle.training.frozen import frozen
-from disentangle.training.noise import seed_noise, seed_torch
-from disentangle.training.processes import Alone, Group
-from disentangle.training.seen import Seen, join
-from disentangle.variables import Masked, Rows, as_rows
+from disentangle.training.processes import DistributedProcesses, SingleProcess
+from disentangle.training.reports import StepRecord, flat
+from disentangle.variables import Rows, as_rows
 
-__all__ = ["AlternatingStep", "Objective", "StepRecord"]
+__all__ = ["AlternatingStep", "Objective"]
 
 Objective = Callable[[Mapping[str, Rows], Mapping[str, Any]], Tensor]
 SKIPS = 10  # steps left out in a row after which it is no accident
-
-
-class StepRecord(NamedTuple):
-    """What a step saw, outside the graph and on the model's device. Reading it waits for the device; keeping it does not.
-
-    `penalties` are named as the objective got them. `nonfinite` names what was NaN or infinite in a step that was left out;
-    it is empty for a step that was taken.
-    """
-
-    objective: Tensor | None
-    losses: dict[str, Rows]
-    penalties: dict[str, Any]
-    rms: dict[str, Tensor]
-    likelihood: Tensor | None
-    nonfinite: tuple[str, ...] = ()
 
 
 class AlternatingStep:
@@ -87,7 +72,7 @@ class AlternatingStep:
             several kinds the penalties are `{"apart": {"CLUB(x;y)": ()}, "alike": ...}`.
         optimizer: The optimiser of the model's parameters, in any number of groups.
         penalty_optimizer: The optimiser of the estimators' parameters; needed where the penalty learns.
-        schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of an iteration.
+        schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of each iteration.
         inner_steps: How many steps the estimators take for one of the model, T' in the paper.
         clip: Called with the model's parameters once they have their gradients; returns their norm. For example
             `lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 1.0)`.
@@ -96,7 +81,7 @@ class AlternatingStep:
         seed: With a seed, noise is a function of it and of `iteration`, which counts the calls and may be set; without one,
             torch's generators go their way.
         backward: What is called with the scalar to differentiate; an `Accelerator`'s `backward` fits.
-        processes: The processes that hold other rows of the same batch, for example a `Group`.
+        processes: The processes that hold other rows of the same batch, a `DistributedProcesses`.
 
     Raises:
         ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if parts of it cannot
@@ -144,7 +129,7 @@ class AlternatingStep:
         nonfinite: Literal["stop", "skip"] = "stop",
         seed: int | None = None,
         backward: Callable[[Tensor], None] = Tensor.backward,
-        processes: Alone | Group | None = None,
+        processes: SingleProcess | DistributedProcesses | None = None,
     ):
         if nonfinite not in ("stop", "skip"):
             raise ValueError(f"expected nonfinite to be 'stop' or 'skip', got {nonfinite!r}")
@@ -152,17 +137,12 @@ class AlternatingStep:
         learns = any(kind.learns for kind in kinds.values())
         if learns and (penalty_optimizer is None or inner_steps < 1):
             raise ValueError(
-                "the penalty has parameters: expected a penalty_optimizer and inner_steps >= 1, "
+                "expected a penalty_optimizer and inner_steps >= 1 for a penalty with parameters, "
                 f"got {penalty_optimizer} and {inner_steps}"
             )
-        if penalty is not None:
-            for kind in kinds.values():
-                refuse_frozen(kind)
-            refuse_shared(optimizer, penalty, "the model's optimiser", "the penalty")
-        if penalty_optimizer is not None:
-            refuse_shared(penalty_optimizer, model, "the penalty's optimiser", "the model")
-            if penalty is not None:
-                refuse_partial(penalty_optimizer, penalty)
+        for kind in kinds.values():
+            refuse_frozen(kind)
+        refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
         self.model: Any = model
         self.penalty, self.kinds, self.learns = penalty, kinds, learns
         self.objective = objective
@@ -171,7 +151,7 @@ class AlternatingStep:
         self.inner_steps, self.clip, self.nonfinite = inner_steps, clip, nonfinite
         self.seed, self.iteration = seed, 0
         self.backward = backward
-        self.processes = Alone() if processes is None else processes
+        self.processes = SingleProcess() if processes is None else processes
         self._skips = 0
         self._gradients: Watch | None = None  # of the iteration before, on a device that is not waited for
 
@@ -184,11 +164,11 @@ class AlternatingStep:
         self.iteration += 1
         seeds = self._seeds(len(batches))
         whole = len(batches) <= 1
-        encoded = [self._encode(batch, seed, graph=whole) for batch, seed in zip(batches, seeds, strict=True)]
-        leaves = [seen.leaf(of_graph=whole) for seen in encoded]
-        seen = join(self.processes.exchange(leaves))
-        rms = root_mean_squares(seen.variables, seen.present)
-        record = StepRecord(None, _detached(seen.losses), {}, rms, None)
+        encoded = [self._encode(piece, seed, graph=whole) for piece, seed in zip(batches, seeds, strict=True)]
+        leaves = [piece.leaf(of_graph=whole) for piece in encoded]
+        batch = join(self.processes.exchange(leaves))
+        rms, values = batch.root_mean_squares(), batch.detach()
+        record = StepRecord(None, dict(values.losses), {}, rms, None)
         totals = {name: rows.total() for name, rows in record.losses.items()}
         watch = Watch({**{f"variable {name}": size for name, size in rms.items()}, **totals})
         pending = None
@@ -198,18 +178,18 @@ class AlternatingStep:
         else:
             pending = watch
         self._seed("penalty")
-        likelihood = self._fit(seen.detach()) if self.learns else None
-        record = self._differentiate(seen, record._replace(likelihood=likelihood), has_rows=bool(batches))
+        likelihood = self._fit(values) if self.learns else None
+        record = self._differentiate(batch, record._replace(likelihood=likelihood), has_rows=bool(batches))
         shares = [leaf.differentiable() for leaf in leaves]
         if whole:
             for each, share in zip(encoded, shares, strict=True):
                 self._pull(each, share)
         else:
-            for batch, seed, share in zip(batches, seeds, shares, strict=True):
-                self._pull(self._encode(batch, seed, graph=True), share)
+            for piece, seed, share in zip(batches, seeds, shares, strict=True):
+                self._pull(self._encode(piece, seed, graph=True), share)
         return self._move(record, pending)
 
-    def _encode(self, batch: Any, seed: int | None, graph: bool) -> Seen:
+    def _encode(self, batch: Any, seed: int | None, graph: bool) -> Encoded:
         if seed is not None:
             seed_torch(seed)
         with torch.set_grad_enabled(graph):
@@ -219,16 +199,16 @@ class AlternatingStep:
         if graph:
             for kind in self.kinds.values():
                 refuse_dead_pairs(kind, variables)
-        return Seen(variables, self.model.present(batch), losses)
+        return Encoded(variables, self.model.present(batch), losses)
 
-    def _fit(self, seen: Seen) -> Tensor | None:
+    def _fit(self, batch: Encoded) -> Tensor | None:
         """The estimators' phase: returns the log-likelihood of their last step, summed over pairs."""
         assert self.penalty is not None
         assert self.penalty_optimizer is not None
         loss = None
         self.penalty.train()
         for _ in range(self.inner_steps):
-            losses = [kind.learning_loss(seen.variables, seen.present) for kind in self.kinds.values()]
+            losses = [kind.learning_loss(batch.variables, batch.present) for kind in self.kinds.values()]
             losses = [each for each in losses if each is not None]
             if not losses:
                 return None
@@ -239,28 +219,27 @@ class AlternatingStep:
         self.penalty_optimizer.zero_grad(set_to_none=True)
         return None if loss is None else -loss.detach()
 
-    def _differentiate(self, seen: Seen, record: StepRecord, has_rows: bool) -> StepRecord:
+    def _differentiate(self, batch: Encoded, record: StepRecord, has_rows: bool) -> StepRecord:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""
         self.optimizer.zero_grad(set_to_none=True)
         with frozen(self.penalty):
-            values = {name: kind(seen.variables, seen.present) for name, kind in self.kinds.items()}
+            values = {name: kind(batch.variables, batch.present) for name, kind in self.kinds.items()}
             penalties = values if isinstance(self.penalty, nn.ModuleDict) else values.get("", {})
-            objective = self.objective(seen.losses, penalties)
+            objective = self.objective(batch.losses, penalties)
             if not isinstance(objective, Tensor) or objective.dim() or (has_rows and not objective.requires_grad):
                 raise ValueError(f"expected the objective to be a scalar with a gradient, got {objective!r}")
             if objective.requires_grad:
                 self.backward(objective)
-        if (
-            self.processes.rank
-        ):  # what the objective holds itself has the same gradient in every process: it counts once
+        # What the objective holds itself has the same gradient in every process: it counts once.
+        if self.processes.rank:
             self.optimizer.zero_grad(set_to_none=True)
         return record._replace(objective=objective.detach(), penalties=_outside_the_graph(penalties))
 
-    def _pull(self, seen: Seen, leaves: list[Tensor]) -> None:
+    def _pull(self, piece: Encoded, leaves: list[Tensor]) -> None:
         """Takes the gradients of the leaves back through the model."""
         pairs = [
             (tensor, leaf.grad)
-            for tensor, leaf in zip(seen.differentiable(), leaves, strict=True)
+            for tensor, leaf in zip(piece.differentiable(), leaves, strict=True)
             if tensor.requires_grad and leaf.grad is not None
         ]
         if pairs:
@@ -312,49 +291,8 @@ class AlternatingStep:
             seed_noise(self.seed, self.iteration, *purpose)
 
 
-@torch.no_grad()
-def root_mean_squares(variables: Variables, present: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
-    """The root mean square of each variable `(N, ...)` over the rows that have it.
-
-    A penalty that depends on scale, or a bound with a bounded variance, can be satisfied by shrinking a latent; this shows it.
-    """
-    result = {}
-    for name, variable in variables.items():
-        rows = None if present is None else present.get(name)
-        if isinstance(variable, Masked) or (rows is not None and not rows.any()):
-            continue
-        square = variable.float().square().flatten(1).mean(1)
-        weights = torch.ones_like(square) if rows is None else rows.to(square, non_blocking=True)
-        result[name] = Rows(square, weights).mean().sqrt()
-    return result
-
-
-def kinds_of(penalty: Pairwise | nn.ModuleDict | None) -> dict[str, Pairwise]:
-    """The pairwise penalties of each kind by its name, which is `""` where there is one kind only."""
-    if penalty is None:
-        return {}
-    kinds: dict[str, Any] = dict(penalty.items()) if isinstance(penalty, nn.ModuleDict) else {"": penalty}
-    for name, kind in kinds.items():
-        if not isinstance(kind, Pairwise):
-            where = f" as {name!r}" if name else ""
-            raise TypeError(f"expected a Pairwise, or an nn.ModuleDict of some, got {type(kind).__name__}{where}")
-    return kinds
-
-
-def flat(penalties: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Penalties of one kind or of several, `{"CLUB(x;y)": ()}` or `{"apart/CLUB(x;y)": ()}`."""
-    values: dict[str, Tensor] = {}
-    for name, value in penalties.items():
-        values |= {name: value} if isinstance(value, Tensor) else {f"{name}/{key}": each for key, each in value.items()}
-    return values
-
-
 def _outside_the_graph(penalties: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value.detach() if isinstance(value, Tensor) else _outside_the_graph(value)
         for name, value in penalties.items()
     }
-
-
-def _detached(losses: Mapping[str, Rows]) -> dict[str, Rows]:
-    return {name: Rows(*(t.detach() for t in rows)) for name, rows in losses.items()}

@@ -1,4 +1,4 @@
-"""Epochs around `AlternatingStep`: devices, processes, precision, progress, validation, checkpoints, and going on from one.
+"""`AlternatingTrainer`: epochs around `AlternatingStep`, with devices, precision, validation and checkpoints.
 
 Devices, mixed precision and trackers are Accelerate's. The trainer knows nothing of what a model is made of, nor of its
 task: `evaluate` says how good it is, `objective` what it minimises.
@@ -6,10 +6,7 @@ task: `evaluate` says how good it is, `objective` what it minimises.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -19,24 +16,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 
-from disentangle.errors import NonFiniteError, RunError
 from disentangle.inference import evaluating
 from disentangle.pairwise import Pairwise
+from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.accelerators import accelerator_for
-from disentangle.training.bar import Bar
-from disentangle.training.checkpoints import Checkpoints
-from disentangle.training.epochs import Epochs
-from disentangle.training.interrupts import Interrupts
-from disentangle.training.means import Means
-from disentangle.training.monitor import Monitor
-from disentangle.training.processes import Alone, Group
-from disentangle.training.records import Position, moved, plain, short
+from disentangle.training.fit import Callback, Evaluate, Fit, Report
+from disentangle.training.processes import DistributedProcesses, SingleProcess
+from disentangle.training.reports import Monitor, loggable
 from disentangle.training.run import Run
 from disentangle.training.step import AlternatingStep, Objective
 
 __all__ = ["AlternatingTrainer"]
-
-Record = dict[str, Any]
 
 
 class AlternatingTrainer:
@@ -56,22 +46,25 @@ class AlternatingTrainer:
         objective: Maps losses and penalties to the scalar that the model minimises.
         optimizer: The optimiser of the model, in any number of groups.
         penalty_optimizer: The optimiser of the penalty's estimators, where it has any.
-        schedulers: Learning rate schedulers of either; each takes a step an iteration.
+        schedulers: Learning rate schedulers of either; each takes a step per iteration.
         inner_steps: How many steps the estimators take for one of the model.
         accumulation: How many batches of the loader make one step: the gradients are those of one large batch, the memory is
             that of a small one, the model encodes each batch twice.
         clip_norm: The norm to which the model's gradients are clipped.
         nonfinite: What to do where something is not finite: `"stop"` raises, and leaves a snapshot; `"skip"` leaves the step
             out and counts.
-        seed: What the order of batches and the noise are functions of, with the epoch and the step.
-        run: Where to leave logs and checkpoints; without it nothing is written.
+        seed: Together with the epoch and the step, it decides the order of batches and the noise.
+        run: Where to leave logs, checkpoints and the best model; without it nothing is written.
+        config: The keyword arguments that build the model, saved with the best one; see `disentangle.save`.
+        tokenizer: The model's tokenizer of `transformers`, saved with the best one.
         device: `"auto"` takes the accelerator if there is one.
         precision: `"no"`, `"bf16"` or `"fp16"`, Accelerate's mixed precision.
         trackers: What else to log to, by Accelerate: `"tensorboard"`, `"wandb"`, `"mlflow"`, ... or trackers of one's own.
-        progress: Whether to show a progress bar; where nobody watches, it is a line a report.
+        progress: Whether to show a progress bar; in a log file, it is a line per report.
 
     Raises:
-        ValueError: If the device, precision or a tracker asked for is not there, and what `AlternatingStep` raises.
+        ValueError: If the device, precision or a tracker asked for is not there, if something in `config` is not JSON, and what
+            `AlternatingStep` raises.
 
     Example:
         >>> from torch.utils.data import TensorDataset
@@ -117,6 +110,8 @@ class AlternatingTrainer:
         nonfinite: Literal["stop", "skip"] = "stop",
         seed: int = 0,
         run: Run | None = None,
+        config: Mapping[str, Any] | None = None,
+        tokenizer: Any = None,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         precision: Literal["no", "bf16", "fp16"] = "no",
         trackers: Sequence[Any] = (),
@@ -124,11 +119,17 @@ class AlternatingTrainer:
     ):
         if accumulation < 1:
             raise ValueError(f"expected an accumulation of at least 1, got {accumulation}")
+        refuse_what_json_lacks(dict(config or {}), "config")
         self.accelerator = accelerator_for(device, precision, trackers, None if run is None else run.folder)
         self.model: Any = model.to(self.accelerator.device)
         self.penalty = None if penalty is None else penalty.to(self.accelerator.device)
-        self.processes = Group() if dist.is_initialized() and dist.get_world_size() > 1 else Alone()
-        self.run, self.seed, self.accumulation = run, seed, accumulation
+        self.modules: dict[str, nn.Module] = {"model": self.model}
+        if self.penalty is not None:
+            self.modules["penalty"] = self.penalty
+        several = dist.is_initialized() and dist.get_world_size() > 1
+        self.processes = DistributedProcesses() if several else SingleProcess()
+        self.run, self.config, self.tokenizer = run, dict(config or {}), tokenizer
+        self.seed, self.accumulation = seed, accumulation
         self.progress = progress and self.accelerator.is_main_process
         # Only scaled gradients need Accelerate's own optimisers and backward, which look for packages at every call.
         scaled = self.accelerator.scaler is not None
@@ -150,26 +151,27 @@ class AlternatingTrainer:
         )
         if trackers:
             name = "disentangle" if run is None else run.folder.name
-            self.accelerator.init_trackers(name, config=None if run is None else plain(run.config))
+            self.accelerator.init_trackers(name, config=None if run is None else loggable(run.config))
 
     def fit(
         self,
         batches: DataLoader[Any],
         epochs: int,
         *,
-        evaluate: Callable[[Any], Mapping[str, float | None]] | None = None,
+        evaluate: Evaluate | None = None,
         monitor: str | None = None,
         mode: Literal["min", "max"] = "min",
         patience: int | None = None,
         evaluate_every: int | None = None,
         checkpoint_every: int | None = None,
-        callbacks: Sequence[Callable[[AlternatingTrainer, Record], object]] = (),
+        callbacks: Sequence[Callback] = (),
         resume: bool = False,
-    ) -> list[Record]:
-        """Trains for `epochs` passes over `batches`; with a run and a metric to monitor, ends with the best weights.
+    ) -> list[Report]:
+        """Trains for `epochs` passes over `batches`; with a run and a metric to monitor, the model ends with its best weights.
 
         A report is written at the end of each epoch, or every `evaluate_every` steps: the means since the last one, what
-        `evaluate` says, and whether it is the best so far.
+        `evaluate` says, and whether it is the best so far. The best model is saved in the run's folder `model`, from which
+        `disentangle.load` brings it back; the penalty keeps its last state.
 
         Arguments:
             batches: What to train on. If its sampler or batch sampler has a `set_epoch`, that is called with 0, 1, ...
@@ -203,193 +205,21 @@ class AlternatingTrainer:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
         if monitor is not None and evaluate is None:
             raise ValueError(f"expected a function that evaluates {monitor!r}, got none")
-        self._epochs = Epochs(batches, self.seed, self.processes.rank, self.processes.size)
-        self._means, self._monitor, self._position = Means(), Monitor(monitor, mode, patience), Position()
-        self._saved: int | None = None  # the step of the last checkpoint
-        history = self._restore() if resume else self._start()
-        self.model.train()
-        bar = Bar(epochs * -(-len(self._epochs) // self.accumulation), self._position.step, shown=self.progress)
-        started = time.perf_counter()
-        try:
-            with Interrupts() as interrupts:
-                for ended in self._steps(epochs, interrupts):
-                    bar.update()
-                    position = self._position
-                    due = ended if evaluate_every is None else position.step % evaluate_every == 0
-                    if due := due or position.epoch == epochs:
-                        report = self._report(evaluate, time.perf_counter() - started)
-                        started = time.perf_counter()
-                        history.append(report)
-                        self._log(report)
-                        bar.report(self._summary(report))
-                        position.stopped = self._called(callbacks, report) or self._monitor.exhausted
-                    if due if checkpoint_every is None else position.step % checkpoint_every == 0:
-                        self._save()
-        except NonFiniteError as error:
-            raise self._snapshot(error) from error
-        finally:
-            bar.close()
-            if self._writes and self.run is not None:
-                self.run.draw()
-        self._finish(history)
-        return history
+        return Fit(
+            self,
+            batches,
+            epochs,
+            evaluate=evaluate,
+            monitor=Monitor(monitor, mode, patience),
+            evaluate_every=evaluate_every,
+            checkpoint_every=checkpoint_every,
+            callbacks=callbacks,
+        ).train(resume)
 
-    def _steps(self, epochs: int, interrupts: Interrupts) -> Iterator[bool]:
-        """Takes the steps that are left, and says after each whether it ended an epoch."""
-        from accelerate.utils import send_to_device
+    def evaluate(self, evaluate: Evaluate) -> dict[str, float | None]:
+        """Evaluates the model as `fit` does: in evaluation mode, without gradients, in the same precision.
 
-        position = self._position
-        while position.epoch < epochs and not position.stopped:
-            loader = self._epochs.start(position.epoch, position.batch)
-            while group := list(islice(loader, self.accumulation)):
-                pieces = [
-                    send_to_device(batch, self.accelerator.device, non_blocking=True)
-                    for batch in group
-                    if batch is not None
-                ]
-                self.step.iteration = position.step
-                with self.accelerator.autocast():
-                    self._means.add(self.step(*pieces))
-                position.step += 1
-                position.batch += len(group)
-                ended = position.batch >= len(self._epochs)
-                if ended:
-                    position.epoch, position.batch = position.epoch + 1, 0
-                yield ended
-                if self.processes.any(interrupts.heard is not None):
-                    self._save()
-                    interrupts.raise_it()
-                if position.stopped:
-                    break
-
-    def _report(self, evaluate: Callable[[Any], Mapping[str, float | None]] | None, seconds: float) -> Record:
-        position = self._position
-        epoch = position.epoch + (position.batch > 0)
-        rates = [group["lr"] for group in self.step.optimizer.param_groups]
-        record = {"epoch": epoch, "step": position.step, **self._means.read(), "lr": float(rates[0])}
-        if evaluate is not None:
-            self._copy_buffers()
-            record["valid"] = self.processes.from_first(self.evaluate(evaluate))
-            if self._monitor.improves(record["valid"]):
-                record["best"] = True
-        record["seconds"] = round(seconds, 3)
-        position.reports += 1
-        return record
-
-    def evaluate(self, evaluate: Callable[[Any], Mapping[str, float | None]]) -> dict[str, float | None]:
-        """What `evaluate` says of the model, as during `fit`: in evaluation mode, without gradients, in the same precision."""
+        After `fit` with a run and a metric to monitor, it returns exactly what the best report has.
+        """
         with evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
             return dict(evaluate(self.model))
-
-    def _called(self, callbacks: Sequence[Callable[[AlternatingTrainer, Record], object]], report: Record) -> bool:
-        answers = [callback(self, report) for callback in callbacks]
-        return self.processes.any(any(answer is True for answer in answers))
-
-    def _summary(self, report: Record) -> str:
-        parts = [f"epoch {report['epoch']}"]
-        if (metric := self._monitor.metric) is not None:
-            parts += [f"valid {metric} {short(report['valid'][metric])}", f"best {short(self._monitor.best)}"]
-        elif (objective := report.get("objective")) is not None:
-            parts.append(f"objective {short(objective)}")
-        if skipped := report.get("skipped"):
-            parts.append(f"{skipped} steps skipped")
-        return ", ".join(parts)
-
-    def _log(self, report: Record) -> None:
-        if self.accelerator.trackers:
-            self.accelerator.log(plain(report), step=report["step"])
-        if self._writes and self.run is not None:
-            self.run.log(report)
-            if report.get("best"):
-                self.run.save("best", self._modules())
-
-    @property
-    def _writes(self) -> bool:
-        return self.run is not None and self.accelerator.is_main_process
-
-    def _start(self) -> list[Record]:
-        """A first start: everything as it is, in all processes as in the first."""
-        if self.run is not None and self.processes.from_first(self.run.checkpoints.newest()) is not None:
-            raise RunError(
-                f"{self.run.folder}: holds checkpoints: fit(..., resume=True) goes on, or give another folder"
-            )
-        if self._writes and self.run is not None:
-            self.run.truncate(0)
-        for module in self._modules().values():
-            self.processes.copy_from_first([*module.parameters(), *module.buffers()])
-        return []
-
-    def _restore(self) -> list[Record]:
-        """Goes on from the newest checkpoint that is whole."""
-        if self.run is None:
-            raise RunError("expected a run to resume, got none")
-        state = self.run.checkpoints.load(self._modules()) if self.processes.rank == 0 else None
-        step = self.processes.from_first(None if state is None else state["position"]["step"])
-        if step is None:
-            return self._start()
-        if self.processes.rank:
-            state = self.run.checkpoints.load(self._modules(), step)
-        assert state is not None
-        if state["batches"] != len(self._epochs):
-            raise RunError(
-                f"{self.run.folder}: expected the data it was started on, {state['batches']} batches an epoch, "
-                f"got {len(self._epochs)}"
-            )
-        self._position = Position(**state["position"])
-        for part, saved in zip(self._parts(), state["parts"], strict=True):
-            part.load_state_dict(saved)
-        self._saved = self._position.step
-        self._means.load_state_dict(moved(self.accelerator.device, state["means"]))
-        if self._writes:
-            self.run.truncate(self._position.reports)
-        return self.run.history[: self._position.reports]
-
-    def _parts(self) -> list[Any]:
-        """What has a state beside the weights."""
-        optimizers = [self.step.optimizer, self.step.penalty_optimizer]
-        parts = [optimizer for optimizer in optimizers if optimizer is not None]
-        return [*parts, *self.step.schedulers, *filter(None, [self.accelerator.scaler]), self._monitor]
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "position": asdict(self._position),
-            "parts": [part.state_dict() for part in self._parts()],
-            "means": self._means.state_dict(),
-            "batches": len(self._epochs),
-        }
-
-    def _save(self) -> None:
-        self._saved = self._position.step
-        self._copy_buffers()
-        if self._writes and self.run is not None:
-            self.run.checkpoints.save(self._position.step, self._modules(), self._state())
-
-    def _copy_buffers(self) -> None:
-        """Running statistics are those of a process's own rows: the first one's count."""
-        self.processes.copy_from_first(self.model.buffers())
-
-    def _snapshot(self, error: NonFiniteError) -> NonFiniteError:
-        """Keeps what there was before the step that failed; returns the error with where that is."""
-        position = self._position
-        where = f"step {position.step + 1}, epoch {position.epoch + 1}, batch {position.batch + 1}"
-        kept = ""
-        if self._writes and self.run is not None:
-            folder = self.run.folder / "nonfinite"
-            rows = [self._epochs.rows(position.batch + i) for i in range(self.accumulation)]
-            snapshot = {**self._state(), "names": error.names, "rows": rows}
-            Checkpoints(folder).save(position.step, self._modules(), snapshot)
-            self.run.log({"step": position.step + 1, "nonfinite": error.names})
-            kept = f"; a snapshot of the state before it is in {folder}, the checkpoints before it are kept"
-        return NonFiniteError(f"{where}: not finite: {', '.join(error.names)}{kept}", error.names)
-
-    def _finish(self, history: list[Record]) -> None:
-        if self.run is None:
-            return
-        if self._saved != self._position.step:
-            self._save()
-        self.processes.from_first(None)  # has written
-        if self._monitor.best is not None:
-            self.run.load("best", self._modules())
-
-    def _modules(self) -> dict[str, nn.Module]:
-        return {"model": self.model} if self.penalty is None else {"model": self.model, "penalty": self.penalty}

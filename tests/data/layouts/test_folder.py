@@ -127,7 +127,7 @@ def test_what_cannot_be_written(tmp_path):
     (tmp_path / "other").write_text("")
     with pytest.raises(DataError, match=r": expected a new folder, got one that is not empty$"):
         write_folder(tmp_path, {"train": split})
-    with pytest.raises(DataError, match=r"other: cannot be written: File exists$"):
+    with pytest.raises(DataError, match=r"other: cannot be written: Not a directory$"):
         write_folder(tmp_path / "other", {"train": split})
 
 

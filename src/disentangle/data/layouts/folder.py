@@ -40,6 +40,8 @@ from disentangle.data.recordings import Recordings
 from disentangle.data.split_names import SPLITS
 from disentangle.data.text_files import load_table
 from disentangle.errors import DataError
+from disentangle.files import make_folder
+from disentangle.files import write_folder as write_whole
 
 __all__ = ["read", "write_folder"]
 
@@ -94,7 +96,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
 
 
 def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings]) -> None:
-    """Writes recordings as a plain folder, one recording at a time and the table last.
+    """Writes recordings as a plain folder, one recording at a time.
+
+    The folder gets its name when everything is on the disk; a process that is stopped before leaves none.
 
     Files are named by the ids, or numbered if an id comes twice or cannot name a file. Factors, counts of padding, and
     modalities that every recording lacks are left out. `read_recordings` reads the folder.
@@ -108,18 +112,15 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
         ValueError: If a split or a modality has a name that cannot be read back, text cannot be written as UTF-8, or the
             features of two splits were computed by different things.
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()
     _check_names(splits)
     computed_by = _computed_by(splits)
     more = list(dict.fromkeys(name for split in splits.values() for name in split.more_labels))
     ids = [name for split in splits.values() for name in split.ids]
     numbered = len({name.casefold() for name in ids}) < len(ids) or not all(map(PLAIN.fullmatch, ids))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise DataError(f"{folder}: expected a new folder, got one that is not empty")
-        unfinished = folder / "index.csv.unfinished"
-        with open(unfinished, "w", encoding="utf-8", newline="") as stream:
+
+    def write(part: Path) -> None:
+        with open(part / "index.csv", "w", encoding="utf-8", newline="") as stream:
             table = csv.writer(stream)
             table.writerow(["id", "text", "label", "split", *(MORE + name for name in more), *["file"] * numbered])
             for n, (split, i) in enumerate((split, i) for split, each in splits.items() for i in range(len(each))):
@@ -127,14 +128,19 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
                 table.writerow([*_cells(split, splits[split], i, more), *[file] * numbered])
                 for modality, frames in splits[split].sequences.items():
                     if len(array := frames[i]):
-                        (folder / modality).mkdir(exist_ok=True)
-                        np.save(folder / modality / f"{file}.npy", array, allow_pickle=False)
+                        (part / modality).mkdir(exist_ok=True)
+                        np.save(part / modality / f"{file}.npy", array, allow_pickle=False)
         for modality, name in computed_by.items():
-            if (folder / modality).exists():
-                (folder / modality / RECORD).write_text(record(name), encoding="utf-8")
-        os.replace(unfinished, folder / "index.csv")
+            if (part / modality).exists():
+                (part / modality / RECORD).write_text(record(name), encoding="utf-8")
+
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise DataError(f"{folder}: not empty, expected a new folder")
+        make_folder(folder.parent)
+        write_whole(folder, write)
     except OSError as error:
-        raise DataError(f"{error.filename or folder}: cannot be written: {error.strerror or error}") from error
+        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
 
 
 def _check_names(splits: Mapping[str, Recordings]) -> None:

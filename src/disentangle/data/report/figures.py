@@ -14,7 +14,7 @@ import numpy as np
 
 from disentangle.data.report import DataReport
 from disentangle.data.report.parts import Histogram, Lengths, Split
-from disentangle.plots import COLOURS, blank_figure
+from disentangle.plots import COLORS, blank_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def plot_data(report: DataReport, path: str | os.PathLike[str]) -> None:
     splits = report.splits
     modalities = list(dict.fromkeys(m for split in splits.values() for m in split.modalities))
     # In one order everywhere, so that a split keeps its colour where another has nothing.
-    colors = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(splits)}
+    colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(splits)}
     lengths = {"text": {name: split.words for name, split in splits.items()}}
     for m in modalities:
         lengths[m] = {name: split.modalities[m].lengths for name, split in splits.items() if m in split.modalities}
@@ -147,7 +147,7 @@ def _draw_padding(ax: Axes, bars: Mapping[tuple[str, str], np.ndarray]) -> None:
     at = [i + 0.5 * gaps[modality] for i, (modality, _) in enumerate(bars)]
     start = np.zeros(len(bars))
     for part, label, color in zip(
-        range(3), ("in front", "frames", "behind"), (COLOURS[5], GRAY, COLOURS[4]), strict=True
+        range(3), ("in front", "frames", "behind"), (COLORS[5], GRAY, COLORS[4]), strict=True
     ):
         widths = np.array([bar[part] for bar in bars.values()])
         ax.barh(at, widths, 0.8, left=start, color=color, label=label)

@@ -1,0 +1,115 @@
+"""A batch, or a piece of one, as the model encoded it; and pieces joined to one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from disentangle.model import Variables
+from disentangle.variables import Rows, concatenate, row_count, tensors_of, values_of
+
+__all__ = ["Encoded", "join"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The variables of some rows, `{name: (N, d)}`, which rows have them, and their losses, one term per row.
+
+    Penalties and logarithms of losses are functions of *all* rows of a batch, but the rows may be encoded in pieces, or by
+    several processes. So the step differentiates the objective with respect to leaves that hold all rows, and then takes the
+    gradient of each piece's leaves back through the model.
+    """
+
+    variables: Variables
+    present: Mapping[str, Tensor] | None
+    losses: Mapping[str, Rows]
+
+    def __len__(self) -> int:
+        return row_count(next(iter(self.variables.values())))
+
+    def detach(self) -> Encoded:
+        """The same values, outside the graph."""
+        return Encoded(
+            {name: variable.detach() for name, variable in self.variables.items()},
+            self.present,
+            {name: rows.detach() for name, rows in self.losses.items()},
+        )
+
+    def leaf(self, of_graph: bool) -> Encoded:
+        """The same values as leaves of a new graph.
+
+        Arguments:
+            of_graph: Whether `self` was computed with a graph: then a leaf takes a gradient where `self` has one. Without a
+                graph, every leaf of floating-point numbers does.
+        """
+        leaf = self.detach()
+        for ours, new in zip(self.differentiable(), leaf.differentiable(), strict=True):
+            new.requires_grad_(ours.requires_grad if of_graph else new.is_floating_point())
+        return leaf
+
+    def differentiable(self) -> list[Tensor]:
+        """The tensors through which gradients come back: the values of variables and of losses."""
+        return [values_of(v) for v in self.variables.values()] + [rows.values for rows in self.losses.values()]
+
+    @torch.no_grad()
+    def root_mean_squares(self) -> dict[str, Tensor]:
+        """The root mean square of each variable `(N, ...)` over the rows that have it.
+
+        A penalty that depends on scale, or a bound with a bounded variance, can be satisfied by shrinking a latent; this
+        shows it. Sequences are left out.
+        """
+        result = {}
+        for name, variable in tensors_of(self.variables).items():
+            rows = None if self.present is None else self.present.get(name)
+            if rows is not None and not rows.any():
+                continue
+            square = variable.float().square().flatten(1).mean(1)
+            weights = torch.ones_like(square) if rows is None else rows.to(square, non_blocking=True)
+            result[name] = Rows(square, weights).mean().sqrt()
+        return result
+
+
+def join(pieces: Sequence[Encoded]) -> Encoded:
+    """The rows of all pieces, in their order.
+
+    A piece that lacks a loss adds no rows to it; one that says nothing of where a variable is present has it in all rows.
+
+    Raises:
+        ValueError: If there are no pieces, or their variables differ.
+
+    Example:
+        >>> piece = Encoded({"x": torch.ones(2, 3)}, {"x": torch.tensor([True, False])}, {})
+        >>> other = Encoded({"x": torch.zeros(1, 3)}, None, {"Y": Rows(torch.ones(1), torch.ones(1))})
+        >>> whole = join([piece, other])
+        >>> len(whole), whole.present["x"].tolist(), len(whole.losses["Y"].values)
+        (3, [True, False, True], 1)
+    """
+    if not pieces:
+        raise ValueError("expected a batch, got none")
+    if len(pieces) == 1:
+        return pieces[0]
+    names = list(pieces[0].variables)
+    for piece in pieces[1:]:
+        if sorted(piece.variables) != sorted(names):
+            raise ValueError(f"expected the same variables of every batch, got {names} and {list(piece.variables)}")
+    losses: dict[str, list[Rows]] = {}
+    for piece in pieces:
+        for name, rows in piece.losses.items():
+            losses.setdefault(name, []).append(rows)
+    present = {name for piece in pieces for name in piece.present or ()}
+    return Encoded(
+        {name: concatenate([piece.variables[name] for piece in pieces]) for name in names},
+        {name: torch.cat([_presence(piece, name) for piece in pieces]) for name in sorted(present)}
+        if present
+        else None,
+        {name: Rows(*(torch.cat(parts) for parts in zip(*rows, strict=True))) for name, rows in losses.items()},
+    )
+
+
+def _presence(piece: Encoded, name: str) -> Tensor:
+    mask = None if piece.present is None else piece.present.get(name)
+    rows = row_count(piece.variables[name]) if name in piece.variables else len(piece)
+    return torch.ones(rows, dtype=torch.bool) if mask is None else mask.cpu()

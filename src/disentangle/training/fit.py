@@ -1,0 +1,277 @@
+"""One fit of a trainer: where in the training it is, its steps, reports and checkpoints, and going on from one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from disentangle.errors import NonFiniteError, RunError, SavedModelError
+from disentangle.saving import restore, save
+from disentangle.training.checkpoints import Checkpoints
+from disentangle.training.determinism import Epochs
+from disentangle.training.interrupts import Interrupts
+from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, short
+from disentangle.training.run import Run
+
+if TYPE_CHECKING:
+    from disentangle.training.trainer import AlternatingTrainer
+
+__all__ = ["Callback", "Evaluate", "Fit", "Report"]
+
+MODEL = "model"  # the folder of the best model, in that of the run
+
+Report = dict[str, Any]
+Evaluate = Callable[[Any], Mapping[str, float | None]]
+Callback = Callable[["AlternatingTrainer", Report], object]
+
+
+@dataclass
+class Position:
+    """Where in the training one is: steps taken, the epoch, counted from 0, its batches that are done, reports written."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    reports: int = 0
+    stopped: bool = False
+
+
+class Fit:
+    """What exists while a trainer trains. The arguments are those of `AlternatingTrainer.fit`.
+
+    Raises:
+        ValueError: If an epoch of `batches` has no length, or they cannot be shared by several processes.
+    """
+
+    def __init__(
+        self,
+        trainer: AlternatingTrainer,
+        batches: DataLoader[Any],
+        epochs: int,
+        *,
+        evaluate: Evaluate | None,
+        monitor: Monitor,
+        evaluate_every: int | None,
+        checkpoint_every: int | None,
+        callbacks: Sequence[Callback],
+    ):
+        self.trainer, self.epochs, self.evaluate, self.monitor = trainer, epochs, evaluate, monitor
+        self.evaluate_every, self.checkpoint_every, self.callbacks = evaluate_every, checkpoint_every, callbacks
+        self.processes, self.run = trainer.processes, trainer.run
+        self.written_run = trainer.run if trainer.accelerator.is_main_process else None  # by the first process alone
+        self.loader = Epochs(batches, trainer.seed, self.processes.rank, self.processes.size)
+        self.means, self.position = Means(), Position()
+        self.saved: int | None = None  # the step of the last checkpoint
+        self.history: list[Report] = []
+
+    def train(self, resume: bool) -> list[Report]:
+        """Takes all steps that are left, and returns all reports."""
+        if resume:
+            self._resume()
+        else:
+            self._start()
+        self.trainer.model.train()
+        steps = self.epochs * -(-len(self.loader) // self.trainer.accumulation)
+        bar = ProgressBar(steps, self.position.step, shown=self.trainer.progress)
+        started = time.perf_counter()
+        position = self.position
+        try:
+            with Interrupts() as interrupts:
+                for ended in self._steps(interrupts):
+                    bar.update()
+                    due = ended if self.evaluate_every is None else position.step % self.evaluate_every == 0
+                    if due := due or position.epoch == self.epochs:
+                        report = self._report(time.perf_counter() - started)
+                        started = time.perf_counter()
+                        bar.report(self._summary(report))
+                        position.stopped = self._called(report) or self.monitor.exhausted
+                    if due if self.checkpoint_every is None else position.step % self.checkpoint_every == 0:
+                        self._save()
+        except NonFiniteError as error:
+            raise self._snapshot(error) from error
+        finally:
+            bar.close()
+            if self.written_run is not None:
+                self.written_run.draw()
+        self._finish()
+        return self.history
+
+    def _steps(self, interrupts: Interrupts) -> Iterator[bool]:
+        """Takes the steps that are left, and says after each whether it ended an epoch."""
+        from accelerate.utils import send_to_device
+
+        position, trainer = self.position, self.trainer
+        while position.epoch < self.epochs and not position.stopped:
+            batches = self.loader.start(position.epoch, position.batch)
+            while group := list(islice(batches, trainer.accumulation)):
+                pieces = [
+                    send_to_device(batch, trainer.accelerator.device, non_blocking=True)
+                    for batch in group
+                    if batch is not None
+                ]
+                trainer.step.iteration = position.step
+                with trainer.accelerator.autocast():
+                    self.means.add(trainer.step(*pieces))
+                position.step += 1
+                position.batch += len(group)
+                ended = position.batch >= len(self.loader)
+                if ended:
+                    position.epoch, position.batch = position.epoch + 1, 0
+                yield ended
+                if self.processes.any(interrupts.heard is not None):
+                    self._save()
+                    interrupts.raise_it()
+                if position.stopped:
+                    break
+
+    def _report(self, seconds: float) -> Report:
+        """Reads the means, evaluates, and writes both down."""
+        position = self.position
+        epoch = position.epoch + (position.batch > 0)
+        rates = [group["lr"] for group in self.trainer.step.optimizer.param_groups]
+        report = {"epoch": epoch, "step": position.step, **self.means.read(), "lr": float(rates[0])}
+        if self.evaluate is not None:
+            self._copy_buffers()
+            report["valid"] = self.processes.from_first(self.trainer.evaluate(self.evaluate))
+            if self.monitor.improves(report["valid"]):
+                report["best"] = True
+        report["seconds"] = round(seconds, 3)
+        position.reports += 1
+        self.history.append(report)
+        if self.trainer.accelerator.trackers:
+            self.trainer.accelerator.log(loggable(report), step=report["step"])
+        if self.written_run is not None:
+            self.written_run.log(report)
+            if report.get("best"):
+                self._save_best(self.written_run)
+        return report
+
+    def _save_best(self, run: Run) -> None:
+        trainer = self.trainer
+        try:
+            save(run.folder / MODEL, trainer.model, trainer.config, tokenizer=trainer.tokenizer)
+        except SavedModelError as error:
+            raise RunError(str(error)) from error
+
+    def _called(self, report: Report) -> bool:
+        """Whether a callback, in any process, ends the training."""
+        answers = [callback(self.trainer, report) for callback in self.callbacks]
+        return self.processes.any(any(answer is True for answer in answers))
+
+    def _summary(self, report: Report) -> str:
+        parts = [f"epoch {report['epoch']}"]
+        if (metric := self.monitor.metric) is not None:
+            parts += [f"valid {metric} {short(report['valid'][metric])}", f"best {short(self.monitor.best)}"]
+        elif (objective := report.get("objective")) is not None:
+            parts.append(f"objective {short(objective)}")
+        if skipped := report.get("skipped"):
+            parts.append(f"{skipped} steps skipped")
+        return ", ".join(parts)
+
+    def _start(self) -> None:
+        """A first start: everything as it is, in all processes as in the first."""
+        if self.run is not None and self.processes.from_first(self.run.checkpoints.newest()) is not None:
+            raise RunError(
+                f"{self.run.folder}: holds checkpoints: fit(..., resume=True) goes on, or give another folder"
+            )
+        if self.written_run is not None:
+            self.written_run.truncate(0)
+        for module in self.trainer.modules.values():
+            self.processes.copy_from_first([*module.parameters(), *module.buffers()])
+
+    def _resume(self) -> None:
+        """Goes on from the newest checkpoint that is whole."""
+        if self.run is None:
+            raise RunError("expected a run to resume, got none")
+        modules = self.trainer.modules
+        state = self.run.checkpoints.load(modules) if self.processes.rank == 0 else None
+        step = self.processes.from_first(None if state is None else state["position"]["step"])
+        if step is None:
+            self._start()
+            return
+        if self.processes.rank:
+            state = self.run.checkpoints.load(modules, step)
+        assert state is not None
+        if state["batches"] != len(self.loader):
+            raise RunError(
+                f"{self.run.folder}: expected the data it was started on, {state['batches']} batches an epoch, "
+                f"got {len(self.loader)}"
+            )
+        self.position = Position(**state["position"])
+        for part, saved in zip(self._parts(), state["parts"], strict=True):
+            part.load_state_dict(saved)
+        self.saved = self.position.step
+        self.means.load_state_dict(_moved(state["means"], self.trainer.accelerator.device))
+        if self.written_run is not None:
+            self.written_run.truncate(self.position.reports)
+        self.history = self.run.history[: self.position.reports]
+
+    def _parts(self) -> list[Any]:
+        """What has a state beside the weights."""
+        step = self.trainer.step
+        optimizers = [each for each in (step.optimizer, step.penalty_optimizer) if each is not None]
+        return [*optimizers, *step.schedulers, *filter(None, [self.trainer.accelerator.scaler]), self.monitor]
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "position": asdict(self.position),
+            "parts": [part.state_dict() for part in self._parts()],
+            "means": self.means.state_dict(),
+            "batches": len(self.loader),
+        }
+
+    def _save(self) -> None:
+        """Writes a checkpoint, where there is a run."""
+        self.saved = self.position.step
+        self._copy_buffers()
+        if self.written_run is not None:
+            self.written_run.checkpoints.save(self.position.step, self.trainer.modules, self._state())
+
+    def _copy_buffers(self) -> None:
+        """Gives all processes the first one's buffers: running statistics are computed from a process's own rows."""
+        self.processes.copy_from_first(self.trainer.model.buffers())
+
+    def _snapshot(self, error: NonFiniteError) -> NonFiniteError:
+        """Keeps what there was before the step that failed; returns the error with where that is."""
+        position = self.position
+        where = f"step {position.step + 1}, epoch {position.epoch + 1}, batch {position.batch + 1}"
+        kept = ""
+        if self.written_run is not None:
+            folder = self.written_run.folder / "nonfinite"
+            rows = [self.loader.rows(position.batch + i) for i in range(self.trainer.accumulation)]
+            snapshot = {**self._state(), "names": error.names, "rows": rows}
+            Checkpoints(folder).save(position.step, self.trainer.modules, snapshot)
+            self.written_run.log({"step": position.step + 1, "nonfinite": error.names})
+            kept = f"; a snapshot of the state before it is in {folder}, the checkpoints before it are kept"
+        return NonFiniteError(f"{where}: not finite: {', '.join(error.names)}{kept}", error.names)
+
+    def _finish(self) -> None:
+        """Writes the last checkpoint, and brings the model's best weights back."""
+        if self.run is None:
+            return
+        if self.saved != self.position.step:
+            self._save()
+        self.processes.from_first(None)  # waits until it has written
+        if self.monitor.best is not None:
+            try:
+                restore(self.run.folder / MODEL, self.trainer.model)
+            except SavedModelError as error:
+                raise RunError(str(error)) from error
+
+
+def _moved(state: Any, device: torch.device) -> Any:
+    """The tensors of a saved state on a device."""
+    if isinstance(state, Tensor):
+        return state.to(device)
+    if isinstance(state, dict):
+        return {key: _moved(item, device) for key, item in state.items()}
+    if isinstance(state, list | tuple):
+        return [_moved(item, device) for item in state]
+    return state

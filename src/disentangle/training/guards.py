@@ -1,0 +1,155 @@
+"""Guards around a step: refusing what would go wrong in silence, finding what is not finite, freezing a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from disentangle.model import Variables
+from disentangle.pairwise import Pairwise
+from disentangle.variables import values_of
+
+__all__ = [
+    "Watch",
+    "frozen",
+    "kinds_of",
+    "refuse_dead_pairs",
+    "refuse_frozen",
+    "refuse_optimizers",
+]
+
+
+def kinds_of(penalty: Pairwise | nn.ModuleDict | None) -> dict[str, Pairwise]:
+    """The penalty of each kind by its name; the name is `""` where there is one kind only."""
+    if penalty is None:
+        return {}
+    kinds: dict[str, Any] = dict(penalty.items()) if isinstance(penalty, nn.ModuleDict) else {"": penalty}
+    for name, kind in kinds.items():
+        if not isinstance(kind, Pairwise):
+            where = f" as {name!r}" if name else ""
+            raise TypeError(f"expected a Pairwise, or an nn.ModuleDict of some, got {type(kind).__name__}{where}")
+    return kinds
+
+
+def refuse_optimizers(
+    model: nn.Module, penalty: nn.Module | None, optimizer: Optimizer, penalty_optimizer: Optimizer | None
+) -> None:
+    """Refuses an optimiser that holds parameters of the other side, and one of the penalty that lacks some of its own.
+
+    One made from the single estimators holds none of the parameters that they own together.
+    """
+    if penalty is not None:
+        _refuse_shared(optimizer, penalty, "the model's optimiser", "the penalty")
+    if penalty_optimizer is None:
+        return
+    _refuse_shared(penalty_optimizer, model, "the penalty's optimiser", "the model")
+    if penalty is not None:
+        held = _held(penalty_optimizer)
+        learning = [p for p in penalty.parameters() if p.requires_grad]
+        if lacking := sum(id(p) not in held for p in learning):
+            raise ValueError(
+                f"expected the penalty's optimiser to hold all {len(learning)} parameters that learn, got one without "
+                f"{lacking} of them: make it from penalty.parameters()"
+            )
+
+
+def refuse_frozen(penalty: Pairwise) -> None:
+    """Refuses an estimator whose parameters are all frozen: it would compute its bound with random weights."""
+    for name, dependence in penalty.dependences.alone().items():
+        parameters = list(dependence.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            raise ValueError(
+                f"{penalty.labels[name]}: expected parameters that take gradients, got {len(parameters)} that do not: "
+                "an estimator that is never fitted estimates nothing"
+            )
+
+
+def refuse_dead_pairs(penalty: Pairwise, variables: Variables) -> None:
+    """Refuses a pair without any variable that carries a gradient: no step of the model could change it."""
+    for key, names in penalty.groups.items():
+        known = [variables[name] for name in names if name in variables]
+        if len(known) == len(names) and not any(values_of(variable).requires_grad for variable in known):
+            raise ValueError(
+                f"{penalty.labels[key]}: expected a variable with a gradient, got none of {', '.join(names)}: "
+                "was the latent detached?"
+            )
+
+
+def _refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: str) -> None:
+    held = _held(optimizer)
+    if shared := [name for name, p in module.named_parameters() if id(p) in held]:
+        raise ValueError(
+            f"expected {whose} to hold no parameters of {other}, got {len(shared)} of them, such as {shared[0]!r}"
+        )
+
+
+def _held(optimizer: Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
+
+
+class Watch:
+    """Finds out which of some scalars, given by name, are not finite, without stalling a device.
+
+    On the CPU they are read at once. On a CUDA device, the copy of the answers to the host is queued; reading them waits for
+    that copy alone, and not for what was queued after it.
+
+    Example:
+        >>> Watch({"Y": torch.tensor(1.0), "CLUB(a;b)": torch.tensor(float("nan"))}).nonfinite()
+        ['CLUB(a;b)']
+    """
+
+    def __init__(self, values: Mapping[str, Tensor]):
+        self.names = list(values)
+        self.arrived = None
+        if not values:
+            return
+        flags = torch.stack([value.detach().float() for value in values.values()]).isfinite()
+        if flags.is_cuda:
+            self.flags = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+            self.flags.copy_(flags, non_blocking=True)
+            self.arrived = torch.cuda.Event()
+            self.arrived.record()
+        else:
+            self.flags = flags
+
+    def nonfinite(self) -> list[str]:
+        """The names of those that are not finite."""
+        if not self.names:
+            return []
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return [name for name, finite in zip(self.names, self.flags.tolist(), strict=True) if not finite]
+
+
+@contextmanager
+def frozen(module: nn.Module | None) -> Iterator[None]:
+    """Within the block, `module` is in evaluation mode and takes no gradients; afterwards all flags are as before.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> with frozen(layer):
+        ...     layer.training, layer.weight.requires_grad
+        (False, False)
+        >>> layer.training, layer.weight.requires_grad
+        (True, True)
+    """
+    if module is None:
+        yield
+        return
+    modes = [(m, m.training) for m in module.modules()]
+    flags = [(p, p.requires_grad) for p in module.parameters()]
+    try:
+        module.eval()
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
