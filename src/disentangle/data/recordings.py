@@ -70,6 +70,8 @@ class Recordings:
             frame t of recording i was frame `t + padding[i, 0]` in the file, where modalities may have been aligned.
         computed_by: What the features of a modality were computed by, "paper" or "mmsa" for example, where it is recorded:
             see `disentangle.data.computed_by`.
+        class_names: Of labels that are names in the file, `{"label": ["anger", "joy"]}`: the names in whose places the numbers
+            of `labels` stand, or of the further label of a name.
 
     Raises:
         ValueError: If the parts differ in how many recordings they have, or the frames of a modality in their size.
@@ -89,6 +91,7 @@ class Recordings:
     more_labels: dict[str, np.ndarray] = field(default_factory=dict)
     padding: dict[str, np.ndarray] = field(default_factory=dict)
     computed_by: dict[str, str] = field(default_factory=dict)
+    class_names: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.ids:
@@ -154,7 +157,11 @@ class Recordings:
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"expected labels of {', '.join(known) or 'which there are none'}, got {unknown[0]!r}")
         chosen = [np.asarray(known[name], np.float32) for name in names]
-        return replace(self, labels=chosen[0] if len(chosen) == 1 else np.stack(chosen, 1), more_labels=known)
+        classes = {name: places for name, places in self.class_names.items() if name != "label"}
+        if len(names) == 1 and names[0] in self.class_names:
+            classes["label"] = self.class_names[names[0]]
+        labels = chosen[0] if len(chosen) == 1 else np.stack(chosen, 1)
+        return replace(self, labels=labels, more_labels=known, class_names=classes)
 
     def select(self, indices: Sequence[int]) -> Recordings:
         """The recordings of these indices, in that order."""
@@ -175,6 +182,7 @@ class Recordings:
             more_labels=of(self.more_labels),
             padding=of(self.padding),
             computed_by=self.computed_by,
+            class_names=self.class_names,
         )
 
 

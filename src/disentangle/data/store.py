@@ -127,9 +127,9 @@ def _entry(name: str, recordings: Recordings) -> dict[str, Any]:
     wrong = [each for each in (name, *chain(*names.values())) if not PLAIN.fullmatch(each)]
     if wrong:
         raise ValueError(f"expected names that files can have, got {messages.listed(wrong)}")
-    return {"text": recordings.text, "ids": recordings.ids, "labels": recordings.labels is not None, **names} | (
-        {"computed_by": recordings.computed_by} if recordings.computed_by else {}
-    )
+    entry = {"text": recordings.text, "ids": recordings.ids, "labels": recordings.labels is not None, **names}
+    notes = {"computed_by": recordings.computed_by, "class_names": recordings.class_names}
+    return {**entry, **{name: note for name, note in notes.items() if note}}
 
 
 def _write_split(folder: Path, recordings: Recordings, dtype: np.dtype) -> None:
@@ -192,8 +192,10 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
     labels = np.array(_mapped(folder / "labels.npy", 1)) if entry.get("labels") else None
     computed_by = expect.dictionary(f"{where}: computed_by", entry.get("computed_by", {}))
     _strings(f"{where}: computed_by", list(computed_by.values()))
+    names = expect.dictionary(f"{where}: class_names", entry.get("class_names", {}))
+    class_names = {name: _strings(f"{where}: class_names: {name}", classes) for name, classes in names.items()}
     try:
-        return Recordings(text, frames, labels, ids, **arrays, computed_by=computed_by)
+        return Recordings(text, frames, labels, ids, **arrays, computed_by=computed_by, class_names=class_names)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
 

@@ -138,7 +138,7 @@ def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespac
 
 def class_names(train: Recordings, options: argparse.Namespace) -> list[str]:
     """The names of the labels that are learnt at once, or of the classes of the one."""
-    return list(options.label) if options.label and len(options.label) > 1 else []
+    return list(options.label) if options.label and len(options.label) > 1 else train.class_names.get("label", [])
 
 
 def metrics_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:

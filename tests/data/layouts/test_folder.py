@@ -14,6 +14,7 @@ from disentangle.data.layouts import read_recordings, read_unlabeled
 from disentangle.data.layouts.folder import read, write_folder
 from disentangle.data.layouts.index_rows import read_splits
 from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.data.store import open_store, write_store
 from disentangle.errors import DataError
 from tests.data.layouts.text_writers import csv_bytes, example, mutated, npy_bytes, write
 
@@ -346,3 +347,30 @@ def test_damaged_files_are_refused_or_read(tmp_path):
     refused = [each for each in outcomes if isinstance(each, str)]
     assert 0 < len(refused) < len(outcomes)
     assert not any("\n" in each for each in refused)
+
+
+def test_labels_may_be_the_names_of_classes(tmp_path):
+    rows = [["id", "text", "label", "label_speaker", "split"]]
+    rows += [[f"{i}", "so", label, who, split] for i, (label, who, split) in enumerate(NAMED)]
+    splits = read(fill(tmp_path / "set", rows))
+    assert splits["train"].class_names == {"label": ["anger", "joy", "neutral"], "speaker": ["Ann", "Bo"]}
+    assert splits["train"].labels.tolist() == [1, 0, 2]
+    assert splits["valid"].labels.tolist() == [0]
+    np.testing.assert_equal(splits["train"].more_labels["speaker"], np.array([0, np.nan, 1], np.float32))
+    by_speaker = splits["train"].with_labels("speaker")
+    assert by_speaker.class_names["label"] == ["Ann", "Bo"]
+    write_folder(tmp_path / "again", splits)
+    again = read(tmp_path / "again")
+    assert again["valid"].class_names == splits["valid"].class_names
+    equal(again["train"], splits["train"])
+    write_store(tmp_path / "store", splits)
+    assert open_store(tmp_path / "store")["train"].class_names == splits["train"].class_names
+
+
+NAMED = [("joy", "Ann", "train"), ("anger", "", "train"), ("neutral", "Bo", "train"), ("anger", "Ann", "valid")]
+
+
+def test_a_name_among_numbers_is_refused(tmp_path):
+    rows = [["id", "text", "label"], ["a", "so", "1"], ["b", "so", "joy"]]
+    with pytest.raises(DataError, match="row 2: label: expected a number, got joy"):
+        read(fill(tmp_path / "set", rows))

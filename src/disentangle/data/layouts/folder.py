@@ -10,7 +10,7 @@ The table is `index.csv`, or the only `.csv` there. Of its columns only `id` is 
 
 - `id`: the recording's name, which its files also have;
 - `text`: the transcript; blank where it is missing;
-- `label`: a number; blank for an unlabelled recording;
+- `label`: a number, or, where none in the column is one, the name of a class; blank for an unlabelled recording;
 - `label_T`, `label_A`, ...: further labels, `more_labels["T"]`, ...; blank where there is none;
 - `split`: train, valid, test or unlabeled, or another name of these (`disentangle.data.split_names`); blank for train where
   there is a label, for unlabeled where there is none;
@@ -82,6 +82,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     files = table.get("file", ids)
     unique(str(index), files)
     blank = [""] * len(ids)
+    class_names: dict[str, list[str]] = {}
+    for name in [each for each in table if each == "label" or (each.startswith(MORE) and each != MORE)]:
+        if classes := _classes(table[name]):
+            class_names[name.removeprefix(MORE)] = classes
+            table[name] = [str(classes.index(each)) if each else "" for each in table[name]]
     more = {name: table[name] for name in table if name.startswith(MORE) and name != MORE}
     rows = []
     for i, name in enumerate(ids):
@@ -92,7 +97,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
         }
         rows.append(Row(name, text, number(f"{at}: label", label), split_name(f"{at}: split", split), others))
     sequences = modalities(index.parent, files)
-    return gather(str(index), rows, sequences, read_records(index.parent, sequences))
+    return gather(str(index), rows, sequences, read_records(index.parent, sequences), class_names)
 
 
 def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings]) -> None:
@@ -136,7 +141,7 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
 
     try:
         if folder.exists() and any(folder.iterdir()):
-            raise DataError(f"{folder}: not empty, expected a new folder")
+            raise DataError(f"{folder}: expected a new folder, got one that is not empty")
         make_folder(folder.parent)
         write_whole(folder, write)
     except OSError as error:
@@ -172,11 +177,29 @@ def _computed_by(splits: Mapping[str, Recordings]) -> dict[str, str]:
     return result
 
 
+def _classes(labels: Sequence[str]) -> list[str]:
+    """The names of classes that labels are, in order; none where any of them is a number, or where all are the same."""
+    names = sorted({label for label in labels if label})
+    return names if len(names) > 1 and not any(map(_is_number, names)) else []
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
 def _cells(split: str, recordings: Recordings, i: int, more: Sequence[str]) -> list[object]:
     """A row of the table; NaN, for a label that is absent, is blank."""
-    labels = {"": recordings.labels, **recordings.more_labels}
-    values = [float("nan") if labels.get(name) is None else float(labels[name][i]) for name in ("", *more)]
-    label, *others = ["" if np.isnan(value) else value for value in values]
+    labels = {"label": recordings.labels, **recordings.more_labels}
+    cells: list[object] = []
+    for name in ("label", *more):
+        values, classes = labels.get(name), recordings.class_names.get(name)
+        value = float("nan") if values is None else float(values[i])
+        cells.append("" if np.isnan(value) else classes[int(value)] if classes else value)
+    label, *others = cells
     return [recordings.ids[i], recordings.text[i], label, split, *others]
 
 

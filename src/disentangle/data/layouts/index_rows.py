@@ -29,7 +29,11 @@ class Row(NamedTuple):
 
 
 def gather(
-    where: str, rows: Sequence[Row], sequences: Mapping[str, LazyFrames], computed_by: Mapping[str, str]
+    where: str,
+    rows: Sequence[Row],
+    sequences: Mapping[str, LazyFrames],
+    computed_by: Mapping[str, str],
+    class_names: Mapping[str, list[str]] = {},
 ) -> dict[str, Recordings]:
     """Sorts rows into their splits, in the order of `SPLITS`; splits without rows are left out.
 
@@ -38,6 +42,7 @@ def gather(
         rows: The rows, N.
         sequences: The frames of each modality, N.
         computed_by: What the frames were computed by, as in `Recordings`.
+        class_names: The names of classes, as there.
 
     Raises:
         DataError: If there are no rows, or only some rows of a split have labels.
@@ -63,6 +68,7 @@ def gather(
                 ids=[rows[i].id for i in indices],
                 more_labels=_more_labels([rows[i].more for i in indices]),
                 computed_by=dict(computed_by),
+                class_names=dict(class_names),
             )
     return result
 

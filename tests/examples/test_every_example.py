@@ -1,0 +1,213 @@
+"""What holds for every example, by example: it trains, goes on, has seeds, is evaluated and predicts, for every task."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import mird_mosi
+import misa
+import numpy as np
+import pytest
+import text_only
+import torch
+from safetensors.torch import load_file
+
+from disentangle import DisentangleError
+from disentangle.data import Recordings, write_folder
+from disentangle.experiments import open_trained
+from disentangle.tasks import as_task
+from disentangle.training import Run
+
+from .conftest import EXAMPLES
+
+PAPERS = [mird_mosi, misa, text_only]
+every_example = pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.__name__)
+SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
+
+
+def run(paper, *arguments):
+    return paper.main([str(each) for each in arguments])
+
+
+def program(paper, *arguments):
+    command = [sys.executable, str(EXAMPLES / f"{paper.__name__}.py"), *map(str, arguments)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def weights(folder):
+    return load_file(folder / "model" / "model.safetensors")
+
+
+@pytest.mark.slow
+@every_example
+def test_it_trains_goes_on_is_evaluated_and_predicts(paper, dump, data, tmp_path, capsys):
+    """Killed after its first checkpoint, it ends as the run that was not."""
+    options = ["--data", dump(data), *SMALL, "--epochs", 2, "--checkpoint-every", 1]
+    assert run(paper, *options, "--out", tmp_path / "whole") == 0
+    table = capsys.readouterr().out
+    process = program(paper, *options, "--out", tmp_path / "killed")
+    try:
+        deadline = time.monotonic() + 120
+        while process.poll() is None and not any((tmp_path / "killed" / "checkpoints").glob("[0-9]*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert run(paper, "--resume", tmp_path / "killed") == 0
+    capsys.readouterr()
+    whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "killed")]
+    assert results[0] == results[1]
+    monitored = min(record["valid"]["mae"] for record in Run.open(tmp_path / "whole").history)
+    assert results[0]["valid"]["mae"] == monitored
+
+    assert run(paper, "evaluate", "--run", tmp_path / "whole") == 0
+    again = capsys.readouterr().out
+    assert again[again.index(" mae") :].splitlines()[:5] == table[table.index(" mae") :].splitlines()[:5]
+    assert run(paper, "predict", "--run", tmp_path / "whole", "--text", "so good", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    trained = open_trained(tmp_path / "whole", paper.EXPERIMENT.build)
+    none = {m: [np.zeros((0, size), np.float32)] for m, size in trained.sizes.items()}
+    assert said["prediction"] == pytest.approx(trained.outcomes(Recordings(["so good"], none))[0, 0], abs=1e-6)
+
+
+@pytest.mark.slow
+@every_example
+def test_it_has_seeds(paper, dump, data, tmp_path, capsys):
+    out = tmp_path / "seeds"
+    options = ["--data", dump(data), *SMALL, "--epochs", 1, "--seeds", 0, 1, "--at-once", 2]
+    assert run(paper, *options, "--out", out) == 0
+    assert "2 seeds, mean ± sample standard deviation" in capsys.readouterr().out
+    results = [json.loads((out / f"seed-{seed}" / "result.json").read_text())["test"]["mae"] for seed in (0, 1)]
+    assert results[0] != results[1]
+    assert json.loads((out / "result.json").read_text())["test"]["mae"]["mean"] == pytest.approx(np.mean(results))
+
+
+@every_example
+def test_the_result_is_the_monitored_metric_in_half_precision_too(paper, dump, data, tmp_path):
+    options = ["--data", dump(data), *SMALL, "--epochs", 2, "--precision", "bf16"]
+    assert run(paper, *options, "--out", tmp_path / "run") == 0
+    monitored = min(record["valid"]["mae"] for record in Run.open(tmp_path / "run").history)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["valid"]["mae"] == monitored
+
+
+EMOTIONS = ("anger", "joy", "neutral")
+
+
+def emotions(folder):
+    """A plain folder with an emotion by name, whether a joke, and three emotions that may come together."""
+
+    def split(n, seed):
+        draw = np.random.default_rng(seed)
+        emotion = np.concatenate([[0, 1, 2], draw.integers(0, 3, n - 3)])
+        sound = [draw.normal(e, 1, (draw.integers(3, 8), 5)).astype(np.float32) for e in emotion]
+        together = {name: draw.integers(0, 3, n).astype(np.float32) for name in EMOTIONS}
+        for values in together.values():
+            values[:2] = 0, 1
+        return Recordings(
+            text=[f"so {EMOTIONS[e][: draw.integers(3, 5)]}" for e in emotion],
+            sequences={"audio": sound},
+            labels=emotion.astype(np.float32),
+            more_labels={"joke": (emotion == 1).astype(np.float32), **together},
+            class_names={"label": list(EMOTIONS)},
+        )
+
+    write_folder(folder, {"train": split(40, 0), "valid": split(12, 1), "test": split(12, 2)})
+    return folder
+
+
+@pytest.mark.parametrize("paper", [misa, text_only], ids=lambda paper: paper.__name__)
+@pytest.mark.parametrize(
+    ("options", "kind", "metrics"),
+    [
+        ([], "classes", ["acc", "f1_weighted", "f1_macro", "auc"]),
+        (["--label", "joke"], "binary", ["acc", "f1_weighted", "f1_macro", "auc"]),
+        (["--label", "joke", "--task", "regression"], "regression", ["acc", "f1_weighted", "f1_macro", "auc"]),
+        (
+            [part for name in EMOTIONS for part in ("--label", name)],
+            "labels",
+            ["acc", "f1_weighted", "f1_macro", "auc", "f1_anger", "f1_joy", "f1_neutral"],
+        ),
+    ],
+    ids=["classes", "binary", "two classes as numbers", "labels at once"],
+)
+def test_every_task_is_trained_evaluated_and_predicted(paper, options, kind, metrics, tmp_path, capsys):
+    out, folder = tmp_path / "run", emotions(tmp_path / "set")
+    assert run(paper, "--data", folder, *options, *SMALL, "--epochs", 1, "--out", out) == 0
+    assert list(json.loads((out / "result.json").read_text())["test"]) == metrics
+    task = as_task(json.loads((out / "model" / "config.json").read_text())["task"])
+    assert task.kind == kind
+    assert f"labels    {task}" in capsys.readouterr().out
+    assert run(paper, "evaluate", "--run", out) == 0
+    assert run(paper, "predict", "--run", out, "--text", "so joy", "--json") == 0
+    printed = capsys.readouterr().out
+    said = json.loads(printed[printed.index("{") :])
+    trained = open_trained(out, paper.EXPERIMENT.build)
+    none = {m: [np.zeros((0, size), np.float32)] for m, size in trained.sizes.items()}
+    outcomes = trained.outcomes(Recordings(["so joy"], none))
+    if kind == "regression":
+        assert said["prediction"] == pytest.approx(outcomes[0, 0], abs=1e-6)
+    else:
+        assert said["prediction"] == task.said(outcomes)[0]
+        assert list(said["outcomes"]) == list(task.names)
+    assert run(paper, "predict", "--run", out, "--data", folder, "--out", tmp_path / "said.csv") == 0
+    first = (tmp_path / "said.csv").read_text().splitlines()[0]
+    assert first.startswith("id,split,label,prediction,")
+    assert all(name in first for name in (task.names if kind != "regression" else ()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--task", "binary"], "train: expected 2 different labels for task binary, got 3"),
+        (["--task", "regression"], "train: expected numbers for task regression, got names: anger, joy, neutral"),
+        (["--task", "labels"], "train: expected several labels per row for task labels, got one"),
+        (["--label", "sadness"], "expected labels of label, joke, anger, joy, neutral, got 'sadness'"),
+        (
+            ["--label", "joke", "--label", "joy", "--task", "classes"],
+            "train: expected one label per row for task classes",
+        ),
+    ],
+)
+def test_labels_that_do_not_fit_the_task_are_one_clear_line(options, message, tmp_path, capsys):
+    out, folder = tmp_path / "run", emotions(tmp_path / "set")
+    assert run(text_only, "--data", folder, *options, *SMALL, "--out", out) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert message in error
+    assert "\n" not in error
+    assert not out.exists()
+
+
+def test_what_earlier_versions_saved_is_loaded_or_refused_in_a_line(dump, data, tmp_path, capsys):
+    """Earlier, the scale of the labels and what the data were stood among the arguments of the class."""
+    out = tmp_path / "run"
+    options = ["--data", dump(data), *SMALL, "--epochs", 1, "--penalty", "none", "--no-reconstruction"]
+    assert run(mird_mosi, *options, "--out", out) == 0
+    path = out / "model" / "config.json"
+    config = json.loads(path.read_text())
+    task, known = config.pop("task"), config.pop("_data")
+    scale = {"kind": task["scale"], "values": task["values"]}
+    earlier = {**config, "labels": scale, "max_words": known["max_words"], "computed_by": known["computed_by"]}
+    capsys.readouterr()
+    assert run(mird_mosi, "evaluate", "--run", out) == 0
+    wanted = capsys.readouterr().out
+    path.write_text(json.dumps(earlier))
+    assert run(mird_mosi, "evaluate", "--run", out) == 0
+    assert capsys.readouterr().out == wanted
+    path.write_text(json.dumps(config))
+    shutil.copytree(out / "model", tmp_path / "alone")
+    with pytest.raises((DisentangleError, ValueError), match="expected"):
+        open_trained(tmp_path / "alone", mird_mosi.MIRD)
