@@ -63,7 +63,7 @@ def no_arguments(options: argparse.Namespace) -> dict[str, Any]:
 class Experiment:
     """The functions that a paper consists of; `main` is its program: training, resuming, seeds, evaluating, predicting.
 
-    Attributes:
+    Arguments:
         build: The model's class. It is called with `sizes`, the sizes of the frames of each modality beside text; `task`, what
             it is to predict, as JSON, see `disentangle.tasks.as_task`; what `arguments` returns; and `backbone`, where it
             has an argument of that name: a model of transformers, or, where a saved model is loaded, its configuration. What

@@ -26,7 +26,7 @@ from disentangle.errors import RunError
 from disentangle.files import append_line, make_folder, write_file, writing
 from disentangle.training.checkpoints import Checkpoints
 
-__all__ = ["Run", "RunError"]
+__all__ = ["Run"]
 
 
 class Run:
