@@ -15,7 +15,8 @@ from disentangle import CLUBEstimator, Masked, OrthogonalLoss, Pairwise
 from disentangle.conditionals import FullGaussianConditional, GaussianConditional
 from disentangle.dependence import InfoNCEEstimator, LeaveOneOutEstimator
 from disentangle.pairwise.stacked import StackedLinear
-from disentangle.training import Run, RunError, frozen
+from disentangle.training import RunError, frozen
+from disentangle.training.checkpoints import Checkpoints
 
 F64 = torch.float64
 SIZES = {"L": 4, "A": 4, "S": 4, "X": 7, "Z": 2}
@@ -259,18 +260,17 @@ def test_a_state_dict_that_does_not_fit_is_named_by_the_single_estimators():
 
 
 def test_a_checkpoint_survives_whether_its_estimators_were_stacked_or_not(tmp_path):
-    run = Run.create(tmp_path / "run", {})
     pairs, apart = stacked(singles())
-    run.save("stacked", {"penalty": pairs})
-    run.save("single", {"penalty": layout(apart)})
-    for name in ("stacked", "single"):
+    for step, penalty in enumerate((pairs, layout(apart))):
+        Checkpoints(tmp_path).save(step, {"penalty": penalty}, {})
+    for step in (0, 1):
         again, fresh = stacked(singles())[0], layout(singles())
         for modules in (again, fresh):
-            run.load(name, {"penalty": modules})
+            Checkpoints(tmp_path).load({"penalty": modules}, step)
             assert all(torch.equal(v, pairs.state_dict()[k]) for k, v in modules.state_dict().items())
     wider = Pairwise({names: CLUBEstimator(SIZES[names[0]], SIZES[names[1]], 6) for names in NAMES})
-    with pytest.raises(RunError, match="cannot be loaded"):
-        run.load("stacked", {"penalty": wider})
+    with pytest.raises(RunError, match="expected"):
+        Checkpoints(tmp_path).load({"penalty": wider}, 0)
 
 
 def test_the_estimators_that_were_given_are_views_of_the_stack():

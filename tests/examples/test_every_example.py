@@ -87,12 +87,16 @@ def test_it_trains_goes_on_is_evaluated_and_predicts(paper, dump, data, tmp_path
 @every_example
 def test_it_has_seeds(paper, dump, data, tmp_path, capsys):
     out = tmp_path / "seeds"
-    options = ["--data", dump(data), *SMALL, "--epochs", 1, "--seeds", 0, 1, "--at-once", 2]
+    options = ["--data", dump(data), *SMALL, "--epochs", 1, "--clip-norm", 0.5, "--seeds", 0, 1, "--at-once", 2]
     assert run(paper, *options, "--out", out) == 0
     assert "2 seeds, mean ± sample standard deviation" in capsys.readouterr().out
     results = [json.loads((out / f"seed-{seed}" / "result.json").read_text())["test"]["mae"] for seed in (0, 1)]
     assert results[0] != results[1]
     assert json.loads((out / "result.json").read_text())["test"]["mae"]["mean"] == pytest.approx(np.mean(results))
+    configs = [Run.open(out / f"seed-{seed}").config for seed in (0, 1)]
+    assert [(config["seed"], config["clip_norm"]) for config in configs] == [(0, 0.5), (1, 0.5)]
+    assert run(paper, "--resume", out) == 0  # nothing is left to do
+    assert "2 seeds" in capsys.readouterr().out
 
 
 @every_example
