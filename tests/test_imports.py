@@ -34,7 +34,7 @@ MAY_IMPORT = {
     },
     "data": {"errors", "contents", "files", "variables", "metrics", "plots", "data"},
     "features": {"errors", "contents", "data", "features"},
-    "tasks": {"variables", "functional", "metrics"},
+    "tasks": {"variables", "functional", "metrics", "tasks"},
     "experiments": {
         *("errors", "model", "variables", "pairwise", "saving", "inference", "metrics", "tasks"),
         *("nn", "training", "data", "features", "experiments"),

@@ -1,0 +1,97 @@
+"""What a task is, and what all of them compute."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disentangle.functional.precision import at_least_float32
+from disentangle.variables import Rows
+
+__all__ = ["Metrics", "Task", "column", "mean_auc", "on_host"]
+
+Metrics = dict[str, float | None]
+
+
+class Task(ABC):
+    """What is predicted from K scores per row, `outputs` of them.
+
+    *Scores* are what a model computes, `(N, K)`, or `(N,)` where K is 1: numbers, or logits. *Outcomes* are what they say,
+    `(N, K)`: numbers as they are, or probabilities.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """How many scores a row has, K."""
+
+    @abstractmethod
+    def terms(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each row, `(N,)` in at least float32, from scores and labels, `(N,)` or `(N, K)`."""
+
+    @abstractmethod
+    def outcomes(self, scores: Tensor) -> np.ndarray:
+        """What scores say: numbers, or probabilities, `(N, K)`."""
+
+    @abstractmethod
+    def metrics(self, outcomes: np.ndarray, labels: np.ndarray) -> Metrics:
+        """The metrics of outcomes, `(N, K)`, beside the labels of any split; `None` where one is undefined."""
+
+    @property
+    @abstractmethod
+    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+        """The metric by which the best epoch is told, and whether less or more of it is better."""
+
+    @abstractmethod
+    def baselines(self, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """What to say of every row, `(K,)`, when nothing is known but the labels of training."""
+
+    @abstractmethod
+    def said(self, outcomes: np.ndarray) -> list[str]:
+        """The prediction for each row, as one would write it down."""
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """The names of the K outcomes."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The task as JSON has it; `as_task` brings it back."""
+
+    def loss(self, scores: Tensor, labels: Tensor, weights: Tensor) -> Rows:
+        """The loss of each row, with the weight that the row has: 0 where it has no label."""
+        return Rows(self.terms(scores, labels), weights)
+
+    def check(self, labels: np.ndarray) -> None:
+        """Raises `ValueError` where labels are such that there are no metrics."""
+        return
+
+    def disagreements(self, labels: Mapping[str, np.ndarray]) -> list[str]:
+        """How the labels of splits differ from what they were in training, a line each."""
+        return []
+
+
+def mean_auc(outcomes: np.ndarray, there: np.ndarray) -> float | None:
+    """The area under the ROC curve of each column, averaged; columns that are there always or never have none."""
+    from sklearn.metrics import roc_auc_score
+
+    columns = [k for k in range(there.shape[1]) if 0 < there[:, k].sum() < len(there)]
+    return float(np.mean([roc_auc_score(there[:, k], outcomes[:, k]) for k in columns])) if columns else None
+
+
+def column(scores: Tensor) -> Tensor:
+    """One score per row, `(N,)`, in at least float32."""
+    return at_least_float32(scores).reshape(len(scores))
+
+
+def on_host(scores: Tensor) -> np.ndarray:
+    """Scores as an array of float64."""
+    return scores.detach().to("cpu", torch.float64).numpy()
