@@ -17,6 +17,7 @@ What the training labels are (sentiment in [-3, 3] or [-1, 1], two classes, ...)
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -35,7 +36,7 @@ from disentangle import (
     SequenceEncoder,
     Standardize,
 )
-from disentangle.experiments import Experiment
+from disentangle.experiments import Experiment, run_program
 from disentangle.nn import masked_cross_entropy, masked_mse
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import SENTIMENT, Task, as_task
@@ -191,7 +192,7 @@ EXPERIMENT = Experiment(
     batch_size=BATCH_SIZE,
     inner_steps=INNER_STEPS,
 )
-main = EXPERIMENT.main
+main = partial(run_program, EXPERIMENT)
 
 if __name__ == "__main__":
     raise SystemExit(main())

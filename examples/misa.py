@@ -14,6 +14,7 @@ the difference loss is divided by N², so its weight does not depend on the batc
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from disentangle import CentralMomentDiscrepancy, FeatureCorrelation, Masked, Model, Pairwise, Rows
-from disentangle.experiments import Experiment
+from disentangle.experiments import Experiment, run_program
 from disentangle.nn import SequenceEncoder, Standardize
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
@@ -122,7 +123,7 @@ EXPERIMENT = Experiment(
     objective=objective_for,
     defaults={"lr": 1e-4, "epochs": 100, "backbone": "bert-base-uncased"},
 )
-main = EXPERIMENT.main
+main = partial(run_program, EXPERIMENT)
 
 if __name__ == "__main__":
     raise SystemExit(main())

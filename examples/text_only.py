@@ -8,12 +8,13 @@ schedule, logarithm of the loss, epochs and choice of the best epoch, and the sa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from disentangle import Masked, Model, Rows
-from disentangle.experiments import Experiment
+from disentangle.experiments import Experiment, run_program
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
 
@@ -47,7 +48,7 @@ EXPERIMENT = Experiment(
     objective=lambda options: lambda losses, penalties: (losses["Y"].mean() + 1e-6).log(),
     unlabeled=False,
 )
-main = EXPERIMENT.main
+main = partial(run_program, EXPERIMENT)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,16 +1,11 @@
-"""What a paper consists of, and the program that runs it."""
+"""What a paper consists of: functions, with the defaults that most papers share."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
-import signal
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,11 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from disentangle.data import DataError, DataWarning, Recordings, synthetic_recordings
-from disentangle.errors import BackboneError, RunError, SavedModelError, SeedsError
-from disentangle.experiments.options import parse
-from disentangle.experiments.prediction import prepare_prediction
-from disentangle.experiments.training import prepare_evaluation, prepare_resuming, prepare_seeds, prepare_training
+from disentangle.data import Recordings, synthetic_recordings
 from disentangle.pairwise import Pairwise
 from disentangle.training.step import Objective
 
@@ -61,7 +52,7 @@ def no_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """The functions that a paper consists of; `main` is its program: training, resuming, seeds, evaluating, predicting.
+    """The functions that a paper consists of; `run_program` runs them: training, resuming, seeds, evaluating, predicting.
 
     Arguments:
         build: The model's class. It is called with `sizes`, the sizes of the frames of each modality beside text; `task`, what
@@ -111,71 +102,3 @@ class Experiment:
     def reads_text(self) -> bool:
         """Whether the model has a backbone."""
         return "backbone" in inspect.signature(self.build).parameters
-
-    def main(self, arguments: list[str] | None = None) -> int:
-        """Runs the program with the arguments given, or those of the command line; returns its exit code.
-
-        0: all went well; 1: it failed on the way; 2: a file or an option is wrong; 130 and 143: it was stopped.
-        """
-        options = parse(self, arguments)
-        try:
-            with _warnings_in_a_line():
-                return self._run(options)
-        except KeyboardInterrupt:
-            return _stopped(options, 130)
-        except SystemExit as stop:
-            if stop.code != 128 + signal.SIGTERM:  # what a scheduler's request becomes
-                raise
-            return _stopped(options, 128 + signal.SIGTERM)
-
-    def _run(self, options: argparse.Namespace) -> int:
-        try:
-            work = self._prepare(options)
-        except (
-            ValueError,
-            BackboneError,
-            RunError,
-            SavedModelError,
-            ImportError,
-        ) as error:  # ValueError: a file, an option
-            more = "; or --backbone tiny, which is small and random" if isinstance(error, BackboneError) else ""
-            print(f"error: {error}{more}", file=sys.stderr)
-            return 2
-        try:
-            work()
-        except (RunError, SeedsError, DataError, ImportError, FloatingPointError) as error:  # a full disk, a file, NaN
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        return 0
-
-    def _prepare(self, options: argparse.Namespace) -> Callable[[], None]:
-        if options.command == "evaluate":
-            return prepare_evaluation(self, options)
-        if options.command == "predict":
-            return prepare_prediction(self, options)
-        if options.resume:
-            return prepare_resuming(self, options)
-        return prepare_seeds(self, options) if options.seeds else prepare_training(self, options)
-
-
-def _stopped(options: argparse.Namespace, code: int) -> int:
-    """Says how to go on, where there is something to go on from."""
-    folder = options.resume or options.out if options.command is None else None
-    hint = f"; what there is can be read in {folder}, and --resume {folder} goes on"
-    print(f"\nstopped{hint if folder and Path(folder).exists() else ''}", file=sys.stderr)
-    return code
-
-
-@contextmanager
-def _warnings_in_a_line() -> Iterator[None]:
-    """Shows what is to be known of the data without the place in the code that says so."""
-    usual = warnings.formatwarning
-
-    def in_a_line(message, category, *where) -> str:
-        return f"warning: {message}\n" if issubclass(category, DataWarning) else usual(message, category, *where)
-
-    warnings.formatwarning = in_a_line
-    try:
-        yield
-    finally:
-        warnings.formatwarning = usual

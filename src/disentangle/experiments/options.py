@@ -7,12 +7,9 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from disentangle.experiments.experiment import Experiment
 from disentangle.tasks import TASKS
-
-if TYPE_CHECKING:
-    from disentangle.experiments.experiment import Experiment
 
 __all__ = ["one_seed", "parse", "recording_of"]
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -18,14 +18,12 @@ from disentangle.data import DataError, Recordings, read_recordings
 from disentangle.data.computed_by import check_computed_alike
 from disentangle.data.text_files import csv_rows, read_text
 from disentangle.experiments.clips import FEATURES, Clip, read_clip, recordings_of
+from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import recording_of
 from disentangle.experiments.reading import with_modalities
 from disentangle.experiments.trained import Trained, explained, open_trained
 from disentangle.tasks import Regression, Task
 from disentangle.training import accelerator_for
-
-if TYPE_CHECKING:
-    from disentangle.experiments.experiment import Experiment
 
 __all__ = ["prepare_prediction"]
 

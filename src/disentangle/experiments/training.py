@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
 
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
+from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import one_seed
 from disentangle.experiments.reading import labeled_splits, labels_of, read, task_for, tell, with_modalities
 from disentangle.experiments.trained import DATA, open_trained, scored
@@ -23,9 +24,6 @@ from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
 from disentangle.tasks import Task
 from disentangle.training import AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
-
-if TYPE_CHECKING:
-    from disentangle.experiments.experiment import Experiment
 
 __all__ = ["prepare_evaluation", "prepare_resuming", "prepare_seeds", "prepare_training"]
 
