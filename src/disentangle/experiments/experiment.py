@@ -77,6 +77,26 @@ class Experiment:
         batch_size: How many labelled rows a batch has.
         inner_steps: How many steps the estimators take per step of the model.
         unlabeled: Whether the objective learns from rows without a label too.
+
+    Example:
+        >>> from disentangle import Model
+        >>> from disentangle.tasks import as_task
+        >>> class Mean(Model):  # predicts from the mean of its frames
+        ...     def __init__(self, sizes, task):
+        ...         super().__init__()
+        ...         self.task = as_task(task)
+        ...         self.head = nn.Linear(sizes["audio"], self.task.outputs)
+        ...     def forward(self, batch):
+        ...         return {"mean": batch.sequences["audio"].mean()}
+        ...     def predict(self, variables):
+        ...         return self.head(variables["mean"])
+        ...     def losses(self, variables, batch):
+        ...         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
+        >>> experiment = Experiment(
+        ...     build=Mean, objective=lambda options: lambda losses, penalties: losses["Y"].mean()
+        ... )
+        >>> experiment.reads_text  # its build takes no backbone; run_program(experiment) is its command line
+        False
     """
 
     build: Callable[..., nn.Module]
