@@ -132,7 +132,6 @@ def emotions(folder):
     return folder
 
 
-@pytest.mark.parametrize("paper", [misa, text_only], ids=lambda paper: paper.__name__)
 @pytest.mark.parametrize(
     ("options", "kind", "metrics"),
     [
@@ -147,18 +146,18 @@ def emotions(folder):
     ],
     ids=["classes", "binary", "two classes as numbers", "labels at once"],
 )
-def test_every_task_is_trained_evaluated_and_predicted(paper, options, kind, metrics, tmp_path, capsys):
+def test_every_task_is_trained_evaluated_and_predicted(options, kind, metrics, tmp_path, capsys):
     out, folder = tmp_path / "run", emotions(tmp_path / "set")
-    assert run(paper, "--data", folder, *options, *SMALL, "--epochs", 1, "--out", out) == 0
+    assert run(misa, "--data", folder, *options, *SMALL, "--epochs", 1, "--out", out) == 0
     assert list(json.loads((out / "result.json").read_text())["test"]) == metrics
     task = as_task(json.loads((out / "model" / "config.json").read_text())["task"])
     assert task.kind == kind
     assert f"labels    {task}" in capsys.readouterr().out
-    assert run(paper, "evaluate", "--run", out) == 0
-    assert run(paper, "predict", "--run", out, "--text", "so joy", "--json") == 0
+    assert run(misa, "evaluate", "--run", out) == 0
+    assert run(misa, "predict", "--run", out, "--text", "so joy", "--json") == 0
     printed = capsys.readouterr().out
     said = json.loads(printed[printed.index("{") :])
-    trained = open_trained(out, paper.EXPERIMENT.build)
+    trained = open_trained(out, misa.EXPERIMENT.build)
     none = {m: [np.zeros((0, size), np.float32)] for m, size in trained.sizes.items()}
     outcomes = trained.outcomes(Recordings(["so joy"], none))
     if kind == "regression":
@@ -166,7 +165,7 @@ def test_every_task_is_trained_evaluated_and_predicted(paper, options, kind, met
     else:
         assert said["prediction"] == task.said(outcomes)[0]
         assert list(said["outcomes"]) == list(task.names)
-    assert run(paper, "predict", "--run", out, "--data", folder, "--out", tmp_path / "said.csv") == 0
+    assert run(misa, "predict", "--run", out, "--data", folder, "--out", tmp_path / "said.csv") == 0
     first = (tmp_path / "said.csv").read_text().splitlines()[0]
     assert first.startswith("id,split,label,prediction,")
     assert all(name in first for name in (task.names if kind != "regression" else ()))

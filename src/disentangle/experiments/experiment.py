@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -15,9 +16,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.data import Recordings, synthetic_recordings
 from disentangle.pairwise import Pairwise
+from disentangle.tasks import Task
 from disentangle.training.step import Objective
 
 __all__ = ["Experiment", "warmup_then_decay"]
+
+Metrics = dict[str, float | None]
 
 
 def adamw(model: nn.Module, options: argparse.Namespace) -> Optimizer:
@@ -45,6 +49,11 @@ def nothing(*_: Any) -> None:
     """Nothing."""
 
 
+def of_the_task(task: Task, outcomes: np.ndarray, labels: np.ndarray) -> Metrics:
+    """The metrics of the task."""
+    return task.metrics(outcomes, labels)
+
+
 def no_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """No arguments of the model's own."""
     return {}
@@ -70,6 +79,8 @@ class Experiment:
         penalty_optimizer: Makes the optimiser of the estimators; by default Adam at 1e-3.
         schedule: Makes the learning rate's schedule of an optimiser and the number of steps; by default a warm-up over a tenth
             of them, then linear decay.
+        metrics: Measures the task's outcomes, `(N, K)`, beside the labels of a split; by default the task's own metrics. The
+            one that the task monitors has to be among them.
         defaults: The options' values on data of the user's, where none are given: `lr`, `epochs`, and `backbone` if there is
             one.
         embedded: Their values on the data set that is embedded.
@@ -109,6 +120,7 @@ class Experiment:
     optimizer: Callable[[Any, argparse.Namespace], Optimizer] = adamw
     penalty_optimizer: Callable[[Any, argparse.Namespace], Optimizer] = adam
     schedule: Callable[[Optimizer, int], LRScheduler] = warmup_then_decay
+    metrics: Callable[[Task, np.ndarray, np.ndarray], Metrics] = of_the_task
     defaults: Mapping[str, Any] = field(
         default_factory=lambda: {"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased"}
     )

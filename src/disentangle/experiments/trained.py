@@ -18,7 +18,7 @@ from disentangle.saving import load
 from disentangle.tasks import Task, as_task
 from disentangle.training import Run
 
-__all__ = ["DATA", "Trained", "explained", "open_trained", "scored"]
+__all__ = ["DATA", "Trained", "explained", "open_trained"]
 
 DATA = "_data"  # the entry of a model's configuration that says what it was trained on, and is no argument of its class
 
@@ -92,12 +92,6 @@ class Trained:
 def explained(outcomes: np.ndarray) -> np.ndarray:
     """Which of the K outcomes of each row is explained, `(N,)`: the largest probability, or the number that there is."""
     return outcomes.argmax(1)
-
-
-def scored(task: Task, scores: Tensor, labels: np.ndarray) -> dict[str, float | None]:
-    """The metrics of the scores of rows, some of which may have no label."""
-    there = np.isfinite(labels.reshape(len(labels), -1)).all(1)
-    return task.metrics(task.outcomes(scores)[there], labels[there])
 
 
 def open_trained(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, co
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import one_seed
 from disentangle.experiments.reading import labeled_splits, labels_of, read, task_for, tell, with_modalities
-from disentangle.experiments.trained import DATA, open_trained, scored
+from disentangle.experiments.trained import DATA, open_trained
 from disentangle.inference import predict
 from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
@@ -45,31 +45,12 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
         name: RecordingDataset(r, tokenizer, max_words=config[DATA]["max_words"]) for name, r in sources.items()
     }
     batches = batches_of(datasets, options, experiment.batch_size)
-    penalty = experiment.penalty(model, options)
-    learns = penalty is not None and any(p.requires_grad for p in penalty.parameters())
-    optimizer = experiment.optimizer(model, options)
     run = run or create_run(options)
-    trainer = AlternatingTrainer(
-        model,
-        penalty,
-        objective=experiment.objective(options),
-        optimizer=optimizer,
-        penalty_optimizer=experiment.penalty_optimizer(penalty, options) if penalty is not None and learns else None,
-        schedulers=[experiment.schedule(optimizer, options.epochs * -(-len(batches) // options.accumulation))],
-        inner_steps=experiment.inner_steps,
-        accumulation=options.accumulation,
-        clip_norm=options.clip_norm,
-        seed=options.seed,
-        run=run,
-        config=config,
-        tokenizer=tokenizer,
-        device=options.device,
-        precision=options.precision,
-        trackers=options.tracker,
-    )
+    saved = {"run": run, "config": config, "tokenizer": tokenizer}
+    trainer = trainer_for(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation), saved)
 
     def metrics_on(name: str) -> Callable[[nn.Module], Metrics]:
-        return lambda model: metrics_of(model, datasets[name], task)
+        return lambda model: metrics_of(experiment, model, datasets[name], task)
 
     def train() -> None:
         monitor, mode = task.monitor
@@ -86,22 +67,42 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
         if first:
             result = {name: trainer.evaluate(metrics_on(name)) for name in ("valid", "test")}
             run.write("result.json", result)
-            print(metrics_table({**result, **baselines(task, labels)}))
+            print(metrics_table({**result, **baselines(experiment, task, labels)}))
             print(f"everything is in {run.folder}")
 
     return train
+
+
+def trainer_for(
+    experiment: Experiment, options: argparse.Namespace, model: Any, steps: int, saved: dict[str, Any]
+) -> AlternatingTrainer:
+    """The trainer of a model, with its penalty and their optimisers; `saved` is where and how it saves what."""
+    penalty = experiment.penalty(model, options)
+    learns = penalty is not None and any(p.requires_grad for p in penalty.parameters())
+    optimizer = experiment.optimizer(model, options)
+    return AlternatingTrainer(
+        model,
+        penalty,
+        objective=experiment.objective(options),
+        optimizer=optimizer,
+        penalty_optimizer=experiment.penalty_optimizer(penalty, options) if learns else None,
+        schedulers=[experiment.schedule(optimizer, steps)],
+        inner_steps=experiment.inner_steps,
+        accumulation=options.accumulation,
+        clip_norm=options.clip_norm,
+        seed=options.seed,
+        device=options.device,
+        precision=options.precision,
+        trackers=options.tracker,
+        **saved,
+    )
 
 
 def built(
     experiment: Experiment, options: argparse.Namespace, train: Recordings, task: Task, say: Callable[[str], None]
 ) -> tuple[Any, dict[str, Any], Any]:
     """The model for the training data, the configuration that builds it again, and its tokenizer."""
-    for name in train.feature_sizes:
-        if not name or "." in name or name[0] == "_" or name in ("text", *dir(nn.ModuleDict())):
-            raise ValueError(
-                f"expected a modality's name without '.', not beginning with '_', and none that torch itself uses (type, "
-                f"values, ...), nor text, got {name!r}"
-            )
+    check_modalities(train.feature_sizes)
     words = getattr(options, "max_words", 256)
     data = {"max_words": words, "computed_by": train.computed_by, "label": options.label}
     config = {"sizes": train.feature_sizes, "task": task.to_dict(), **experiment.arguments(options), DATA: data}
@@ -116,6 +117,16 @@ def built(
         {"backbone": backbone_config(backbone), **config},
         tokenizer,
     )
+
+
+def check_modalities(names: Iterable[str]) -> None:
+    """Refuses names of modalities that a model could not have parts of."""
+    for name in names:
+        if not name or "." in name or name[0] == "_" or name in ("text", *dir(nn.ModuleDict())):
+            raise ValueError(
+                f"expected a modality's name without '.', not beginning with '_', and none that torch itself uses (type, "
+                f"values, ...), nor text, got {name!r}"
+            )
 
 
 def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespace, batch_size: int) -> DataLoader[Any]:
@@ -139,15 +150,18 @@ def class_names(train: Recordings, options: argparse.Namespace) -> list[str]:
     return list(options.label) if options.label and len(options.label) > 1 else train.class_names.get("label", [])
 
 
-def metrics_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:
-    """The metrics of a model on a split."""
-    return scored(task, predict(model, loader(dataset)), dataset.labels)
+def metrics_of(experiment: Experiment, model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:
+    """The metrics of a model on the rows of a split that have a label."""
+    labels = dataset.labels
+    there = np.isfinite(labels.reshape(len(labels), -1)).all(1)
+    outcomes = task.outcomes(predict(model, loader(dataset)))
+    return experiment.metrics(task, outcomes[there], labels[there])
 
 
-def baselines(task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:
+def baselines(experiment: Experiment, task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:
     """What one scores on valid and test who knows nothing but the labels of training."""
     return {
-        f"{split}, {name}": task.metrics(np.tile(outcome, (len(labels[split]), 1)), labels[split])
+        f"{split}, {name}": experiment.metrics(task, np.tile(outcome, (len(labels[split]), 1)), labels[split])
         for name, outcome in task.baselines(labels["train"]).items()
         for split in ("valid", "test")
     }
@@ -191,7 +205,7 @@ def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run 
         results = seed_results(run.folder)
         run.write("result.json", seeds_summary(results))
         print(seeds_table(results))
-        print(f"\n{metrics_table(baselines(task, labels))}")
+        print(f"\n{metrics_table(baselines(experiment, task, labels))}")
         print(f"everything is in {run.folder}")
 
     return train
@@ -217,7 +231,9 @@ def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> C
     }
 
     def evaluate() -> None:
-        result = {name: metrics_of(trained.model, dataset, trained.task) for name, dataset in datasets.items()}
-        print(metrics_table({**result, **baselines(trained.task, labels)}))
+        result = {
+            name: metrics_of(experiment, trained.model, dataset, trained.task) for name, dataset in datasets.items()
+        }
+        print(metrics_table({**result, **baselines(experiment, trained.task, labels)}))
 
     return evaluate

@@ -1,6 +1,7 @@
 """Networks for padded multimodal sequences: encoders, decoders, fusion, text backbones."""
 
 from disentangle.nn.fusion import MultimodalAdaptiveGate, NonverbalInjection, WordwiseSparseAttention
+from disentangle.nn.noisy_latent import NoisyLatent
 from disentangle.nn.sequence import SequenceDecoder, SequenceEncoder, masked_cross_entropy, masked_mse
 from disentangle.nn.standardize import Standardize
 from disentangle.nn.text import MAGTextEncoder
@@ -8,6 +9,7 @@ from disentangle.nn.text import MAGTextEncoder
 __all__ = [
     "MAGTextEncoder",
     "MultimodalAdaptiveGate",
+    "NoisyLatent",
     "NonverbalInjection",
     "SequenceDecoder",
     "SequenceEncoder",

@@ -1,0 +1,66 @@
+"""Linear erasure in closed form: a representation without what any linear probe could read of something else."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from disentangle.information.samples import Samples, as_variable
+
+__all__ = ["LEACE"]
+
+
+class LEACE:
+    r"""Least-squares concept erasure: takes from x what a linear probe can read of z, and changes x as little as can be.
+
+    With :math:`\Sigma` the covariances, :math:`W = \Sigma_{xx}^{-1/2}` and P the orthogonal projection onto the columns of
+    :math:`W \Sigma_{xz}`,
+
+    .. math:: r(x) = x - W^+ P W (x - \bar x)
+
+    On the rows it was fitted to, r(x) and z have no covariance, so the best linear predictor of z from r(x) is a constant; for
+    classes no linear classifier under a convex loss beats the frequencies. Of all affine maps with that property it has the
+    least mean squared distance to x. It says nothing of what is not linear: a small network may still read z from r(x), which
+    `estimate_mutual_information` tells. So it is what a penalty that is trained has to beat beyond the linear.
+
+    References:
+        Belrose et al., LEACE: Perfect Linear Concept Erasure in Closed Form (NeurIPS 2023), theorem 4.3
+
+    Arguments:
+        x: The representation, `(N, d)`: a tensor or an array.
+        z: What it shall not tell: numbers, `(N,)` or `(N, k)`, or classes, as `estimate_mutual_information` takes them.
+
+    Raises:
+        ValueError: If x and z differ in their rows, there are fewer than 2, or a value is not finite.
+
+    Example:
+        >>> draw = np.random.default_rng(0)
+        >>> z = draw.integers(0, 2, 500)
+        >>> x = draw.normal(size=(500, 3)) + np.outer(z, [2.0, 0.0, 1.0])
+        >>> erased = LEACE(x, z)(x)
+        >>> bool(np.abs(np.cov(erased.T, z)[-1, :-1]).max() < 1e-12)
+        True
+    """
+
+    def __init__(self, x: Samples, z: Samples):
+        rows = as_variable("x", x, classes=False).numbers.numpy()
+        targets = as_variable("z", z).numbers.numpy()
+        if len(rows) != len(targets):
+            raise ValueError(f"expected x and z with the same number of rows, got {len(rows)} and {len(targets)}")
+        self.mean = rows.mean(0)
+        x_centered, z_centered = rows - self.mean, targets - targets.mean(0)
+        values, vectors = np.linalg.eigh(x_centered.T @ x_centered / len(rows))
+        kept = values > values.max(initial=0.0) * len(values) * np.finfo(np.float64).eps
+        root, basis = np.sqrt(values[kept]), vectors[:, kept]
+        whitened = (basis / root) @ (basis.T @ (x_centered.T @ z_centered / len(rows)))
+        left, sizes, _ = np.linalg.svd(whitened, full_matrices=False)
+        seen = left[:, sizes > sizes.max(initial=0.0) * max(whitened.shape) * np.finfo(np.float64).eps]
+        self.change = ((basis * root) @ (basis.T @ seen)) @ (seen.T @ ((basis / root) @ basis.T))
+
+    def __call__(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
+        """The representation without it, `(N, d)`, on the device and in the precision of x: of any rows, with a gradient."""
+        if isinstance(x, Tensor):
+            mean, change = (torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in (self.mean, self.change))
+            return x - (x - mean) @ change.T
+        return x - (x - self.mean) @ self.change.T

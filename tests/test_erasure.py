@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from disentangle.erasure import LEACE
+
+
+def told(seed, n=300, d=6, k=2):
+    """Rows that tell numbers, by a random linear map and noise."""
+    draw = np.random.default_rng(seed)
+    z = draw.normal(size=(n, k)) @ draw.normal(size=(k, k))
+    return z @ draw.normal(size=(k, d)) + draw.normal(size=(n, d)) @ draw.normal(size=(d, d)), z
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_nothing_linear_is_left_and_other_rows_are_treated_alike(seed, k, more):
+    x, z = told(seed, d=k + more, k=k)
+    erase = LEACE(x, z)
+    erased = erase(x)
+    assert LinearRegression().fit(erased, z).score(erased, z) < 1e-8
+    np.testing.assert_allclose(erase(x[:5]), erased[:5])
+    np.testing.assert_allclose(erased.mean(0), x.mean(0), atol=1e-9 * np.abs(x).max())
+    np.testing.assert_allclose(erase(erased), erased, atol=1e-8 * np.abs(x).max())  # once is enough
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_no_other_affine_map_that_erases_is_nearer(seed):
+    """Among them the orthogonal projection, and random ones: all that vanish on the covariance with z."""
+    x, z = told(seed)
+    centered = x - x.mean(0)
+    covariance = centered.T @ (z - z.mean(0)) / len(x)
+    nearest = np.square(LEACE(x, z)(x) - x).sum()
+    kept = np.linalg.svd(covariance)[0][:, z.shape[1] :].T  # rows that the covariance does not reach
+    draw = np.random.default_rng(seed)
+    for other in (kept.T, *(draw.normal(size=(6, 4)) for _ in range(3))):
+        erased = centered @ kept.T @ other.T
+        assert np.abs(erased.T @ (z - z.mean(0))).max() < 1e-8 * np.abs(x).max() * np.abs(z).max() * len(x)
+        assert np.square(erased - centered).sum() >= nearest * (1 - 1e-9)
+    best = np.linalg.lstsq(centered @ kept.T, centered, rcond=None)[0]  # the nearest of all of them, by least squares
+    assert np.square(centered @ kept.T @ best - centered).sum() == pytest.approx(nearest, rel=1e-6)
+
+
+def test_no_linear_classifier_beats_the_frequencies():
+    draw = np.random.default_rng(0)
+    names = np.array(["Ann", "Bo", "Cleo"])[draw.integers(0, 3, 900)]
+    x = draw.normal(size=(900, 5)) + 3.0 * (names[:, None] == np.array(["Ann", "Bo", "Cleo", "Ann", "Bo"]))
+    erased = LEACE(x, names)(x)
+    score = LogisticRegression(C=1e6, max_iter=1000).fit(x, names).score(x, names)
+    after = LogisticRegression(C=1e6, max_iter=1000).fit(erased, names).predict_proba(erased)
+    assert score > 0.9
+    frequencies = np.array([(names == name).mean() for name in ("Ann", "Bo", "Cleo")])
+    np.testing.assert_allclose(after, np.tile(frequencies, (900, 1)), atol=1e-3)
+
+
+def test_tensors_keep_their_dtype_and_gradient():
+    x, z = told(0)
+    erase = LEACE(torch.from_numpy(x), torch.from_numpy(z))
+    batch = torch.from_numpy(x).float().requires_grad_()
+    erased = erase(batch)
+    assert erased.dtype == torch.float32
+    np.testing.assert_allclose(erased.detach(), LEACE(x, z)(x), atol=1e-4)
+    erased.square().sum().backward()
+    assert batch.grad.isfinite().all()
+
+
+def test_columns_that_do_not_vary_and_few_rows_are_no_trouble():
+    x, z = told(0, n=4)
+    x[:, 2] = 7.0
+    erased = LEACE(x, z)(x)
+    assert np.isfinite(erased).all()
+    assert (erased[:, 2] == 7.0).all()
+    with pytest.raises(ValueError, match="expected x and z with the same number of rows, got 4 and 3"):
+        LEACE(x, z[:3])
