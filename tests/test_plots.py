@@ -41,7 +41,7 @@ def test_draws_every_section_with_names_and_units(tmp_path):
         "S",
         "L",
         "epoch",
-        "nats",
+        "raw value",
         "loss (log scale)",
         "mean absolute error",
         "correlation",

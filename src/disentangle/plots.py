@@ -62,7 +62,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
         (title, unit, series)
         for title, unit, series in (
             ("Losses", "loss", sections["losses"]),
-            *((title, "nats", series) for title, series in _by_kind(sections["penalties"]).items()),
+            *((title, "raw value", series) for title, series in _by_kind(sections["penalties"]).items()),
             ("Size of latents", "root mean square", sections["rms"]),
             ("Validation", "", valid),
         )

@@ -134,7 +134,7 @@ class RecordingDataset(Dataset[Row]):
             ids.append(np.concatenate(encoded["input_ids"]).astype(np.int32))
             is_word.append(np.concatenate(encoded["special_tokens_mask"]) == 0)
         self.lengths = np.array(lengths, dtype=np.int64)
-        # One array of all tokens, not one a row: a tensor alone takes more room than the tokens of a sentence.
+        # One array of all tokens, not one per row: a tensor alone takes more room than the tokens of a sentence.
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
         self._ids = np.concatenate([np.zeros(0, np.int32), *ids])
         self._is_word = np.concatenate([np.zeros(0, bool), *is_word])

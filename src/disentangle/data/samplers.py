@@ -63,7 +63,7 @@ class MixedBatchSampler(Sampler[list[int]]):
         if unlabeled_rate > 0 and unlabeled == 0:
             raise ValueError(f"expected unlabelled rows for a rate of {unlabeled_rate}, got none")
         if lengths is not None and len(lengths) != labeled + unlabeled:
-            raise ValueError(f"expected {labeled + unlabeled} lengths, one a row, got {len(lengths)}")
+            raise ValueError(f"expected {labeled + unlabeled} lengths, one per row, got {len(lengths)}")
         self.labeled, self.unlabeled = labeled, unlabeled
         self.batch_size, self.unlabeled_rate, self.seed = batch_size, unlabeled_rate, seed
         self.lengths = None if lengths is None else np.asarray(lengths)

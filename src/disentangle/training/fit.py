@@ -201,7 +201,7 @@ class Fit:
         assert state is not None
         if state["batches"] != len(self.loader):
             raise RunError(
-                f"{self.run.folder}: expected the data it was started on, {state['batches']} batches an epoch, "
+                f"{self.run.folder}: expected the data it was started on, {state['batches']} batches per epoch, "
                 f"got {len(self.loader)}"
             )
         self.position = Position(**state["position"])
