@@ -116,7 +116,7 @@ def test_the_last_batch_is_the_one_with_fewer_rows_and_no_longer_than_others_by_
     [
         ({"labeled": 0}, "labeled >= 1, unlabeled >= 0, batch_size >= 1 and unlabeled_rate >= 0, got 0, 0, 32 and 0.0"),
         ({"labeled": 3, "unlabeled_rate": 1.0}, "expected unlabelled rows for a rate of 1.0, got none"),
-        ({"labeled": 3, "unlabeled": 2, "lengths": [1, 2, 3]}, "expected 5 lengths, one a row, got 3"),
+        ({"labeled": 3, "unlabeled": 2, "lengths": [1, 2, 3]}, "expected 5 lengths, one per row, got 3"),
     ],
 )
 def test_sizes_out_of_range_are_named(arguments, message):

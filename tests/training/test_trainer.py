@@ -238,7 +238,7 @@ def test_a_run_with_checkpoints_is_not_overwritten_and_other_data_are_refused(tm
     with pytest.raises(RunError, match=r"holds checkpoints: fit\(..., resume=True\) goes on, or give another folder"):
         trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
     other = DataLoader(TensorDataset(torch.randn(9, 4), torch.randn(9)), batch_size=8)
-    with pytest.raises(RunError, match="expected the data it was started on, 5 batches an epoch, got 2"):
+    with pytest.raises(RunError, match="expected the data it was started on, 5 batches per epoch, got 2"):
         trainer.fit(other, 1, evaluate=evaluate, monitor="mae", resume=True)
     with pytest.raises(RunError, match="expected a run to resume, got none"):
         setting()[0].fit(batches, 1, evaluate=evaluate, monitor="mae", resume=True)

@@ -180,7 +180,7 @@ def _warnings(
     if likelihood is not None and marginal is not None and likelihood <= marginal:
         yield (
             f"on held-out rows q(y|x) is no better than a q(y) that ignores x ({likelihood:.2f} against {marginal:.2f} nats "
-            "a row): x tells nothing, or q is poor, and then the value is no bound"
+            "per row): x tells nothing, or q is poor, and then the value is no bound"
         )
     if isinstance(estimator, InfoNCEEstimator) and value > 0.8 * math.log(rows):
         yield f"close to the ceiling of InfoNCE, log {rows} = {math.log(rows):.2f} nats: there may be much more"
