@@ -102,6 +102,8 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
     warnings = list(estimate.warnings)
     if rows < 5 * count:
         warnings.append(f"{rows} rows are few for {count} classes: the value is probably too low")
+    if rows < 20 * scores.shape[1]:
+        warnings.append(f"{rows} rows are few for {scores.shape[1]} dimensions: the value is probably too low")
     return replace(estimate, method=f"{estimate.method}, {count} classes of {name}", warnings=tuple(warnings))
 
 
