@@ -20,6 +20,7 @@ import json
 import math
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,8 @@ def measure(task: Task, name: str) -> dict:
 
 def report(records: list[dict]) -> str:
     names = list(dict.fromkeys(r["meter"] for r in records))
+    by_task = Counter(r["task"] for r in records)
+    records = [r for r in records if by_task[r["task"]] == len(names)]  # those that all of them have measured
     versions = ", ".join(sorted({f"{r['meter']} {r['version']}" for r in records}))
     heading = f"{ROWS} rows; {versions}. ✗: not within max(0.1, 20 %) of the truth; ⚠: with a warning."
     table = [["task", "truth", *names]]

@@ -7,7 +7,12 @@ version = release = installed("disentangle")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "results/known_factors_tables.md", "results/known_truths_tables.md"]
+exclude_patterns = [
+    "_build",
+    "results/known_factors_tables.md",
+    "results/known_truths_tables.md",
+    "results/other_meters_tables.md",
+]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 

@@ -143,7 +143,9 @@ def test_a_class_and_a_number(encode):
 def test_many_dimensions_that_hide_a_class_are_said():
     x = torch.randn(600, 60, dtype=torch.float64)
     y = (x[:, 0] + x[:, 1] > 0).int()
-    assert any("600 rows are few for 60 dimensions" in warning for warning in estimate_mutual_information(x, y).warnings)
+    assert any(
+        "600 rows are few for 60 dimensions" in warning for warning in estimate_mutual_information(x, y).warnings
+    )
     few = estimate_mutual_information(x[:, :3], y)
     assert not any("dimensions" in warning for warning in few.warnings)
     assert few.value > 0.55  # of log 2
