@@ -34,7 +34,7 @@ MAY_IMPORT = {
         *("files", "weights", "saving", "inference", "training"),
     },
     "data": {"errors", "contents", "files", "variables", "metrics", "plots", "data"},
-    "features": {"errors", "contents", "data", "features"},
+    "features": {"errors", "contents", "files", "data", "features"},
     "tasks": {"variables", "functional", "metrics", "tasks"},
     "experiments": {
         *("errors", "model", "variables", "pairwise", "saving", "inference", "metrics", "tasks"),

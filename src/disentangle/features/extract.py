@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -18,6 +18,7 @@ from disentangle.data.computed_by import RECORD, read_record, record
 from disentangle.errors import DataError
 from disentangle.features.audio import AudioKind, audio_features, columns_of, import_librosa
 from disentangle.features.openface import OPENFACE_FEATURES, openface_features
+from disentangle.files import write_file
 
 __all__ = ["Failed", "extract_audio", "extract_vision"]
 
@@ -132,7 +133,7 @@ def _record(folder: Path, computed_by: str, columns: Sequence[str]) -> None:
     if found not in (None, computed_by):
         raise ValueError(f"{folder}: expected a folder of features computed by {computed_by}, got one of {found}")
     if found is None:
-        _atomically(folder / RECORD, lambda out: out.write(record(computed_by, columns).encode()))
+        write_file(folder / RECORD, lambda path: path.write_text(record(computed_by, columns), encoding="utf-8"))
 
 
 def _outcomes(features: Features, work: dict[Path, Path], at_once: int) -> Iterator[tuple[Path, str | None]]:
@@ -149,10 +150,7 @@ def _outcomes(features: Features, work: dict[Path, Path], at_once: int) -> Itera
                 try:
                     yield futures[future], future.result()
                 except BrokenProcessPool:
-                    yield (
-                        futures[future],
-                        "not done, since a process ended abruptly: out of memory? Run again, with fewer at once",
-                    )
+                    yield futures[future], CRASHED
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -165,18 +163,5 @@ def _write(features: Features, file: Path, target: Path) -> str | None:
         return str(error).removeprefix(f"{file}: ")
     except Exception as error:  # whatever else a damaged file leads to, also in other libraries
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    _atomically(target, lambda out: np.save(out, values))
+    write_file(target, lambda path: np.save(path, values))
     return None
-
-
-def _atomically(target: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file under another name, and renames it once it is on the disk."""
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(unfinished, "wb") as out:
-            write(out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
