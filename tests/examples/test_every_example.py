@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import mird_mosi
 import misa
@@ -17,8 +18,8 @@ import torch
 from safetensors.torch import load_file
 
 from disentangle import DisentangleError
-from disentangle.data import Recordings, write_folder
-from disentangle.experiments import open_trained
+from disentangle.data import Recordings, read_recordings, write_folder
+from disentangle.experiments import open_trained, run_program
 from disentangle.tasks import as_task
 from disentangle.training import Run
 
@@ -105,6 +106,20 @@ def test_the_result_is_the_monitored_metric_in_half_precision_too(paper, dump, d
     assert run(paper, *options, "--out", tmp_path / "run") == 0
     monitored = min(record["valid"]["mae"] for record in Run.open(tmp_path / "run").history)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["valid"]["mae"] == monitored
+
+
+def test_a_paper_may_bring_metrics_of_its_own(dump, data, tmp_path, capsys):
+    def metrics(task, outcomes, labels):
+        return {**task.metrics(outcomes, labels), "largest": float(outcomes.max())}
+
+    own = replace(text_only.EXPERIMENT, metrics=metrics)
+    options = ["--data", dump(data), *SMALL, "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert run_program(own, options) == 0
+    assert " largest" in capsys.readouterr().out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    test = read_recordings(options[1])["test"]
+    outcomes = open_trained(tmp_path / "run", text_only.TextOnly).outcomes(test)
+    assert result["test"]["largest"] == pytest.approx(outcomes.max(), abs=1e-6)
 
 
 EMOTIONS = ("anger", "joy", "neutral")
