@@ -33,7 +33,7 @@ MAY_IMPORT = {
         *("errors", "variables", "model", "pairwise", "plots", "contents"),
         *("files", "weights", "saving", "inference", "training"),
     },
-    "data": {"errors", "contents", "files", "variables", "metrics", "plots", "data"},
+    "data": {"errors", "contents", "files", "variables", "metrics", "plots", "text_tables", "data"},
     "features": {"errors", "contents", "files", "data", "features"},
     "tasks": {"variables", "functional", "metrics", "tasks"},
     "experiments": {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.data.recordings import LazyFrames, Recordings, have_label
 from disentangle.variables import Masked, Rows
 
 __all__ = ["Batch", "RecordingDataset", "collate", "loader"]
@@ -215,7 +215,7 @@ def _labels(labels: Sequence[np.ndarray | float | None]) -> Rows:
     """Labels, `(N,)` or `(N, K)`, and which rows have one, `(N,)` float; 0 where there is none."""
     shape = next((np.shape(label) for label in labels if label is not None), ())
     values = np.stack([np.full(shape, np.nan) if label is None else np.asarray(label) for label in labels])
-    there = np.isfinite(values.reshape(len(values), -1)).all(1)
+    there = have_label(values)
     values[~there] = 0.0
     return Rows(torch.from_numpy(values.astype(np.float32)), torch.from_numpy(there.astype(np.float32)))
 

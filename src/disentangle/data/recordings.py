@@ -186,6 +186,11 @@ class Recordings:
         )
 
 
+def have_label(labels: np.ndarray) -> np.ndarray:
+    """Which rows of labels, `(N,)` or `(N, K)`, are a label, none of whose parts is NaN: `(N,)` bool."""
+    return np.asarray(np.isfinite(labels.reshape(len(labels), -1)).all(1))
+
+
 def check_same_features(train: Recordings, other: Recordings, path: str | os.PathLike[str]) -> None:
     """Checks that recordings have the training data's modalities in the same sizes, computed in the same way where recorded.
 

@@ -12,6 +12,7 @@ import numpy as np
 from disentangle.data import DataError, Recordings, read_recordings, read_unlabeled
 from disentangle.data.computed_by import SIZE, Looks, check_computed_alike
 from disentangle.data.data_warnings import warn
+from disentangle.data.recordings import have_label
 from disentangle.tasks import Task, task_of
 
 __all__ = ["compare", "labeled_splits", "labels_of", "read", "task_for", "tell", "with_modalities", "wrong_size"]
@@ -72,7 +73,7 @@ def read(
 def labels_of(sources: Mapping[str, Recordings]) -> dict[str, np.ndarray]:
     """The labels of train, valid and test, of the recordings that have one."""
     labels = {name: np.asarray(sources[name].labels) for name in SPLITS}
-    return {name: each[np.isfinite(each.reshape(len(each), -1)).all(1)] for name, each in labels.items()}
+    return {name: each[have_label(each)] for name, each in labels.items()}
 
 
 def task_for(

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
 
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
+from disentangle.data.recordings import have_label
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import one_seed
 from disentangle.experiments.reading import labeled_splits, labels_of, read, task_for, tell, with_modalities
@@ -153,7 +154,7 @@ def class_names(train: Recordings, options: argparse.Namespace) -> list[str]:
 def metrics_of(experiment: Experiment, model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:
     """The metrics of a model on the rows of a split that have a label."""
     labels = dataset.labels
-    there = np.isfinite(labels.reshape(len(labels), -1)).all(1)
+    there = have_label(labels)
     outcomes = task.outcomes(predict(model, loader(dataset)))
     return experiment.metrics(task, outcomes[there], labels[there])
 

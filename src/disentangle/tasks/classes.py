@@ -43,21 +43,21 @@ class Binary(Task):
 
     def terms(self, scores: Tensor, labels: Tensor) -> Tensor:
         scores = column(scores)
-        second = (labels > sum(self.values) / 2).to(scores.dtype)
+        second = (labels > self._middle).to(scores.dtype)
         return F.binary_cross_entropy_with_logits(scores, second, reduction="none")
 
     def outcomes(self, scores: Tensor) -> np.ndarray:
         return on_host(torch.sigmoid(scores.double())).reshape(-1, 1)
 
     def metrics(self, outcomes: np.ndarray, labels: np.ndarray) -> Metrics:
-        return binary_metrics(outcomes[:, 0], labels > sum(self.values) / 2)
+        return binary_metrics(outcomes[:, 0], labels > self._middle)
 
     @property
     def monitor(self) -> tuple[str, Literal["min", "max"]]:
         return "f1_weighted", "max"
 
     def baselines(self, labels: np.ndarray) -> dict[str, np.ndarray]:
-        return {"training majority": np.array([float((labels > sum(self.values) / 2).mean() >= 0.5)])}
+        return {"training majority": np.array([float((labels > self._middle).mean() >= 0.5)])}
 
     def said(self, outcomes: np.ndarray) -> list[str]:
         return [self.labels[int(p >= 0.5)] for p in outcomes[:, 0]]
@@ -74,6 +74,10 @@ class Binary(Task):
 
     def to_dict(self) -> dict[str, Any]:
         return {"task": self.kind, "values": list(self.values), "labels": list(self.labels)}
+
+    @property
+    def _middle(self) -> float:
+        return sum(self.values) / 2
 
 
 @dataclass(frozen=True)

@@ -43,16 +43,15 @@ def task_of(labels: np.ndarray, kind: str | None = None, names: Sequence[str] = 
     if kind is not None and kind not in TASKS:
         raise ValueError(f"expected a task of {', '.join(TASKS)}, got {kind!r}")
     several = labels.ndim == 2
-    if several != (kind == "labels") and (several or kind is not None):
-        wanted, given = ("several labels per row", "one") if kind == "labels" else ("one label per row", "several")
-        if kind is not None:
-            raise ValueError(f"expected {wanted} for task {kind}, got {given}: --label names the labels to learn")
+    if kind is not None and several != (kind == "labels"):
+        wanted, given = ("one label per row", "several") if several else ("several labels per row", "one")
+        raise ValueError(f"expected {wanted} for task {kind}, got {given}: --label names the labels to learn")
     if several:
         return _labels_at_once(labels, names)
     found = np.unique(labels)
     if kind is None:
-        several = bool(names) or label_scale(labels).kind in ("binary", "classes")
-        kind = "regression" if not several else "binary" if len(names or found) == 2 else "classes"
+        discrete = bool(names) or label_scale(labels).kind in ("binary", "classes")
+        kind = "regression" if not discrete else "binary" if len(names or found) == 2 else "classes"
     if kind == "regression":
         if names:
             raise ValueError(f"expected numbers for task regression, got names: {', '.join(names[:4])}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from disentangle.data.computed_by import SIZE
 from disentangle.data.report.parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
 from disentangle.metrics import LabelScale
+from disentangle.text_tables import aligned
 
 __all__ = ["render"]
 
@@ -150,15 +151,8 @@ def _bars(histogram: Histogram) -> str:
 def _table(lines: Iterator[Sequence[str]]) -> str:
     """A table: names and text are aligned to the left, numbers to the right."""
     table = [[_printable(cell) for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     left = {"split", "modality", "label", "padding", "histogram", "sha256 of content"}
-    rows = [
-        "  ".join(
-            cell.ljust(width) if name in left else cell.rjust(width)
-            for cell, width, name in zip(line, widths, table[0], strict=True)
-        ).rstrip()
-        for line in table
-    ]
+    rows = aligned(table, left, rule=False).split("\n")
     rows.insert(1, "─" * max(map(len, rows)))
     return "\n".join(rows)
 
