@@ -73,6 +73,24 @@ def test_a_step_is_algorithm_1_written_out_by_hand():
         torch.testing.assert_close(p, q)
 
 
+def test_under_autocast_each_inner_step_starts_from_the_weights_of_the_one_before():
+    model, penalty = Halves(), Pairwise({("a", "b"): CLUBEstimator(2, 3)})
+    seen = []
+    step = AlternatingStep(
+        model,
+        penalty,
+        objective=objective,
+        optimizer=torch.optim.SGD(model.parameters(), 0.1),
+        penalty_optimizer=torch.optim.SGD(penalty.parameters(), 0.1),
+        backward=lambda loss: (seen.append(loss.item()), loss.backward()),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        step(torch.randn(12, 6))
+    likelihoods = [-loss for loss in seen[:-1]]  # the last one is the objective
+    assert len(likelihoods) == 5
+    assert likelihoods == sorted(set(likelihoods))
+
+
 def test_the_model_encodes_once_a_step_whatever_the_number_of_inner_steps():
     model, _, step = setting(inner_steps=7)
     step(torch.randn(12, 6, dtype=F64))

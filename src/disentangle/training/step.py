@@ -13,7 +13,6 @@ several processes: the objective sees all rows, and its gradients are those of o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -34,6 +33,7 @@ from disentangle.training.guards import (
     refuse_frozen,
     refuse_optimizers,
 )
+from disentangle.training.inner_steps import take_inner_steps
 from disentangle.training.processes import DistributedProcesses, SingleProcess
 from disentangle.training.reports import StepRecord, flat
 from disentangle.variables import Rows, as_rows
@@ -203,21 +203,8 @@ class AlternatingStep:
 
     def _fit(self, batch: Encoded) -> Tensor | None:
         """The estimators' phase: returns the log-likelihood of their last step, summed over pairs."""
-        assert self.penalty is not None
         assert self.penalty_optimizer is not None
-        loss = None
-        self.penalty.train()
-        for _ in range(self.inner_steps):
-            losses = [kind.learning_loss(batch.variables, batch.present) for kind in self.kinds.values()]
-            losses = [each for each in losses if each is not None]
-            if not losses:
-                return None
-            loss = reduce(torch.add, losses)
-            self.penalty_optimizer.zero_grad(set_to_none=True)
-            self.backward(loss)
-            self.penalty_optimizer.step()
-        self.penalty_optimizer.zero_grad(set_to_none=True)
-        return None if loss is None else -loss.detach()
+        return take_inner_steps(self.kinds, self.penalty_optimizer, batch, self.inner_steps, self.backward)
 
     def _differentiate(self, batch: Encoded, record: StepRecord, has_rows: bool) -> StepRecord:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""
