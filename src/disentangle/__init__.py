@@ -44,7 +44,7 @@ from disentangle.nn import (
 )
 from disentangle.pairwise import Pairwise
 from disentangle.saving import load, save
-from disentangle.training import AlternatingStep, AlternatingTrainer
+from disentangle.training import AlternatingStep, AlternatingTrainer, PenaltyLoss
 from disentangle.variables import Masked, Rows, frames
 
 __version__ = "0.1.0"
@@ -74,6 +74,7 @@ __all__ = [
     "NWJEstimator",
     "OrthogonalLoss",
     "Pairwise",
+    "PenaltyLoss",
     "Rows",
     "SampledCLUBEstimator",
     "ScaleInvariant",

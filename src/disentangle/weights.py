@@ -76,7 +76,12 @@ def load_weights(path: Path, module: nn.Module, tensors: Mapping[str, Tensor]) -
     from safetensors.torch import load_model
 
     own = module.state_dict()
-    both = [(name, own[name], tensors[name]) for name in sorted(own.keys() & tensors.keys())]
+    # What a module packs into an extra state, it reads itself, whatever its size.
+    both = [
+        (name, own[name], tensors[name])
+        for name in sorted(own.keys() & tensors.keys())
+        if not name.endswith("_extra_state")
+    ]
     differing = [
         f"{name}: expected {_kind(mine)}, got {_kind(given)}"
         for name, mine, given in both

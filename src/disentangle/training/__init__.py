@@ -3,6 +3,7 @@
 from disentangle.errors import NonFiniteError, RunError, SeedsError
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.guards import frozen
+from disentangle.training.penalty_loss import PenaltyLoss
 from disentangle.training.processes import DistributedProcesses
 from disentangle.training.reports import StepRecord
 from disentangle.training.run import Run
@@ -15,6 +16,7 @@ __all__ = [
     "AlternatingTrainer",
     "DistributedProcesses",
     "NonFiniteError",
+    "PenaltyLoss",
     "Run",
     "RunError",
     "SeedsError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from disentangle.training.encoded import Encoded
 from disentangle.variables import Masked, Rows
 
-__all__ = ["DistributedProcesses", "SingleProcess"]
+__all__ = ["DistributedProcesses", "SingleProcess", "all_processes"]
 
 BUCKET = 2**24  # numbers that are summed at once: bounds the memory of the copy
 
@@ -128,6 +129,17 @@ class DistributedProcesses:
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
+
+
+def all_processes() -> SingleProcess | DistributedProcesses:
+    """The processes of `torch.distributed`'s default group where it has several, otherwise this one alone."""
+    several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return _processes_of(dist.group.WORLD) if several else SingleProcess()
+
+
+@lru_cache(maxsize=1)  # a group of control messages is made once
+def _processes_of(group: Any) -> DistributedProcesses:
+    return DistributedProcesses()
 
 
 def _tensors(piece: Encoded) -> dict[tuple[str, str], Tensor]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -21,7 +20,7 @@ from disentangle.pairwise import Pairwise
 from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.fit import Callback, Evaluate, Fit, Report
-from disentangle.training.processes import DistributedProcesses, SingleProcess
+from disentangle.training.processes import all_processes
 from disentangle.training.reports import Monitor, loggable
 from disentangle.training.run import Run
 from disentangle.training.step import AlternatingStep, Objective
@@ -126,8 +125,7 @@ class AlternatingTrainer:
         self.modules: dict[str, nn.Module] = {"model": self.model}
         if self.penalty is not None:
             self.modules["penalty"] = self.penalty
-        several = dist.is_initialized() and dist.get_world_size() > 1
-        self.processes = DistributedProcesses() if several else SingleProcess()
+        self.processes = all_processes()
         self.run, self.config, self.tokenizer = run, dict(config or {}), tokenizer
         self.seed, self.accumulation = seed, accumulation
         self.progress = progress and self.accelerator.is_main_process

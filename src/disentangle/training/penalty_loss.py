@@ -1,0 +1,299 @@
+"""A pairwise penalty as one term of a loss, for any loop: its estimators learn inside, on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.optim import Optimizer
+
+from disentangle.errors import NonFiniteError
+from disentangle.pairwise import Pairwise
+from disentangle.training.determinism import seed_noise
+from disentangle.training.encoded import Encoded, join
+from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen
+from disentangle.training.inner_steps import take_inner_steps
+from disentangle.training.processes import SingleProcess, all_processes
+from disentangle.variables import Masked, as_rows, values_of
+
+__all__ = ["PenaltyLoss"]
+
+
+class PenaltyLoss(nn.Module):
+    """A penalty that any training loop adds to its loss: `loss = own_loss + penalty(variables)`.
+
+    On a call in training, the estimators first take their steps on the detached variables, with an optimiser of their own; then
+    the sum of the pairs' values is returned, times `weight`, with a gradient in the variables alone. In evaluation mode, and
+    under `torch.no_grad()`, nothing learns and the value is returned.
+
+    **Make it an attribute of the model**, so that it goes into its checkpoints. The estimators are not among `parameters()`:
+    the model's optimiser does not step them, and `DistributedDataParallel` does not wait for their gradients. Estimators,
+    their optimiser's state and the count of calls are one tensor of the `state_dict`, `_extra_state`, which safetensors
+    takes; a run that loads it goes on bit for bit. They are on the device of the variables.
+
+    **Several processes** of `torch.distributed` exchange their variables on a call in training, so all have to make it. The
+    estimators learn on the rows of all processes, in each alike, and the value is that of all rows. The gradient is
+    multiplied by the number of processes, since `DistributedDataParallel` divides by it: what comes out is the gradient of
+    one process with the whole batch. In evaluation mode nothing is exchanged, and the value is that of a process's own rows.
+
+    **A batch is what one call is given.** With gradient accumulation each micro-batch is a batch of its own: the estimators
+    take their steps on each, and its penalty is that of its own rows. Call it outside of
+    what activation checkpointing runs again.
+
+    **Precision.** Whatever the model's precision, also under autocast, estimators and penalty are computed in at least float32;
+    a scaler of gradients does not see the estimators' steps.
+
+    **Not finite.** On the CPU, variables, values and likelihood are looked at when they are computed, the variables before the
+    estimators see them. On a CUDA device the host never waits: what was not finite is raised by the next call.
+
+    Arguments:
+        penalty: What must not depend on what. Several kinds that weigh differently are several `PenaltyLoss`es.
+        weight: What the sum of the values is multiplied by; may be set at any time.
+        inner_steps: How many steps the estimators take per call.
+        lr: The learning rate of the estimators' optimiser, Adam.
+        optimizer: Makes another optimiser of the estimators' parameters; then `lr` does not count.
+        seed: Noise that estimators draw is a function of it and of the number of calls; torch's generators stay as they are.
+
+    Attributes:
+        values: The value of each pair at the last call, `{"CLUB(x;y)": ()}`, detached and without the weight: for logs.
+        likelihood: The log-likelihood of the estimators at the last call's last inner step, `()`, summed over pairs; `None`
+            where nothing learnt.
+        pairwise: The penalty that was given, with its estimators.
+
+    Raises:
+        TypeError: If the penalty is no `Pairwise`; on a call, if a variable is no tensor.
+        ValueError: If the penalty learns and `inner_steps` is below 1, or if parts of it cannot learn; on a call, if a pair is
+            given what it does not take, or in training has no variable with a gradient.
+        NonFiniteError: On a call, where something is not finite.
+
+    Example:
+        >>> from disentangle import CLUBEstimator
+        >>> encoder = nn.Linear(6, 4)
+        >>> penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}), weight=0.1)
+        >>> a, b = encoder(torch.randn(32, 6)).split(2, 1)
+        >>> loss = a.square().mean() + penalty({"a": a, "b": b})
+        >>> loss.backward()
+        >>> list(penalty.values), list(penalty.parameters())
+        (['CLUB(a;b)'], [])
+    """
+
+    def __init__(
+        self,
+        penalty: Pairwise,
+        *,
+        weight: float = 1.0,
+        inner_steps: int = 5,
+        lr: float = 1e-2,
+        optimizer: Callable[[list[nn.Parameter]], Optimizer] | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if not isinstance(penalty, Pairwise):
+            way = ": make a PenaltyLoss of each kind" if isinstance(penalty, nn.ModuleDict) else ""
+            raise TypeError(f"expected a Pairwise, got {type(penalty).__name__}{way}")
+        if penalty.learns and inner_steps < 1:
+            raise ValueError(f"expected inner_steps >= 1 for a penalty with parameters, got {inner_steps}")
+        refuse_frozen(penalty)
+        self._hidden = (penalty,)  # in a tuple it is no submodule: its parameters are not those of the model
+        self.weight, self.inner_steps, self.lr, self.seed = weight, inner_steps, lr, seed
+        self.iteration = 0
+        self.values: dict[str, Tensor] = {}
+        self.likelihood: Tensor | None = None
+        self.optimizer = optimizer
+        self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
+        self._alike = False  # whether all processes have the first one's estimators
+        self._watches: list[Watch] = []  # of the call before, on a device that is not waited for
+
+    @property
+    def pairwise(self) -> Pairwise:
+        """The penalty that was given, with its estimators."""
+        return self._hidden[0]
+
+    def forward(self, variables: Mapping[str, Any], present: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The weighted penalty, `()`; in training the estimators learn first.
+
+        Arguments:
+            variables: By name, `(N, d)`, `(N,)` or `Masked`; names in no pair are left alone.
+            present: Which rows have a variable, `(N,)` bool per name, best on the CPU; without it, all have.
+        """
+        self._refuse_places()
+        self._raise_what_arrived()
+        learns = self.training and torch.is_grad_enabled()
+        own = self._needed(variables, present)
+        if learns:
+            refuse_dead_pairs(self.pairwise, own.variables)
+        if any(t.device != _device_of(own) for t in self._tensors()):
+            self.to(_device_of(own))
+        processes = all_processes() if learns else SingleProcess()
+        if learns and not self._alike:
+            processes.copy_from_first(self._tensors())
+            self._alike = True
+        leaf = own.leaf(of_graph=True)
+        batch = join(processes.exchange([leaf]))
+        self._look_at({f"variable {name}": size for name, size in batch.root_mean_squares().items()})
+        self.iteration += learns
+        with self._noise(), torch.autocast(_device_of(batch).type, enabled=False):
+            self.likelihood = self._learn(batch.detach()) if learns else None
+            with frozen(self.pairwise):
+                values = self.pairwise(batch.variables, batch.present)
+            total = sum(values.values(), torch.zeros((), device=_device_of(batch))) * self.weight
+            loss = _with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
+        self.values = {label: value.detach() for label, value in values.items()}
+        self._look_at(self.values if self.likelihood is None else {**self.values, "likelihood": self.likelihood})
+        return loss
+
+    def get_extra_state(self) -> Tensor:
+        """Estimators, their optimiser's state and the count of calls, as the bytes of one tensor."""
+        file = BytesIO()
+        state = {
+            "pairwise": self.pairwise.state_dict(),
+            "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
+            "iteration": self.iteration,
+        }
+        torch.save(state, file)
+        return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Goes on from what `get_extra_state` returned."""
+        saved = torch.load(BytesIO(state.cpu().numpy().tobytes()), map_location="cpu", weights_only=True)
+        if any(t.is_meta for t in self._tensors()):  # as `from_pretrained` of transformers builds a model
+            _give_room(self.pairwise)
+        self.pairwise.load_state_dict(saved["pairwise"])
+        self._optimizer = self._optimizer_from(saved["optimizer"])
+        self.iteration, self._alike = saved["iteration"], False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: it waits for nothing that a device computes."""
+        return {**self.__dict__, "_watches": []}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PenaltyLoss:
+        """Moves the estimators with the model, and gives them its precision, from float32 upwards."""
+        super()._apply(fn, recurse)
+        mine = next((t for t in self._tensors() if t.is_floating_point()), None)
+        if mine is not None and not mine.is_meta:
+            moved = fn(torch.empty(0, dtype=mine.dtype, device=mine.device))
+            state = None if self._optimizer is None else self._optimizer.state_dict()
+            self.pairwise.to(device=moved.device, dtype=torch.promote_types(moved.dtype, torch.float32))
+            self._optimizer = self._optimizer_from(state)
+        return self
+
+    def _tensors(self) -> list[Tensor]:
+        return [*self.pairwise.parameters(), *self.pairwise.buffers()]
+
+    def _optimizer_from(self, state: dict[str, Any] | None) -> Optimizer | None:
+        """An optimiser of the estimators as they are now, in the given state; `None` where there is no state."""
+        if state is None:
+            return None
+        optimizer = self._new_optimizer()
+        optimizer.load_state_dict(state)
+        return optimizer
+
+    def _new_optimizer(self) -> Optimizer:
+        parameters = [p for p in self.pairwise.parameters() if p.requires_grad]
+        if self.optimizer is not None:
+            return self.optimizer(parameters)
+        return torch.optim.Adam(parameters, self.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
+
+    def _needed(self, variables: Mapping[str, Any], present: Mapping[str, Tensor] | None) -> Encoded:
+        """The variables of the pairs and their presences, in at least float32."""
+        names = sorted({name for names in self.pairwise.groups.values() for name in names})
+        if missing := [name for name in names if name not in variables]:
+            raise ValueError(f"expected variables named {names}, got {sorted(variables)}: no {missing}")
+        rows = {name: _at_least_float32(as_rows(variables[name], name)) for name in names}
+        return Encoded(rows, {name: present[name].cpu() for name in names if present and name in present}, {})
+
+    def _learn(self, batch: Encoded) -> Tensor | None:
+        if not self.pairwise.learns:
+            return None
+        if self._optimizer is None:
+            self._optimizer = self._new_optimizer()
+        return take_inner_steps({"": self.pairwise}, self._optimizer, batch, self.inner_steps)
+
+    @contextmanager
+    def _noise(self) -> Iterator[None]:
+        """Within the block, noise is a function of the seed and the count of calls; the generators are as before afterwards."""
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        with torch.random.fork_rng(devices):
+            seed_noise(self.seed, self.iteration)
+            yield
+
+    def _refuse_places(self) -> None:
+        if getattr(self, "_is_replica", False):
+            raise ValueError(
+                "expected one process per device, got a replica of nn.DataParallel: start the program by torchrun"
+            )
+        if any(t.is_meta for t in self._tensors()):
+            raise ValueError(
+                "expected estimators with values, got some on the meta device: "
+                "make the PenaltyLoss when the model has its weights"
+            )
+
+    def _look_at(self, scalars: Mapping[str, Tensor]) -> None:
+        """Raises where something is not finite; of what a device computes, on the next call."""
+        self._watches.append(Watch(scalars))
+        if self._watches[-1].arrived is None:
+            self._raise_what_arrived()
+
+    def _raise_what_arrived(self) -> None:
+        watches, self._watches = self._watches, []
+        if bad := [name for watch in watches for name in watch.nonfinite()]:
+            raise NonFiniteError(f"call {self.iteration}: not finite: {', '.join(bad)}", bad)
+
+
+def _give_room(pairwise: Pairwise) -> None:
+    """Tensors on the CPU, without values, for estimators on the meta device; those that are stacked are no submodules."""
+    stacked = [member for stack in pairwise.dependences.stacks for member in stack.members.values()]
+    for module in (pairwise, *stacked):
+        module.to_empty(device="cpu")
+
+
+class _Computed(torch.autograd.Function):
+    """A value whose gradients were computed with it: the estimators may learn on before they are asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: list[Tensor], *variables: Tensor) -> Tensor:
+        ctx.save_for_backward(*gradients)
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        return None, None, *(grad_outputs[0] * gradient for gradient in ctx.saved_tensors)
+
+
+def _with_gradient(total: Tensor, variables: list[Tensor], leaves: list[Tensor], times: int) -> Tensor:
+    """The value of `total`, whose gradient in the leaves, `times` as large, becomes that in the variables.
+
+    A variable without influence gets zeros, so that a `DistributedDataParallel` finds all parameters used.
+    """
+    pairs = [(variable, leaf) for variable, leaf in zip(variables, leaves, strict=True) if leaf.requires_grad]
+    if not pairs:
+        return total.detach()
+    chosen = [leaf for _, leaf in pairs]
+    if total.requires_grad:
+        gradients = torch.autograd.grad(total, chosen, materialize_grads=True)
+    else:
+        gradients = [torch.zeros_like(leaf) for leaf in chosen]
+    return _Computed.apply(total.detach(), [times * each for each in gradients], *(variable for variable, _ in pairs))
+
+
+def _at_least_float32(variable: Tensor | Masked) -> Tensor | Masked:
+    """Numbers of less precision in float32; classes and other whole numbers as they are."""
+    if isinstance(variable, Masked):
+        return Masked(_higher(variable.values), variable.mask)
+    return _higher(variable)
+
+
+def _higher(t: Tensor) -> Tensor:
+    return t.to(torch.promote_types(t.dtype, torch.float32)) if t.is_floating_point() else t
+
+
+def _device_of(batch: Encoded) -> torch.device:
+    return values_of(next(iter(batch.variables.values()))).device

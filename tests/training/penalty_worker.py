@@ -1,0 +1,64 @@
+"""One of several processes that train under `DistributedDataParallel` with a `PenaltyLoss`: run by `torchrun`, or alone.
+
+Takes a folder; every process writes there the gradients and values of each step, and its estimators at the end.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from disentangle import CLUBEstimator, Pairwise, PenaltyLoss, SampledCLUBEstimator, ScaleInvariant
+
+# Rows of each batch that the first of two processes has, of 16; the others are the second one's.
+FIRST = [8, 3, 15, 8]
+
+
+class Encoders(nn.Module):
+    """Three latents, of which `c` is only in a penalty; stacked, single and noisy estimators."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(6, 2), nn.Linear(6, 2), nn.Linear(6, 3)
+        pairs = {
+            ("a", "b"): CLUBEstimator(2, 2),
+            ("c", "b"): CLUBEstimator(3, 2),
+            ("b", "c"): SampledCLUBEstimator(2, 3),
+            ("a", "c"): ScaleInvariant(CLUBEstimator(2, 3), 2, 3),
+        }
+        self.penalty = PenaltyLoss(Pairwise(pairs), weight=0.3)
+
+    def forward(self, x, has_c, rows, processes):
+        latents = {"a": self.a(x), "b": self.b(x).tanh(), "c": self.c(x)}
+        own = latents["a"].square().sum() / rows * processes  # what averaging makes the mean over all rows
+        return own + self.penalty(latents, {"c": has_c})
+
+
+def main(folder: Path) -> None:
+    rank, size = 0, 1
+    if dist.is_torchelastic_launched():
+        dist.init_process_group("gloo")
+        rank, size = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(rank)  # processes that start from different weights
+    model = Encoders().double()
+    wrapped = DistributedDataParallel(model) if size > 1 else model
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    batches = torch.randn(len(FIRST), 16, 6, generator=torch.Generator().manual_seed(7)).double()
+    seen = []
+    for first, batch in zip(FIRST, batches, strict=True):
+        mine = slice(None) if size == 1 else (slice(first), slice(first, None))[rank]
+        has_c = (torch.arange(16) % 3 != 0) & (torch.arange(16) < 15)  # none of the second process's in one batch
+        optimizer.zero_grad()
+        wrapped(batch[mine], has_c[mine], rows=16, processes=size).backward()
+        gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
+        seen.append({"gradients": gradients, "values": model.penalty.values, "likelihood": model.penalty.likelihood})
+        optimizer.step()
+        torch.rand(rank)  # generators that are not alike
+    torch.save({"seen": seen, "estimators": model.penalty.pairwise.state_dict()}, folder / f"{rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

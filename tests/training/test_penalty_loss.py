@@ -1,0 +1,269 @@
+"""A penalty as a term of any loop's loss: right by hand, hidden from the model's optimiser, saved with the model."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from disentangle import (
+    CLUBEstimator,
+    Masked,
+    OrthogonalLoss,
+    Pairwise,
+    PenaltyLoss,
+    SampledCLUBEstimator,
+    ScaleInvariant,
+    load,
+    save,
+)
+from disentangle.conditionals import Conditional, GaussianConditional, MaskedConditional
+from disentangle.training import NonFiniteError
+
+F64 = torch.float64
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, 0.1)
+
+
+class Encoders(nn.Module):
+    """Three latents of one input, and a penalty that is part of the model: stacked, single and noisy estimators."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(6, 2), nn.Linear(6, 2), nn.Linear(6, 3)
+        pairs = {
+            ("a", "b"): CLUBEstimator(2, 2),
+            ("c", "b"): CLUBEstimator(3, 2),
+            ("b", "c"): SampledCLUBEstimator(2, 3),
+            ("a", "c"): ScaleInvariant(CLUBEstimator(2, 3), 2, 3),
+        }
+        self.penalty = PenaltyLoss(Pairwise(pairs), weight=0.3, **options)
+
+    def latents(self, x):
+        return {"a": self.a(x), "b": self.b(x).tanh(), "c": self.c(x)}
+
+    def forward(self, x, present=None):
+        return self.a(x).square().mean() + self.penalty(self.latents(x), present)
+
+
+def estimators_of(model):
+    return {name: t.clone() for name, t in model.penalty.pairwise.state_dict().items()}
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name, t in ours.items():
+        assert torch.equal(t, theirs[name]), name
+
+
+def train(model, batches, optimizer=None):
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), 0.05)
+    for batch in batches:
+        optimizer.zero_grad()
+        model(batch).backward()
+        optimizer.step()
+
+
+def test_a_call_is_the_estimators_steps_and_then_the_frozen_penalty():
+    pairs = Pairwise({("a", "b"): CLUBEstimator(2, 2).double()})
+    club = copy.deepcopy(pairs.dependences["a;b"])
+    penalty = PenaltyLoss(pairs, weight=0.3, inner_steps=3, optimizer=sgd)
+    a, b = torch.randn(2, 12, 2, dtype=F64, requires_grad=True).unbind()
+    rows = torch.arange(12) % 4 != 0
+    value = penalty({"a": a, "b": b}, {"b": rows})
+    got = torch.autograd.grad(value, [a, b])
+
+    for _ in range(3):
+        likelihood = -club.learning_loss(a.detach()[rows], b.detach()[rows])
+        grads = torch.autograd.grad(-likelihood, list(club.parameters()))
+        with torch.no_grad():
+            for p, g in zip(club.parameters(), grads, strict=True):
+                p -= 0.1 * g
+    expected = club(a[rows], b[rows])
+    torch.testing.assert_close(value, 0.3 * expected)
+    torch.testing.assert_close(penalty.values["CLUB(a;b)"], expected.detach())
+    torch.testing.assert_close(penalty.likelihood, likelihood.detach())
+    for ours, theirs in zip(got, torch.autograd.grad(0.3 * expected, [a, b]), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert all(p.grad is None for p in pairs.parameters())
+
+
+def test_the_model_has_none_of_the_estimators_parameters_and_its_optimizer_moves_none():
+    model = Encoders(optimizer=lambda parameters: torch.optim.SGD(parameters, 0.0))
+    assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"a", "b", "c"}
+    assert not list(model.buffers())
+    for parameter in model.penalty.pairwise.parameters():
+        assert parameter.requires_grad
+    before = {name: p.clone() for name, p in model.penalty.pairwise.named_parameters()}
+    train(model, torch.randn(3, 16, 6))
+    assert_same(before, dict(model.penalty.pairwise.named_parameters()))
+
+
+@pytest.mark.parametrize("mode", ["eval", "no_grad", "inference_mode"])
+def test_outside_of_training_nothing_learns_and_the_value_is_the_same_each_time(mode):
+    model, x = Encoders(), torch.randn(16, 6)
+    train(model, x[None])
+    before = estimators_of(model)
+    model.train(mode != "eval")
+    context = {"eval": torch.enable_grad, "no_grad": torch.no_grad, "inference_mode": torch.inference_mode}[mode]
+    with context():
+        values = [model.penalty(model.latents(x)) for _ in range(2)]
+    assert_same(before, estimators_of(model))
+    assert values[0] == values[1]
+    assert values[0].requires_grad == (mode == "eval")
+    assert model.penalty.likelihood is None
+    torch.testing.assert_close(values[0].detach(), 0.3 * sum(model.penalty.values.values()))
+
+
+def test_a_model_that_loads_the_state_goes_on_bit_for_bit():
+    batches = torch.randn(6, 16, 6)
+    model = Encoders()
+    train(model, batches[:3])
+    again = Encoders()
+    again.load_state_dict(copy.deepcopy(model.state_dict()))
+    copied, unpickled = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
+    torch.rand(5)  # noise of others changes nothing
+    train(model, batches[3:])
+    for other in (again, copied, unpickled):
+        train(other, batches[3:])
+        assert_same(estimators_of(model), estimators_of(other))
+        assert_same(model.state_dict(), other.state_dict())
+
+
+def test_torchs_generator_stays_as_it_is():
+    model, x = Encoders(), torch.randn(16, 6)
+    torch.manual_seed(3)
+    model(x)
+    after = torch.rand(3)
+    torch.manual_seed(3)
+    assert torch.equal(after, torch.rand(3))
+
+
+def test_the_model_with_its_penalty_is_saved_and_loaded_as_a_finished_model(tmp_path):
+    model = Encoders()
+    train(model, torch.randn(3, 16, 6))
+    save(tmp_path / "model", model, config={})
+    again = load(tmp_path / "model", Encoders).model
+    x = torch.randn(16, 6)
+    with torch.no_grad():
+        assert torch.equal(model.eval()(x), again.eval()(x))
+
+
+def test_estimators_move_with_the_model_and_stay_in_float32_at_least():
+    model, x = Encoders(), torch.randn(16, 6)
+    train(model, x[None])
+    kept = estimators_of(model)
+    model.bfloat16()
+    assert_same(kept, estimators_of(model))
+    model(x.bfloat16()).backward()
+    assert model.b.weight.grad.dtype == torch.bfloat16
+    assert model.b.weight.grad.isfinite().all()
+    model.double()
+    assert next(model.penalty.pairwise.parameters()).dtype == F64
+    train(model, x.double()[None])
+    assert model.penalty.values["CLUB(a;b)"].dtype == F64
+
+
+class Bare(Conditional):
+    """As a user writes one: it takes x as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return torch.distributions.Independent(torch.distributions.Normal(self.layer(x), 1.0), 1)
+
+
+@pytest.mark.parametrize("conditional", [None, Bare])
+def test_autocast_changes_neither_estimators_nor_penalty(conditional):
+    results = []
+    for enabled in (True, False):
+        torch.manual_seed(0)
+        club = CLUBEstimator(2, 2, conditional=conditional and conditional())
+        penalty = PenaltyLoss(Pairwise({("a", "b"): club}))
+        a, b = torch.randn(2, 16, 2).bfloat16().requires_grad_().unbind()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            value = penalty({"a": a, "b": b})
+        results.append([value, *penalty.pairwise.state_dict().values()])
+    for with_autocast, without in zip(*results, strict=True):
+        assert torch.equal(with_autocast, without)
+
+
+def test_a_scaler_of_gradients_sees_the_model_alone():
+    plain, scaled = Encoders(), Encoders()
+    scaled.load_state_dict(copy.deepcopy(plain.state_dict()))
+    x = torch.randn(16, 6)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimizer = torch.optim.SGD(scaled.parameters(), 0.05)
+    scaler.scale(scaled(x)).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    train(plain, x[None])
+    assert_same(estimators_of(plain), estimators_of(scaled))
+    torch.testing.assert_close(plain.b.weight, scaled.b.weight)
+
+
+def test_two_calls_before_one_backward_have_each_its_own_gradient():
+    model, x = Encoders(), torch.randn(2, 16, 6)
+    twin = copy.deepcopy(model)
+    (model(x[0]) + model(x[1])).backward()
+    twin(x[0]).backward()
+    twin(x[1]).backward()
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+def test_rows_that_no_pair_has_leave_a_penalty_of_0_and_gradients_of_0():
+    model, x = Encoders(), torch.randn(16, 6)
+    value = model.penalty(model.latents(x), {"b": torch.zeros(16, dtype=torch.bool), "c": torch.arange(16) < 1})
+    value.backward()
+    assert value == 0
+    assert not model.penalty.values
+    assert not model.b.weight.grad.any()
+
+
+def test_a_sequence_keeps_its_mask():
+    values, mask = torch.randn(8, 5, 3, dtype=torch.bfloat16, requires_grad=True), torch.ones(8, 5, dtype=torch.bool)
+    y = torch.randn(8, 2)
+    club = CLUBEstimator(3, 2, conditional=MaskedConditional(GaussianConditional(3, 2)))
+    PenaltyLoss(Pairwise({("x", "y"): club}))({"x": Masked(values, mask), "y": y}).backward()
+    assert values.grad.any()
+
+
+def test_what_is_not_finite_is_named_before_the_estimators_see_it():
+    model, x = Encoders(), torch.randn(16, 6)
+    train(model, x[None])
+    before = estimators_of(model)
+    latents = model.latents(x)
+    with pytest.raises(NonFiniteError, match=r"^call 1: not finite: variable b$") as error:
+        model.penalty({**latents, "b": latents["b"] * float("inf")})
+    assert error.value.names == ["variable b"]
+    assert_same(before, estimators_of(model))
+
+
+def test_it_refuses_in_one_line_what_it_cannot_do():
+    x = torch.randn(8, 2, requires_grad=True)
+    with pytest.raises(ValueError, match="expected inner_steps >= 1 for a penalty with parameters, got 0"):
+        PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}), inner_steps=0)
+    penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
+    with pytest.raises(ValueError, match="was the latent detached"):
+        penalty({"a": x.detach(), "b": x.detach()})
+    with pytest.raises(ValueError, match=r"expected variables named \['a', 'b'\], got \['a'\]: no \['b'\]"):
+        penalty({"a": x})
+    with pytest.raises(ValueError, match=r"expected one process per device, got a replica of nn\.DataParallel"):
+        penalty._replicate_for_data_parallel()({"a": x, "b": x})
+    with torch.device("meta"):
+        empty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
+    with pytest.raises(ValueError, match="expected estimators with values, got some on the meta device"):
+        empty({"a": x, "b": x})
+
+
+def test_a_penalty_without_parameters_has_no_optimizer():
+    penalty = PenaltyLoss(Pairwise({("a", "b"): OrthogonalLoss()}), inner_steps=0, weight=2.0)
+    a, b = torch.randn(2, 8, 2, requires_grad=True).unbind()
+    torch.testing.assert_close(penalty({"a": a, "b": b}), 2 * OrthogonalLoss()(a, b))
+    assert penalty.likelihood is None
