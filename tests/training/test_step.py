@@ -8,6 +8,7 @@ from torch import nn
 from disentangle import AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows, encode
 from disentangle.training import NonFiniteError, frozen
 from disentangle.training.encoded import Encoded
+from disentangle.training.processes import SingleProcess
 
 F64 = torch.float64
 
@@ -490,3 +491,11 @@ def test_batches_with_other_variables_are_refused():
     model.forward = lambda batch: {**forward(batch), **({"c": batch} if len(batch) == 3 else {})}
     with pytest.raises(ValueError, match="expected the same variables of every batch"):
         step(torch.randn(4, 6, dtype=F64), torch.randn(3, 6, dtype=F64))
+
+
+def test_several_processes_need_a_seed():
+    class OneOfTwo(SingleProcess):
+        size = 2
+
+    with pytest.raises(ValueError, match="expected a seed where 2 processes train, got None"):
+        setting(processes=OneOfTwo())

@@ -42,6 +42,9 @@ def main(folder: Path, pieces: int) -> None:
         dist.init_process_group("gloo")
         group = DistributedProcesses()
     rank, size = (group.rank, group.size) if group else (0, 1)
+    with torch.no_grad():  # the other processes start from other weights
+        for parameter in [*model.parameters(), *penalty.parameters()]:
+            parameter += rank
     step = AlternatingStep(
         model,
         penalty,

@@ -81,13 +81,14 @@ class AlternatingStep:
         seed: With a seed, noise is a function of it and of `iteration`, which counts the calls and may be set; without one,
             torch's generators go their way.
         backward: What is called with the scalar to differentiate; an `Accelerator`'s `backward` fits.
-        processes: The processes that hold other rows of the same batch, a `DistributedProcesses`.
+        processes: The processes that hold other rows of the same batch, a `DistributedProcesses`. At the first call all get
+            the first one's weights and buffers, of the model and the penalty. Needs a `seed`.
 
     Raises:
         ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if parts of it cannot
-            learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own; on a
-            call, if a pair is given what it does not take or has no variable with a gradient, or if the objective is no
-            scalar with a gradient.
+            learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own; if
+            there are several processes and no `seed`; on a call, if a pair is given what it does not take or has no
+            variable with a gradient, or if the objective is no scalar with a gradient.
         TypeError: If the penalty is something else; on a call, if a variable is no tensor.
         NonFiniteError: On a call, where something is not finite; the model is as it was before.
 
@@ -152,6 +153,12 @@ class AlternatingStep:
         self.seed, self.iteration = seed, 0
         self.backward = backward
         self.processes = SingleProcess() if processes is None else processes
+        if self.processes.size > 1 and seed is None:
+            raise ValueError(
+                f"expected a seed where {self.processes.size} processes train, got None: the noise inside the "
+                "penalty has to be the same in all of them"
+            )
+        self._alike = False  # whether all processes have the first one's weights
         self._skips = 0
         self._gradients: Watch | None = None  # of the iteration before, on a device that is not waited for
 
@@ -161,6 +168,7 @@ class AlternatingStep:
         Arguments:
             batches: A batch, or the pieces of one; none for a process that has no rows of it.
         """
+        self._start_alike()
         self.iteration += 1
         seeds = self._seeds(len(batches))
         whole = len(batches) <= 1
@@ -188,6 +196,13 @@ class AlternatingStep:
             for piece, seed, share in zip(batches, seeds, shares, strict=True):
                 self._pull(self._encode(piece, seed, graph=True), share)
         return self._move(record, pending)
+
+    def _start_alike(self) -> None:
+        """Gives all processes the first one's weights before the first step: later only gradients travel."""
+        if not self._alike:
+            modules = [self.model] if self.penalty is None else [self.model, self.penalty]
+            self.processes.copy_from_first(t for module in modules for t in (*module.parameters(), *module.buffers()))
+            self._alike = True
 
     def _encode(self, batch: Any, seed: int | None, graph: bool) -> Encoded:
         if seed is not None:
