@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise
+from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, PenaltyLoss
+from disentangle.training import NonFiniteError
 
 from .test_trainer import Regression, objective
 
@@ -56,3 +57,27 @@ def test_bfloat16_learns_what_float32_learns(cuda):
         batches = DataLoader(TensorDataset(x, x.sum(1)), batch_size=32, shuffle=True)
         last[precision] = trainer.fit(batches, 10)[-1]["losses"]["Y"]
     assert last["bf16"] == pytest.approx(last["no"], rel=0.1, abs=1e-2)
+
+
+def test_a_penalty_loss_follows_its_variables_and_does_not_wait_for_the_device(cuda):
+    penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 3)}))  # on the CPU until the first call
+    a, b = torch.randn(32, 2, device=cuda, requires_grad=True), torch.randn(32, 3, device=cuda)
+    penalty({"a": a, "b": b})
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            penalty({"a": a, "b": b}).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert a.grad is not None
+    again = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 3)}))
+    again.load_state_dict(penalty.state_dict())
+    torch.testing.assert_close(again({"a": a, "b": b}), penalty({"a": a, "b": b}))
+
+
+def test_a_penalty_loss_names_what_is_not_finite_a_call_later(cuda):
+    penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 3)}))
+    a, b = torch.randn(32, 2, device=cuda, requires_grad=True), torch.randn(32, 3, device=cuda)
+    penalty({"a": a, "b": b * float("inf")})
+    with pytest.raises(NonFiniteError, match="variable b"):
+        penalty({"a": a, "b": b})

@@ -104,7 +104,7 @@ class PenaltyLoss(nn.Module):
         self.iteration = 0
         self.values: dict[str, Tensor] = {}
         self.likelihood: Tensor | None = None
-        self.optimizer = optimizer
+        self._make_optimizer = optimizer
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
         self._alike = False  # whether all processes have the first one's estimators
         self._watches: list[Watch] = []  # of the call before, on a device that is not waited for
@@ -195,8 +195,8 @@ class PenaltyLoss(nn.Module):
 
     def _new_optimizer(self) -> Optimizer:
         parameters = [p for p in self.pairwise.parameters() if p.requires_grad]
-        if self.optimizer is not None:
-            return self.optimizer(parameters)
+        if self._make_optimizer is not None:
+            return self._make_optimizer(parameters)
         return torch.optim.Adam(parameters, self.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
 
     def _needed(self, variables: Mapping[str, Any], present: Mapping[str, Tensor] | None) -> Encoded:
