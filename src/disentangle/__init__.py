@@ -8,6 +8,7 @@ Here is what most programs need. Everything else is imported from its module: fu
 from disentangle.conditionals import CategoricalConditional, GaussianConditional
 from disentangle.dependence import (
     CKA,
+    DHSIC,
     HSIC,
     CentralMomentDiscrepancy,
     CLUBEstimator,
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CKA",
+    "DHSIC",
     "HSIC",
     "AlternatingStep",
     "AlternatingTrainer",

@@ -10,6 +10,7 @@ from jaxtyping import config
 
 from disentangle import (
     CKA,
+    DHSIC,
     HSIC,
     CategoricalConditional,
     CentralMomentDiscrepancy,
@@ -47,6 +48,7 @@ PARAMETER_FREE = [
     FeatureCorrelation,
     CrossCovariance,
     HSIC,
+    DHSIC,
     DistanceCorrelation,
     CKA,
 ]

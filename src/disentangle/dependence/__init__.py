@@ -17,6 +17,7 @@ from disentangle.dependence.lower import (
 )
 from disentangle.dependence.parameter_free import (
     CKA,
+    DHSIC,
     HSIC,
     CentralMomentDiscrepancy,
     CrossCovariance,
@@ -34,6 +35,7 @@ from disentangle.dependence.upper import (
 
 __all__ = [
     "CKA",
+    "DHSIC",
     "HSIC",
     "BarberAgakovEstimator",
     "Bound",

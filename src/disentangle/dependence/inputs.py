@@ -6,6 +6,7 @@ One number per row may come as `(N,)`, and is taken as `(N, 1)`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from disentangle.variables import Masked, as_rows
 
-__all__ = ["fitting_rows", "paired_rows", "rows_of_sizes", "same_sized_rows"]
+__all__ = ["fitting_rows", "joint_rows", "paired_rows", "rows_of_sizes", "same_sized_rows"]
 
 
 def fitting_rows(label: str, x: Any, y: Any, x_dim: int, y_dim: int) -> tuple[Tensor | Masked, Tensor]:
@@ -46,12 +47,26 @@ def paired_rows(x: Any, y: Any) -> tuple[Tensor, Tensor]:
         >>> [t.shape for t in paired_rows(torch.zeros(4), torch.zeros(4, 3))]
         [torch.Size([4, 1]), torch.Size([4, 3])]
     """
-    given = x, y
-    x, y = as_rows(x, "x"), as_rows(y, "y")
-    if isinstance(x, Masked) or isinstance(y, Masked) or x.dim() != 2 or y.dim() != 2 or len(x) != len(y) or not len(x):
-        raise _mismatch("x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1", given)
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    return x.to(dtype), y.to(dtype)
+    x, y = joint_rows(x, y)
+    return x, y
+
+
+def joint_rows(*variables: Any) -> list[Tensor]:
+    """Two variables or more with the same number of rows, in the precision that all can have.
+
+    Example:
+        >>> joint_rows(torch.zeros(4), torch.zeros(4, 3), torch.zeros(5, 2))
+        Traceback (most recent call last):
+        ValueError: expected 3 variables of shapes (N, dim) with the same N >= 1, got (4,), (4, 3), (5, 2)
+    """
+    given = [as_rows(z, name) for z, name in zip(variables, _names(variables), strict=True)]
+    rows = [z for z in given if not isinstance(z, Masked)]
+    if len(rows) != len(given) or any(z.dim() != 2 or not len(z) or len(z) != len(rows[0]) for z in rows):
+        if len(given) == 2:
+            raise _mismatch("x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1", variables)
+        raise _mismatch(f"{len(given)} variables of shapes (N, dim) with the same N >= 1", variables, ", ")
+    dtype = reduce(torch.promote_types, [z.dtype for z in rows], torch.float32)
+    return [z.to(dtype) for z in rows]
 
 
 def same_sized_rows(x: Any, y: Any) -> tuple[Tensor, Tensor]:
@@ -77,14 +92,17 @@ def rows_of_sizes(variables: Sequence[Any], sizes: Sequence[int]) -> list[Tensor
         Traceback (most recent call last):
         ValueError: expected 2 variables of shapes (N, 3), (N, 2) with the same N >= 1, got (4, 3)
     """
-    names = ["x", "y", *(f"others[{i}]" for i in range(len(variables) - 2))]
-    named = [as_rows(z, name) for z, name in zip(variables, names, strict=False)]
+    named = [as_rows(z, name) for z, name in zip(variables, _names(variables), strict=True)]
     rows = [z for z in named if not isinstance(z, Masked)]
     n = len(rows[0]) if rows else 0
     if len(rows) != len(named) or n < 1 or [tuple(z.shape) for z in rows] != [(n, size) for size in sizes]:
         wanted = ", ".join(f"(N, {size})" for size in sizes)
         raise _mismatch(f"{len(sizes)} variables of shapes {wanted} with the same N >= 1", variables, ", ")
     return rows
+
+
+def _names(variables: Sequence[Any]) -> list[str]:
+    return ["x", "y", *(f"others[{i}]" for i in range(len(variables) - 2))][: len(variables)]
 
 
 def _mismatch(wanted: str, given: Sequence[Any], joint: str = " and ") -> ValueError:
