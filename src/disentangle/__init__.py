@@ -46,7 +46,7 @@ from disentangle.nn import (
 from disentangle.pairwise import Pairwise
 from disentangle.saving import load, save
 from disentangle.training import AlternatingStep, AlternatingTrainer
-from disentangle.variables import Masked, Rows, frames
+from disentangle.variables import Masked, Rows, class_numbers, frames
 
 __version__ = "0.1.0"
 
@@ -84,6 +84,7 @@ __all__ = [
     "Standardize",
     "TotalCorrelationEstimator",
     "WordwiseSparseAttention",
+    "class_numbers",
     "dependence_report",
     "encode",
     "estimate_mutual_information",

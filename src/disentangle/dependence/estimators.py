@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from disentangle.conditionals import Conditional, GaussianConditional
@@ -14,7 +15,12 @@ from disentangle.functional.inputs import aligned
 from disentangle.functional.likelihoods import matched_log_likelihoods
 from disentangle.variables import Masked
 
-__all__ = ["ConditionalEstimator", "CriticEstimator"]
+__all__ = ["ConditionalEstimator", "CriticEstimator", "precision_of"]
+
+
+def precision_of(estimator: nn.Module) -> torch.dtype:
+    """The precision of an estimator's parameters, which one-hot classes are made in."""
+    return next((p.dtype for p in estimator.parameters() if p.is_floating_point()), torch.get_default_dtype())
 
 
 class ConditionalEstimator(Dependence):
@@ -38,7 +44,7 @@ class ConditionalEstimator(Dependence):
 
     def _given(self, x: Tensor | Masked, y: Tensor) -> tuple[Distribution, Tensor]:
         """`q(y|x)` for the rows of a batch that was found right, and y."""
-        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim)
+        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim, precision_of(self))
         return aligned(self.conditional(x), y)
 
 
@@ -63,4 +69,4 @@ class CriticEstimator(Dependence):
             raise ValueError(
                 f"expected x of shape (N, {self.x_dim}), got a masked sequence: a critic takes its mean, or frames(x, y)"
             )
-        return self.critic(*fitting_rows(self.label, x, y, self.x_dim, self.y_dim))
+        return self.critic(*fitting_rows(self.label, x, y, self.x_dim, self.y_dim, precision_of(self), one_hot_y=True))
