@@ -7,6 +7,7 @@ business of `disentangle.training`.
 
 from disentangle.dependence.adversarial import ModalityDiscriminator, TotalCorrelationEstimator, reverse_gradient
 from disentangle.dependence.base import Bound, Dependence
+from disentangle.dependence.given_classes import GivenClasses
 from disentangle.dependence.lower import (
     BarberAgakovEstimator,
     DifferenceOfEntropiesEstimator,
@@ -46,6 +47,7 @@ __all__ = [
     "DifferenceOfEntropiesEstimator",
     "DistanceCorrelation",
     "FeatureCorrelation",
+    "GivenClasses",
     "InfoNCEEstimator",
     "LeaveOneOutEstimator",
     "MINEEstimator",
