@@ -27,7 +27,7 @@ class ConditionalEstimator(Dependence):
     """An estimator by a learned `q(y|x)`, which learns by maximum likelihood. A subclass adds `forward`.
 
     Arguments:
-        x_dim: The number of features of x.
+        x_dim: The number of features of x, or of its classes.
         y_dim: The number of features of y.
         hidden_dim: The width of the hidden layer of the default `q(y|x)`, a `GaussianConditional`.
         conditional: Another network for `q(y|x)`, in place of the default.
@@ -52,7 +52,7 @@ class CriticEstimator(Dependence):
     """An estimator by a learned critic `T(x, y)`. A subclass adds `forward` and `learning_loss`.
 
     Arguments:
-        x_dim: The number of features of x.
+        x_dim: The number of features of x, or of its classes.
         y_dim: The number of features of y.
         hidden_dim: The width of the hidden layers of the default critic, a `JointCritic`.
         critic: Another network for `T(x, y)`, in place of the default.

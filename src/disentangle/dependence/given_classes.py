@@ -21,13 +21,13 @@ LEARNING = (CLUBEstimator, SampledCLUBEstimator, LeaveOneOutEstimator)
 
 
 class GivenClasses(Dependence):
-    r"""The dependence of x and y given classes c: that within each class of the batch, weighted by the rows of the class.
+    r"""The dependence of x and y given classes c: measured within each class, and averaged by the share of its rows.
 
     .. math:: D(x; y \mid c) = \sum_k \frac{N_k}{N} D\left(x_{c=k};\, y_{c=k}\right)
 
     **What it is for.** Two latents that may both know the class, a digit say, depend on one another through it, and a penalty
     on the pair would take the class out of one of them. This one leaves what the class explains: where x and y depend on one
-    another only through c, it is zero, as far as D is.
+    another only through c, its value is that of D for independent variables.
 
     **What it takes.** A dependence without parameters is measured as it is. `HSIC` keeps its meaning: in the population the
     value is zero if and only if x and y are independent given c. Its biased form is of order 1/N_k in each class: with few rows
