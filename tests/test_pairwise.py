@@ -143,7 +143,7 @@ def test_what_is_no_tensor_is_named():
 def test_pairs_in_one_network_take_the_numbers_that_single_ones_take(number):
     clubs = {("L", "S"): CLUBEstimator(4, 1), ("X", "S"): CLUBEstimator(5, 1)}
     apart, pairs = copy.deepcopy(clubs), Pairwise(clubs)
-    batch = {**variables(), "S": torch.randint(0, 5, (8,)).to(number)}
+    batch = {**variables(), "S": torch.randint(0, 5, (8, 1)).to(number)}
     expected = {f"CLUB({x};S)": club(batch[x], batch["S"]) for (x, _), club in apart.items()}
     torch.testing.assert_close(pairs(batch), expected)
     loss = sum(club.learning_loss(batch[x], batch["S"]) for (x, _), club in apart.items())

@@ -1,12 +1,14 @@
 import math
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disentangle import Masked, Rows, frames
+from disentangle import Masked, Rows, class_numbers, frames
 from disentangle.variables import as_rows
 
 F64 = torch.float64
@@ -144,3 +146,25 @@ def test_a_mask_that_is_none_is_named(mask, got):
     message = f"expected the mask of x as torch.bool (2, 3), got {got}"
     with pytest.raises(ValueError, match=re.escape(message)):
         as_rows(Masked(torch.zeros(2, 3, 1), mask), "x")
+
+
+def test_classes_are_numbered_in_their_order_or_in_that_given():
+    for labels in (["b", "a", "b"], np.array(["b", "a", "b"]), pd.Series(["b", "a", "b"])):
+        numbers, names = class_numbers(labels)
+        assert (numbers.tolist(), numbers.dtype, names) == ([1, 0, 1], torch.int64, ["a", "b"])
+    assert class_numbers(torch.tensor([10, 2, 10]))[1] == ["2", "10"]
+    assert class_numbers(["b", "b"], ["c", "b", "a"])[0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        ([["a", "b"]], None, "expected labels of shape (N,), got (1, 2)"),
+        (["a", None], None, "expected a label in each of 2 rows, got none in 1"),
+        ([1.0, float("nan")], None, "expected a label in each of 2 rows, got none in 1"),
+        (["a", "z"], ["a", "b"], "expected one of a, b, got 'z'"),
+    ],
+)
+def test_labels_without_a_class_are_refused(labels, names, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        class_numbers(labels, names)

@@ -8,6 +8,7 @@ Here is what most programs need. Everything else is imported from its module: fu
 from disentangle.conditionals import CategoricalConditional, GaussianConditional
 from disentangle.dependence import (
     CKA,
+    DHSIC,
     HSIC,
     CentralMomentDiscrepancy,
     CLUBEstimator,
@@ -15,6 +16,7 @@ from disentangle.dependence import (
     Dependence,
     DistanceCorrelation,
     FeatureCorrelation,
+    GivenClasses,
     InfoNCEEstimator,
     LeaveOneOutEstimator,
     MINEEstimator,
@@ -45,12 +47,13 @@ from disentangle.nn import (
 from disentangle.pairwise import Pairwise
 from disentangle.saving import load, save
 from disentangle.training import AlternatingStep, AlternatingTrainer, PenaltyLoss
-from disentangle.variables import Masked, Rows, frames
+from disentangle.variables import Masked, Rows, class_numbers, frames
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CKA",
+    "DHSIC",
     "HSIC",
     "AlternatingStep",
     "AlternatingTrainer",
@@ -63,6 +66,7 @@ __all__ = [
     "DistanceCorrelation",
     "FeatureCorrelation",
     "GaussianConditional",
+    "GivenClasses",
     "InfoNCEEstimator",
     "LeaveOneOutEstimator",
     "MAGTextEncoder",
@@ -83,6 +87,7 @@ __all__ = [
     "Standardize",
     "TotalCorrelationEstimator",
     "WordwiseSparseAttention",
+    "class_numbers",
     "dependence_report",
     "encode",
     "estimate_mutual_information",

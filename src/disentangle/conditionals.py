@@ -187,7 +187,7 @@ class CategoricalConditional(Conditional):
 
     y is `(N, y_dim)` of whole numbers from 0 to `classes` - 1, as integers, booleans or floats. Anything else is an error on
     the CPU. On another device, which nothing here waits for, the value is NaN in its place: `disentangle.AlternatingStep`
-    stops there and names it. `torch.unique(labels, return_inverse=True)[1]` numbers any labels, `rows.argmax(1)` one-hot rows.
+    stops there and names it. `disentangle.class_numbers(labels)[0]` numbers any labels, `rows.argmax(1)` one-hot rows.
 
     Arguments:
         x_dim: The number of features of x.

@@ -1,7 +1,7 @@
 """What the parts of the library hand to one another: a padded batch of sequences, and one loss term per row.
 
 A *variable* is a named batch of samples. It is a tensor `(B, D)`, or, while its time axis is still there, `Masked`; one
-number per row may also come as `(B,)`.
+number per row may also come as `(B,)` floats, and one class per row as `(B,)` whole numbers.
 A *loss* is a batch of terms, one per row, with the weight that each row has in the mean: `Rows`.
 """
 
@@ -15,7 +15,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["Masked", "Rows", "as_rows", "concatenate", "frames", "row_count", "select_rows", "tensors_of", "values_of"]
+__all__ = [
+    "Masked",
+    "Rows",
+    "as_rows",
+    "class_numbers",
+    "concatenate",
+    "frames",
+    "row_count",
+    "select_rows",
+    "tensors_of",
+    "values_of",
+]
 
 
 class Masked(NamedTuple):
@@ -172,7 +183,9 @@ def _take(values: Tensor, index: Tensor) -> Tensor:
 
 
 def as_rows(variable: object, name: str) -> Tensor | Masked:
-    """A variable as it was given; as `(N, 1)` where it is one number per row, `(N,)`.
+    """A variable as it was given; as `(N, 1)` where it is one number per row, `(N,)` floats.
+
+    Whole numbers and booleans `(N,)` are classes, and stay `(N,)`: what is computed with them is for their reader to know.
 
     Raises:
         TypeError: If it is neither a tensor nor masked, with what makes it a tensor.
@@ -181,9 +194,11 @@ def as_rows(variable: object, name: str) -> Tensor | Masked:
     Example:
         >>> as_rows(torch.zeros(5), "y").shape
         torch.Size([5, 1])
+        >>> as_rows(torch.tensor([2, 0]), "y")
+        tensor([2, 0])
         >>> as_rows(["happy", "sad"], "y")
         Traceback (most recent call last):
-        TypeError: expected y as a tensor (N, d), got a list of strings: number them by numpy.unique(y, return_inverse=True)[1]
+        TypeError: expected y as a tensor (N, d), got a list of strings: disentangle.class_numbers(y)[0] numbers them
     """
     if isinstance(variable, Masked):
         _refuse_numbers(variable.values, 2, f"{name} as values (N, T, d)")
@@ -196,7 +211,45 @@ def as_rows(variable: object, name: str) -> Tensor | Masked:
     if not isinstance(variable, Tensor):
         raise TypeError(f"expected {name} as a tensor (N, d), got {_kind_and_way(variable, name)}")
     _refuse_numbers(variable, 1, f"{name} of shape (N, d)")
-    return variable[:, None] if variable.dim() == 1 else variable
+    return variable[:, None] if variable.dim() == 1 and variable.is_floating_point() else variable
+
+
+def class_numbers(labels: Any, names: Sequence[str] | None = None) -> tuple[Tensor, list[str]]:
+    """Labels as the numbers of their classes, `(N,)` int64, which every dependence takes, and the names of the classes.
+
+    Number all rows of a data set at once, or give the names of the first ones for later ones: a batch by itself may lack a
+    class, and its numbers would then be others.
+
+    Arguments:
+        labels: N strings or numbers: a list, an array, a series of pandas, or a tensor.
+        names: The names of classes 0, 1, ...; by default those that the labels have, in order.
+
+    Returns:
+        The numbers and the names.
+
+    Raises:
+        ValueError: If labels are not one per row, if one is missing (None or NaN), or is none of `names`.
+
+    Example:
+        >>> numbers, names = class_numbers(["sad", "happy", "sad"])
+        >>> numbers, names
+        (tensor([1, 0, 1]), ['happy', 'sad'])
+        >>> class_numbers(["sad", "sad"], names)[0]
+        tensor([1, 1])
+    """
+    array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    if array.ndim != 1:
+        raise ValueError(f"expected labels of shape (N,), got {array.shape}")
+    if missing := sum(label is None or label != label for label in array.tolist()):
+        raise ValueError(f"expected a label in each of {len(array)} rows, got none in {missing}")
+    if array.dtype.kind == "O":
+        array = array.astype(str)
+    given = [str(label) for label in array.tolist()]
+    found = map(str, np.unique(array).tolist()) if names is None else names
+    places = {name: place for place, name in enumerate(found)}
+    if unknown := next((label for label in given if label not in places), None):
+        raise ValueError(f"expected one of {', '.join(places)}, got {unknown!r}")
+    return torch.tensor([places[label] for label in given], dtype=torch.int64), list(places)
 
 
 def _refuse_numbers(values: Tensor, dimensions: int, wanted: str) -> None:
@@ -215,10 +268,12 @@ def _kind_and_way(thing: Any, name: str) -> str:
     except (TypeError, ValueError):  # ragged lists, say
         return kind
     if any(isinstance(value, str) for value in values.flat):
-        return f"{kind} of strings: number them by numpy.unique({name}, return_inverse=True)[1]"
+        return f"{kind} of strings: disentangle.class_numbers({name})[0] numbers them"
     if values.dtype.kind not in "biuf":
         return kind
     array = f"{name}.to_numpy()" if hasattr(thing, "to_numpy") else name
+    if values.ndim == 1 and values.dtype.kind != "f":
+        return f"{kind} of whole numbers: torch.as_tensor({array}) makes classes of them, .float() behind it numbers"
     return f"{kind}: torch.as_tensor({array}, dtype=torch.float32) makes one"
 
 

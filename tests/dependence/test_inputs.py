@@ -1,5 +1,6 @@
 """What every dependence takes, and how it refuses the rest."""
 
+import copy
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import config
 
 from disentangle import (
     CKA,
+    DHSIC,
     HSIC,
     CategoricalConditional,
     CentralMomentDiscrepancy,
@@ -29,6 +31,7 @@ from disentangle import (
     SampledCLUBEstimator,
     ScaleInvariant,
     TotalCorrelationEstimator,
+    class_numbers,
     frames,
 )
 from disentangle.conditionals import FullGaussianConditional, MixtureConditional
@@ -47,6 +50,7 @@ PARAMETER_FREE = [
     FeatureCorrelation,
     CrossCovariance,
     HSIC,
+    DHSIC,
     DistanceCorrelation,
     CKA,
 ]
@@ -195,8 +199,9 @@ THINGS = {
         np.zeros((12, 2))
     ),
     "a list: torch.as_tensor({}, dtype=torch.float32) makes one": [[0.0, 1.0]] * 12,
-    "a list of strings: number them by numpy.unique({}, return_inverse=True)[1]": ["a", "b"] * 6,
-    "a pandas.Series of strings: number them by numpy.unique({}, return_inverse=True)[1]": pd.Series(["a", "b"] * 6),
+    "a list of strings: disentangle.class_numbers({})[0] numbers them": ["a", "b"] * 6,
+    "a pandas.Series of strings: disentangle.class_numbers({})[0] numbers them": pd.Series(["a", "b"] * 6),
+    "a tuple of whole numbers: torch.as_tensor({}) makes classes of them, .float() behind it numbers": (0, 1) * 6,
     "a NoneType": None,
     "a dict": {"x": 1},
 }
@@ -221,6 +226,114 @@ def test_what_has_no_rows_or_is_complex_is_refused(name):
             call(right, torch.tensor(1.0))
         with pytest.raises(ValueError, match=re.escape("of shape (N, d), got complex numbers of shape (12, 2)")):
             call(right, right.to(torch.complex64))
+
+
+PREDICTED = ["CLUB", "CLUB full", "CLUB mixture", "sampledCLUB", "L1Out", "L1Out full", "VUB", "BA", "DoE"]
+NUMBERS_ALONE = [OrthogonalLoss.label, CentralMomentDiscrepancy.label]
+
+
+@pytest.mark.parametrize("name", [name for name in MAKE if name not in NUMBERS_ALONE])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+def test_classes_as_x_are_their_one_hot_columns(name, dtype):
+    dependence = MAKE[name](3, 3).eval()
+    classes, y = (torch.arange(12) % 3).to(dtype), torch.randn(12, 3)
+    columns = torch.nn.functional.one_hot(classes.long(), 3).float()
+    for call in calls(dependence):
+        torch.testing.assert_close(call(classes, y), call(columns, y))
+
+
+@pytest.mark.parametrize("name", [name for name in MAKE if name not in [*PREDICTED, *NUMBERS_ALONE, "scale invariant"]])
+def test_classes_as_y_are_their_one_hot_columns_where_numbers_are_compared(name):
+    dependence = MAKE[name](2, 2).eval()
+    x, truth = torch.randn(12, 2), torch.arange(12) % 3 == 1  # booleans are classes, too
+    columns = torch.stack([~truth, truth], 1).float()
+    for call in calls(dependence):
+        torch.testing.assert_close(call(x, truth), call(x, columns))
+
+
+@pytest.mark.parametrize("y_dim", [1, 3])
+@pytest.mark.parametrize("name", [*PREDICTED, "scale invariant"])
+def test_classes_as_y_of_a_gaussian_are_refused_with_both_ways_out(name, y_dim):
+    for call in calls(MAKE[name](2, y_dim)):
+        message = "expected y as numbers, got whole numbers (12,), which are classes: CategoricalConditional is q(y|x)"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            call(torch.randn(12, 2), torch.arange(12) % 3)
+
+
+@pytest.mark.parametrize("name", NUMBERS_ALONE)
+def test_classes_are_refused_where_variables_are_of_one_size(name):
+    for x, y, which in ((torch.randn(12), torch.arange(12), "y"), (torch.arange(12), torch.randn(12), "x")):
+        message = f"expected {which} as numbers, got whole numbers (12,), which are classes: HSIC and others"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            MAKE[name](1, 1)(x, y)
+
+
+@learning
+def test_classes_that_are_too_many_are_refused(name):
+    for call in calls(MAKE[name](3, 3)):
+        with pytest.raises(ValueError, match="expected classes 0 to 2 as whole numbers, got 3"):
+            call(torch.arange(12) % 4, torch.randn(12, 3))
+    for call in calls(MAKE[name](1, 1)):
+        with pytest.raises(
+            ValueError, match=r"expected x as one number per row, got whole numbers \(12,\), which are cl"
+        ):
+            call(torch.arange(12) % 4, torch.randn(12))
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNING if name != "discriminator"])
+def test_one_hot_columns_have_the_precision_of_the_parameters(name):
+    for dtype in (BF16, F64):
+        for call in calls(MAKE[name](3, 3).to(dtype).eval()):
+            assert call(torch.arange(12) % 3, torch.randn(12, 3, dtype=dtype)).isfinite()
+
+
+def test_the_numbers_of_classes_do_not_matter_without_parameters():
+    x, y = torch.randn(60, 3), torch.arange(60) % 4
+    y[:8] = 2  # classes of unequal size
+    for name in ("HSIC", "dHSIC", "dCor", "CKA", "XCov", "correlation"):
+        dependence = MAKE[name](1, 1)
+        renamed = torch.tensor([70, -3, 9, 11])[y]
+        torch.testing.assert_close(dependence(x, renamed), dependence(x, y))
+        assert not torch.isclose(dependence(x, y.float()), dependence(x, y), rtol=1e-3)
+
+
+def test_classes_in_stacked_estimators_are_those_of_single_ones_whatever_absent_rows_hold():
+    clubs = {("digit", "L"): CLUBEstimator(4, 2), ("A", "L"): CLUBEstimator(4, 2), ("digit", "S"): CLUBEstimator(4, 2)}
+    single = {";".join(names): calls(copy.deepcopy(club)) for names, club in clubs.items()}
+    pairs = Pairwise(clubs)
+    assert len(pairs.dependences.stacks) == 1
+    variables = {
+        "L": torch.randn(12, 2),
+        "A": torch.randn(12, 4),
+        "S": torch.randn(12, 2),
+        "digit": torch.arange(12) % 4,
+    }
+    variables["digit"][0] = -1
+    there = torch.arange(12) > 0
+    rows = {name: (variable[1:], variable) for name, variable in variables.items()}
+    values, loss = pairs(variables, {"digit": there}), pairs.learning_loss(variables, {"digit": there})
+    expected = []
+    for key, (value, learning_loss) in single.items():
+        x, y = (rows[name]["digit" not in key] for name in key.split(";"))
+        torch.testing.assert_close(values[f"CLUB({key})"], value(x, y))
+        expected.append(learning_loss(x, y))
+    torch.testing.assert_close(loss, sum(expected))
+    with pytest.raises(ValueError, match="digit;L: expected classes 0 to 3 as whole numbers, got -1"):
+        pairs(variables)
+
+
+def test_classes_by_name_in_pairs():
+    speaker, names = class_numbers(["Bo", "Ann", "Bo", "Cy"] * 5)
+    assert names == ["Ann", "Bo", "Cy"]
+    z = torch.randn(20, 3)
+    given = {
+        ("z", "speaker"): HSIC(),
+        ("speaker", "z"): CLUBEstimator(3, 3),
+        ("z", "name"): CLUBEstimator(3, 1, conditional=CategoricalConditional(3, 3)),
+    }
+    values = Pairwise(given)({"z": z, "speaker": speaker, "name": speaker})
+    assert len(values) == 3
+    assert torch.equal(values["HSIC(z;speaker)"], HSIC()(z, torch.nn.functional.one_hot(speaker)))
 
 
 def test_a_conditional_of_another_size_is_refused_and_does_not_broadcast():

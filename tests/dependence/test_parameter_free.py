@@ -6,6 +6,7 @@ import torch
 from disentangle import Masked, Pairwise, functional
 from disentangle.dependence import (
     CKA,
+    DHSIC,
     HSIC,
     CentralMomentDiscrepancy,
     CrossCovariance,
@@ -17,7 +18,7 @@ from disentangle.dependence import (
 F64 = torch.float64
 
 SAME_SIZE = [OrthogonalLoss(), CentralMomentDiscrepancy()]
-ANY_SIZES = [FeatureCorrelation(), CrossCovariance(), HSIC(), DistanceCorrelation(), CKA()]
+ANY_SIZES = [FeatureCorrelation(), CrossCovariance(), HSIC(), DHSIC(), DistanceCorrelation(), CKA()]
 MODULES = [*SAME_SIZE, *ANY_SIZES]
 
 
@@ -34,6 +35,12 @@ def test_orthogonal_loss_is_the_papers_over_the_square_of_the_batch():
         (HSIC(), functional.hsic),
         (HSIC(bandwidth=(0.5, 2.0)), lambda x, y: functional.hsic(x, y, bandwidth=(0.5, 2.0))),
         (HSIC(unbiased=True), lambda x, y: functional.hsic(x, y, unbiased=True)),
+        (HSIC(scales=[0.5, 2.0]), lambda x, y: functional.hsic(x, y, scales=(0.5, 2.0))),
+        (DHSIC(), functional.dhsic),
+        (
+            DHSIC(bandwidth=0.5, scales=(0.5, 2.0)),
+            lambda x, y: functional.dhsic(x, y, bandwidth=0.5, scales=(0.5, 2.0)),
+        ),
         (DistanceCorrelation(), functional.distance_correlation),
         (DistanceCorrelation(unbiased=True), lambda x, y: functional.distance_correlation(x, y, unbiased=True)),
         (CKA(), functional.cka),
@@ -83,6 +90,17 @@ def test_sizes_may_differ_and_numbers_of_rows_may_not(module):
             module(torch.randn(x), torch.randn(y))
     with pytest.raises(ValueError, match=re.escape(f"{wanted}a masked sequence and (3, 2)")):
         module(Masked(torch.randn(3, 5, 2), torch.ones(3, 5, dtype=torch.bool)), torch.randn(3, 2))
+
+
+def test_dhsic_takes_any_number_of_variables_by_name():
+    variables = {name: torch.randn(8, d) for name, d in {"L": 4, "A": 1, "S": 3}.items()}
+    present = {"A": torch.arange(8) > 2}
+    value = Pairwise({("L", "A", "S"): DHSIC(scales=(0.5, 2.0))})(variables, present)["dHSIC(L;A;S)"]
+    rows = [each[3:] for each in variables.values()]
+    torch.testing.assert_close(value, functional.dhsic(*rows, scales=(0.5, 2.0)))
+    message = "expected 3 variables of shapes (N, dim) with the same N >= 1, got (8, 4), (8,), (7, 2)"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        DHSIC()(torch.randn(8, 4), torch.randn(8), torch.randn(7, 2))
 
 
 def test_one_takes_the_place_of_another_in_pairs():

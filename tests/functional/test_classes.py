@@ -13,7 +13,7 @@ from torch.distributions import Categorical, Independent
 from disentangle import CategoricalConditional, CLUBEstimator, LeaveOneOutEstimator, SampledCLUBEstimator, functional
 from disentangle.conditionals import Conditional
 from disentangle.dependence import BarberAgakovEstimator, DifferenceOfEntropiesEstimator
-from disentangle.functional.classes import as_classes
+from disentangle.functional.classes import as_classes, one_hot
 
 WRONG = {
     "0.5": torch.tensor([0.0, 0.5, 1.0, 2.0]),
@@ -74,6 +74,25 @@ def test_every_type_of_number_can_count_classes(dtype):
     expected = club(x, y[:, None]), club.learning_loss(x, y[:, None])
     assert torch.equal(club(x, y.to(dtype)), expected[0])
     assert torch.equal(club.learning_loss(x, y.to(dtype)), expected[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_columns_are_those_of_all_classes_or_of_those_that_are_there(dtype):
+    y = torch.tensor([4, 1, 4], dtype=dtype)
+    assert torch.equal(one_hot(y, 6), nn.functional.one_hot(y.long(), 6).float())
+    assert one_hot(y, None, torch.float64).tolist() == [[0, 1], [1, 0], [0, 1]]
+    truth = torch.tensor([True, False])
+    assert one_hot(truth, 2).tolist() == one_hot(truth, None).tolist() == [[0, 1], [1, 0]]
+
+
+def test_a_class_beyond_the_columns_is_refused_or_nan_where_values_are_not_looked_at(monkeypatch):
+    y = torch.tensor([0, 3, 2])
+    with pytest.raises(ValueError, match=message("3")):
+        one_hot(y, 3)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # then the CPU does what other devices do
+    columns = one_hot(y, 3, torch.bfloat16)
+    assert columns.isnan().all(1).tolist() == [False, True, False]
+    assert columns[::2].tolist() == [[1, 0, 0], [0, 0, 1]]
 
 
 @wrong

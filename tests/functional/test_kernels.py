@@ -1,4 +1,5 @@
 import itertools
+import math
 import re
 
 import numpy as np
@@ -137,3 +138,113 @@ def test_a_bandwidth_that_is_not_positive_is_refused():
     for bandwidth in (0.0, (1.0, -1.0)):
         with pytest.raises(ValueError, match=re.escape(f"expected a positive bandwidth, got {bandwidth}")):
             functional.hsic(x, x, bandwidth=bandwidth)
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+@pytest.mark.parametrize("bandwidth", [None, (0.7, 2.0)])
+def test_hsic_of_several_scales_is_the_mean_over_all_pairs_of_bandwidths(bandwidth, unbiased):
+    x, y = draw(3, 2, n=10)  # 45 pairs: the median is one of them
+    sx, sy = bandwidth or (np.median(pdist(x)), np.median(pdist(y)))
+    scales = (0.3, 1.0, 4.0)
+    pairs = [(s * sx, t * sy) for s in scales for t in scales]
+    expected = [functional.hsic(x, y, bandwidth=(float(s), float(t)), unbiased=unbiased).item() for s, t in pairs]
+    value = functional.hsic(x, y, bandwidth=bandwidth, scales=scales, unbiased=unbiased)
+    assert value.item() == pytest.approx(np.mean(expected))
+
+
+def test_one_scale_is_a_multiple_of_the_bandwidth_and_one_the_bandwidth_itself_bit_for_bit():
+    x, y = torch.randn(2, 30, 3)
+    assert torch.equal(functional.hsic(x, y, scales=(1.0,)), functional.hsic(x, y))
+    torch.testing.assert_close(
+        functional.hsic(x, y, bandwidth=1.5, scales=(2.0,)), functional.hsic(x, y, bandwidth=3.0)
+    )
+
+
+def test_small_scales_see_what_the_median_distance_does_not():
+    """Eight tight groups of rows: y says whether the number of the group is even."""
+    group = torch.arange(160) % 8
+    x, y = 10 * group[:, None] + 0.1 * torch.randn(160, 1), (group % 2)[:, None] + 0.1 * torch.randn(160, 1)
+    shuffled = [y[torch.randperm(160)] for _ in range(10)]
+    ratios = []
+    for scales in ((1.0,), (0.1, 1.0)):
+        value, *null = [functional.hsic(x, each, scales=scales).item() for each in (y, *shuffled)]
+        ratios.append(value / np.mean(null))
+    assert ratios[1] > 2 * ratios[0]
+
+
+def test_scales_that_are_none_are_refused():
+    x = torch.randn(5, 2)
+    for function in (functional.hsic, functional.dhsic):
+        for scales in ((), (1.0, 0.0)):
+            message = f"expected positive scales, one at least, got {scales}"
+            with pytest.raises(ValueError, match=re.escape(message)):
+                function(x, x, scales=scales)
+
+
+def naive_dhsic(*variables, bandwidths):
+    """By the definition, one pair of rows at a time."""
+    n = len(variables[0])
+
+    def kernel(v, i, j):
+        return math.exp(-float(((variables[v][i] - variables[v][j]) ** 2).sum()) / (2 * bandwidths[v] ** 2))
+
+    every, rows = range(len(variables)), range(n)
+    together = sum(math.prod(kernel(v, i, j) for v in every) for i in rows for j in rows) / n**2
+    apart = math.prod(sum(kernel(v, i, j) for i in rows for j in rows) / n**2 for v in every)
+    mixed = sum(math.prod(sum(kernel(v, i, j) for j in rows) / n for v in every) for i in rows) / n
+    return together + apart - 2 * mixed
+
+
+@pytest.mark.parametrize("sizes", [(2, 1), (2, 1, 3), (1, 2, 1, 3)])
+def test_dhsic_equals_its_definition(sizes):
+    variables = draw(*sizes)
+    bandwidths = [0.5 + i for i in range(len(sizes))]
+    expected = naive_dhsic(*variables, bandwidths=bandwidths)
+    assert functional.dhsic(*variables, bandwidth=bandwidths).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_dhsic_of_two_is_the_biased_hsic():
+    x, y = draw(3, 2, n=20)
+    for options in ({}, {"bandwidth": 0.7}, {"bandwidth": (0.7, 2.0)}, {"scales": (0.3, 2.0)}):
+        torch.testing.assert_close(functional.dhsic(x, y, **options), functional.hsic(x, y, **options))
+
+
+def test_dhsic_keeps_its_digits_where_kernels_are_nearly_one():
+    variables = torch.randn(3, 50, 2)
+    exact = functional.dhsic(*variables.to(F64), bandwidth=30.0)
+    assert exact < 1e-5
+    torch.testing.assert_close(functional.dhsic(*variables, bandwidth=30.0).to(F64), exact, rtol=1e-3, atol=0)
+
+
+def test_dhsic_has_the_gradients_of_its_value():
+    variables = [v.requires_grad_() for v in draw(2, 1, 3, n=6)]
+    assert torch.autograd.gradcheck(lambda *v: functional.dhsic(*v, bandwidth=(0.7, 1.0, 2.0)), variables)
+
+
+def test_dhsic_knows_no_order_of_variables_or_of_rows():
+    x, y, z = draw(2, 1, 3)
+    value = functional.dhsic(x, y, z)
+    torch.testing.assert_close(functional.dhsic(z, x, y), value)
+    rows = torch.randperm(9)
+    torch.testing.assert_close(functional.dhsic(x[rows], y[rows], z[rows]), value)
+
+
+def test_dhsic_sees_what_no_pair_shows():
+    """Three normal variables, of which each two are independent: the product of their signs is always 1."""
+    x, y, z = torch.randn(3, 300, 1)
+    z = z.abs() * (x * y).sign()
+    assert functional.dhsic(x, y, z) > 4 * functional.dhsic(x, y, z[torch.randperm(300)])
+    for a, b in itertools.combinations((x, y, z), 2):
+        shuffled = [functional.hsic(a, b[torch.randperm(300)]) for _ in range(20)]
+        assert functional.hsic(a, b) < 1.5 * max(shuffled)
+
+
+def test_dhsic_refuses_what_it_cannot_compare():
+    x = torch.randn(5, 2)
+    with pytest.raises(ValueError, match="expected at least 2 variables, got 1"):
+        functional.dhsic(x)
+    message = "expected one bandwidth, or one for each of 3 variables, got 2"
+    with pytest.raises(ValueError, match=message):
+        functional.dhsic(x, x, x, bandwidth=(1.0, 1.0))
+    with pytest.raises(ValueError, match=re.escape("expected a positive bandwidth, got (1.0, 1.0, 0.0)")):
+        functional.dhsic(x, x, x, bandwidth=(1.0, 1.0, 0.0))

@@ -165,8 +165,12 @@ def test_where_values_are_not_looked_at_a_step_stops_and_names_them(monkeypatch)
 @pytest.mark.parametrize(
     ("thing", "error", "message"),
     [
-        (["a", "b"] * 4, TypeError, "expected label as a tensor (N, d), got a list of strings: number them by"),
-        (pd.Series(range(8)), TypeError, "expected label as a tensor (N, d), got a pandas.Series: torch.as_"),
+        (["a", "b"] * 4, TypeError, "expected label as a tensor (N, d), got a list of strings: disentangle.class_num"),
+        (
+            pd.Series(range(8)),
+            TypeError,
+            "expected label as a tensor (N, d), got a pandas.Series of whole numbers: torch.as_",
+        ),
         (torch.tensor(1.0), ValueError, "expected label of shape (N, d), got ()"),
     ],
 )

@@ -7,6 +7,7 @@ business of `disentangle.training`.
 
 from disentangle.dependence.adversarial import ModalityDiscriminator, TotalCorrelationEstimator, reverse_gradient
 from disentangle.dependence.base import Bound, Dependence
+from disentangle.dependence.given_classes import GivenClasses
 from disentangle.dependence.lower import (
     BarberAgakovEstimator,
     DifferenceOfEntropiesEstimator,
@@ -17,6 +18,7 @@ from disentangle.dependence.lower import (
 )
 from disentangle.dependence.parameter_free import (
     CKA,
+    DHSIC,
     HSIC,
     CentralMomentDiscrepancy,
     CrossCovariance,
@@ -34,6 +36,7 @@ from disentangle.dependence.upper import (
 
 __all__ = [
     "CKA",
+    "DHSIC",
     "HSIC",
     "BarberAgakovEstimator",
     "Bound",
@@ -44,6 +47,7 @@ __all__ = [
     "DifferenceOfEntropiesEstimator",
     "DistanceCorrelation",
     "FeatureCorrelation",
+    "GivenClasses",
     "InfoNCEEstimator",
     "LeaveOneOutEstimator",
     "MINEEstimator",

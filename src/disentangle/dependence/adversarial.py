@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from disentangle.dependence.base import Bound, Dependence
+from disentangle.dependence.estimators import precision_of
 from disentangle.dependence.inputs import rows_of_sizes
 from disentangle.functional.precision import at_least_float32
 from disentangle.networks import TwoLayers
@@ -119,7 +120,7 @@ class ModalityDiscriminator(Dependence):
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The cross entropy of the guess, `()`, in nats, averaged over rows and variables."""
-        z = torch.cat(rows_of_sizes((x, y, *others), (self.dim,) * self.modalities))
+        z = torch.cat(rows_of_sizes((x, y, *others), (self.dim,) * self.modalities, precision_of(self)))
         names = torch.arange(self.modalities, device=z.device).repeat_interleave(len(z) // self.modalities)
         return F.cross_entropy(at_least_float32(self.network(z)), names)
 
@@ -173,7 +174,7 @@ class TotalCorrelationEstimator(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The estimate, `()`, in nats, from variables `(N, dims[0])`, `(N, dims[1])`, ..."""
-        return self._logits(rows_of_sizes((x, y, *others), self.dims)).mean()
+        return self._logits(rows_of_sizes((x, y, *others), self.dims, precision_of(self))).mean()
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The cross entropy of the classifier, `()`, in nats.
@@ -181,7 +182,7 @@ class TotalCorrelationEstimator(Dependence):
         The independent rows are the batch with all variables but the first rolled by numbers of rows that differ, drawn
         anew in every call from torch's generator on the CPU.
         """
-        rows = rows_of_sizes((x, y, *others), self.dims)
+        rows = rows_of_sizes((x, y, *others), self.dims, precision_of(self))
         n, k = len(rows[0]), len(rows)
         if n < k:
             raise ValueError(f"expected at least {k} rows, as many as variables, got {n}")

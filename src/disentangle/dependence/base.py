@@ -32,8 +32,11 @@ class Dependence(nn.Module, ABC):
 
     **What x and y may be**, of all dependences of the library: tensors `(N, d)`, or `(N,)` where it is one number per row;
     of any precision up to that of the parameters, whole numbers or booleans; computed in that of the parameters and reduced
-    in at least float32. Anything else is an error of one line with the way out: arrays, frames of pandas and lists of
-    strings are to become tensors first, of sequences (`Masked`) give the mean or `disentangle.frames`.
+    in at least float32. **Whole numbers and booleans `(N,)` are classes**: where numbers are needed they become one-hot, with
+    a column for each class of the batch, or with as many columns as the estimator was built for, 0 to C-1; what cannot take
+    classes refuses them. Anything else is an error of one line with the way out: arrays and frames of pandas are to become
+    tensors first, strings classes by `disentangle.class_numbers`; of sequences (`Masked`) give the mean or
+    `disentangle.frames`.
     """
 
     label: str

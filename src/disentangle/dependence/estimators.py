@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from disentangle.conditionals import Conditional, GaussianConditional
@@ -14,14 +15,19 @@ from disentangle.functional.inputs import aligned
 from disentangle.functional.likelihoods import matched_log_likelihoods
 from disentangle.variables import Masked
 
-__all__ = ["ConditionalEstimator", "CriticEstimator"]
+__all__ = ["ConditionalEstimator", "CriticEstimator", "precision_of"]
+
+
+def precision_of(estimator: nn.Module) -> torch.dtype:
+    """The precision of an estimator's parameters, which one-hot classes are made in."""
+    return next((p.dtype for p in estimator.parameters() if p.is_floating_point()), torch.get_default_dtype())
 
 
 class ConditionalEstimator(Dependence):
     """An estimator by a learned `q(y|x)`, which learns by maximum likelihood. A subclass adds `forward`.
 
     Arguments:
-        x_dim: The number of features of x.
+        x_dim: The number of features of x, or of its classes.
         y_dim: The number of features of y.
         hidden_dim: The width of the hidden layer of the default `q(y|x)`, a `GaussianConditional`.
         conditional: Another network for `q(y|x)`, in place of the default.
@@ -38,7 +44,7 @@ class ConditionalEstimator(Dependence):
 
     def _given(self, x: Tensor | Masked, y: Tensor) -> tuple[Distribution, Tensor]:
         """`q(y|x)` for the rows of a batch that was found right, and y."""
-        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim)
+        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim, precision_of(self))
         return aligned(self.conditional(x), y)
 
 
@@ -46,7 +52,7 @@ class CriticEstimator(Dependence):
     """An estimator by a learned critic `T(x, y)`. A subclass adds `forward` and `learning_loss`.
 
     Arguments:
-        x_dim: The number of features of x.
+        x_dim: The number of features of x, or of its classes.
         y_dim: The number of features of y.
         hidden_dim: The width of the hidden layers of the default critic, a `JointCritic`.
         critic: Another network for `T(x, y)`, in place of the default.
@@ -63,4 +69,4 @@ class CriticEstimator(Dependence):
             raise ValueError(
                 f"expected x of shape (N, {self.x_dim}), got a masked sequence: a critic takes its mean, or frames(x, y)"
             )
-        return self.critic(*fitting_rows(self.label, x, y, self.x_dim, self.y_dim))
+        return self.critic(*fitting_rows(self.label, x, y, self.x_dim, self.y_dim, precision_of(self), one_hot_y=True))

@@ -1,23 +1,64 @@
 """What a dependence is given: rows of numbers, or one line that says what was wanted, what was given and what to do.
 
-One number per row may come as `(N,)`, and is taken as `(N, 1)`.
+One number per row may come as `(N,)` floats, and is taken as `(N, 1)`. Whole numbers and booleans `(N,)` are classes. Where
+numbers are needed they become one-hot: a column for each class of the batch, or as many as an estimator was built for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from disentangle.functional.classes import one_hot
+from disentangle.functional.inputs import refuse_classes
 from disentangle.variables import Masked, as_rows
 
-__all__ = ["fitting_rows", "paired_rows", "rows_of_sizes", "same_sized_rows"]
+__all__ = ["columns_of", "fitting_rows", "joint_rows", "paired_rows", "rows_of_sizes", "same_sized_rows"]
 
 
-def fitting_rows(label: str, x: Any, y: Any, x_dim: int, y_dim: int) -> tuple[Tensor | Masked, Tensor]:
+def columns_of(variable: Any, name: str, columns: int | None, dtype: torch.dtype = torch.float32) -> Tensor | Masked:
+    """A variable whose classes, `(N,)` whole numbers, are one-hot in so many columns; without a number, in those of the batch.
+
+    Raises:
+        ValueError: If one column is wanted, which classes do not fit into; on the CPU, if a class is not below `columns`.
+
+    Example:
+        >>> columns_of(torch.tensor([2, 0]), "x", 3)
+        tensor([[0., 0., 1.],
+                [1., 0., 0.]])
+        >>> columns_of(torch.tensor([2, 0]), "x", 1)
+        Traceback (most recent call last):
+        ValueError: expected x as one number per row, got whole numbers (2,), which are classes: x.float() makes numbers of them
+    """
+    rows = as_rows(variable, name)
+    if isinstance(rows, Masked) or rows.dim() != 1:
+        return rows
+    if columns == 1:
+        raise ValueError(
+            f"expected {name} as one number per row, got whole numbers {tuple(rows.shape)}, which are classes: "
+            f"{name}.float() makes numbers of them"
+        )
+    return one_hot(rows, columns, dtype)
+
+
+def fitting_rows(
+    label: str,
+    x: Any,
+    y: Any,
+    x_dim: int,
+    y_dim: int,
+    dtype: torch.dtype = torch.float32,
+    *,
+    one_hot_y: bool = False,
+) -> tuple[Tensor | Masked, Tensor]:
     """x and y of the sizes of an estimator, at least two rows: over one row nothing can be told apart. x may be masked.
+
+    Classes x become `x_dim` columns in `dtype`, and so do classes y where it is asked for; else they stay `(N,)`, for a q(y|x)
+    of one column to take or to refuse.
 
     Example:
         >>> fitting_rows("CLUB", torch.zeros(4, 3), torch.zeros(5, 2), 3, 2)
@@ -25,14 +66,17 @@ def fitting_rows(label: str, x: Any, y: Any, x_dim: int, y_dim: int) -> tuple[Te
         ValueError: expected x of shape (N, 3) and y of shape (N, 2) with the same N, got (4, 3) and (5, 2)
     """
     given_x, given_y = x, y
-    x, y = as_rows(x, "x"), as_rows(y, "y")
+    x = columns_of(x, "x", x_dim, dtype)
+    y = columns_of(y, "y", y_dim, dtype) if one_hot_y else as_rows(y, "y")
     masked = isinstance(x, Masked)
     values = x.values if masked else x
     n = values.shape[0]
     wanted = f"x of shape ({'N, T' if masked else 'N'}, {x_dim}) and y of shape (N, {y_dim}) with the same N"
     if isinstance(y, Masked):
         raise _mismatch(wanted, (given_x, given_y))
-    if values.dim() != (3 if masked else 2) or values.shape[-1] != x_dim or y.shape != (n, y_dim):
+    if y.dim() == 1 and y_dim > 1:
+        refuse_classes(y)
+    if values.dim() != (3 if masked else 2) or values.shape[-1] != x_dim or y.shape not in ((n, y_dim), (n,)):
         raise _mismatch(wanted, (given_x.values if masked else given_x, given_y))
     if n < 2:
         raise ValueError(f"{label}: expected at least 2 rows to compare, got {n}")
@@ -40,22 +84,36 @@ def fitting_rows(label: str, x: Any, y: Any, x_dim: int, y_dim: int) -> tuple[Te
 
 
 def paired_rows(x: Any, y: Any) -> tuple[Tensor, Tensor]:
-    """x and y with the same number of rows, in the precision that both can have.
+    """x and y with the same number of rows, in the precision that both can have; classes one-hot.
 
     Example:
         >>> [t.shape for t in paired_rows(torch.zeros(4), torch.zeros(4, 3))]
         [torch.Size([4, 1]), torch.Size([4, 3])]
     """
-    given = x, y
-    x, y = as_rows(x, "x"), as_rows(y, "y")
-    if isinstance(x, Masked) or isinstance(y, Masked) or x.dim() != 2 or y.dim() != 2 or len(x) != len(y) or not len(x):
-        raise _mismatch("x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1", given)
-    dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
-    return x.to(dtype), y.to(dtype)
+    x, y = joint_rows(x, y)
+    return x, y
+
+
+def joint_rows(*variables: Any) -> list[Tensor]:
+    """Two variables or more with the same number of rows, in the precision that all can have; classes one-hot.
+
+    Example:
+        >>> joint_rows(torch.zeros(4), torch.zeros(4, 3), torch.zeros(5, 2))
+        Traceback (most recent call last):
+        ValueError: expected 3 variables of shapes (N, dim) with the same N >= 1, got (4,), (4, 3), (5, 2)
+    """
+    given = [columns_of(z, name, None) for z, name in zip(variables, _names(variables), strict=True)]
+    rows = [z for z in given if not isinstance(z, Masked)]
+    if len(rows) != len(given) or any(z.dim() != 2 or not len(z) or len(z) != len(rows[0]) for z in rows):
+        if len(given) == 2:
+            raise _mismatch("x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1", variables)
+        raise _mismatch(f"{len(given)} variables of shapes (N, dim) with the same N >= 1", variables, ", ")
+    dtype = reduce(torch.promote_types, [z.dtype for z in rows], torch.float32)
+    return [z.to(dtype) for z in rows]
 
 
 def same_sized_rows(x: Any, y: Any) -> tuple[Tensor, Tensor]:
-    """x and y of the same shape, in the precision that both can have.
+    """x and y of the same shape, in the precision that both can have. Classes have no place there.
 
     Example:
         >>> same_sized_rows(torch.zeros(4, 3), torch.zeros(4, 2))
@@ -64,27 +122,37 @@ def same_sized_rows(x: Any, y: Any) -> tuple[Tensor, Tensor]:
     """
     given = x, y
     x, y = as_rows(x, "x"), as_rows(y, "y")
+    for z, name in ((x, "x"), (y, "y")):
+        if not isinstance(z, Masked) and z.dim() == 1:
+            raise ValueError(
+                f"expected {name} as numbers, got whole numbers {tuple(z.shape)}, which are classes: HSIC and others of any "
+                f"sizes take them; {name}.float() makes numbers of them"
+            )
     if isinstance(x, Masked) or isinstance(y, Masked) or x.dim() != 2 or x.shape != y.shape:
         raise _mismatch("x and y of the same shape (N, d)", given)
     return paired_rows(x, y)
 
 
-def rows_of_sizes(variables: Sequence[Any], sizes: Sequence[int]) -> list[Tensor]:
-    """Variables of `sizes` features with the same number of rows, at least one.
+def rows_of_sizes(variables: Sequence[Any], sizes: Sequence[int], dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """Variables of `sizes` features with the same number of rows, at least one; classes one-hot in `dtype`.
 
     Example:
         >>> rows_of_sizes([torch.zeros(4, 3)], [3, 2])
         Traceback (most recent call last):
         ValueError: expected 2 variables of shapes (N, 3), (N, 2) with the same N >= 1, got (4, 3)
     """
-    names = ["x", "y", *(f"others[{i}]" for i in range(len(variables) - 2))]
-    named = [as_rows(z, name) for z, name in zip(variables, names, strict=False)]
+    sized = zip(variables, _names(variables), [*sizes, *[None] * len(variables)], strict=False)
+    named = [columns_of(z, name, size, dtype) for z, name, size in sized]
     rows = [z for z in named if not isinstance(z, Masked)]
     n = len(rows[0]) if rows else 0
     if len(rows) != len(named) or n < 1 or [tuple(z.shape) for z in rows] != [(n, size) for size in sizes]:
         wanted = ", ".join(f"(N, {size})" for size in sizes)
         raise _mismatch(f"{len(sizes)} variables of shapes {wanted} with the same N >= 1", variables, ", ")
     return rows
+
+
+def _names(variables: Sequence[Any]) -> list[str]:
+    return ["x", "y", *(f"others[{i}]" for i in range(len(variables) - 2))][: len(variables)]
 
 
 def _mismatch(wanted: str, given: Sequence[Any], joint: str = " and ") -> ValueError:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jaxtyping import Float
 from torch import Tensor
 
 from disentangle import functional
 from disentangle.dependence.base import Bound, Dependence
-from disentangle.dependence.inputs import paired_rows, same_sized_rows
+from disentangle.dependence.inputs import joint_rows, paired_rows, same_sized_rows
 from disentangle.variables import Masked
 
 __all__ = [
     "CKA",
+    "DHSIC",
     "HSIC",
     "CentralMomentDiscrepancy",
     "CrossCovariance",
@@ -126,11 +129,13 @@ class HSIC(Dependence):
     Arguments:
         bandwidth: :math:`\sigma` of both kernels, or :math:`(\sigma_x, \sigma_y)`; by default each variable's median
             distance over the batch, so that scale does not matter.
+        scales: Multiples of the bandwidths whose Gaussian kernels are averaged: `(0.25, 0.5, 1.0)` sees finer dependence
+            than the bandwidth alone.
         unbiased: Whether to take the unbiased estimate, which needs at least 4 rows.
 
     Raises:
-        ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`, with too few rows, or with a
-            bandwidth that is not positive.
+        ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`, with too few rows, with a bandwidth
+            or a scale that is not positive, or without a scale.
 
     Example:
         >>> import torch
@@ -143,13 +148,59 @@ class HSIC(Dependence):
         "neither", "zero means independence, and independence zero, in the population: the kernel is characteristic"
     )
 
-    def __init__(self, *, bandwidth: float | tuple[float, float] | None = None, unbiased: bool = False):
+    def __init__(
+        self,
+        *,
+        bandwidth: float | tuple[float, float] | None = None,
+        scales: Sequence[float] = (1.0,),
+        unbiased: bool = False,
+    ):
         super().__init__()
-        self.bandwidth, self.unbiased = bandwidth, unbiased
+        self.bandwidth, self.scales, self.unbiased = bandwidth, tuple(scales), unbiased
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The criterion, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`; O(N²) memory."""
-        return functional.hsic(*paired_rows(x, y), bandwidth=self.bandwidth, unbiased=self.unbiased)
+        given = {"bandwidth": self.bandwidth, "scales": self.scales, "unbiased": self.unbiased}
+        return functional.hsic(*paired_rows(x, y), **given)
+
+
+class DHSIC(Dependence):
+    r"""dHSIC: how far two or more variables are from independent of one another, all at once, with Gaussian kernels.
+
+    It sees dependence of any form, also what no pair of the variables shows: of x, y and x·y of random signs each two are
+    independent, and the three are not. For two variables it is the biased HSIC. See `disentangle.functional.dhsic` for the
+    formula. It has no parameters.
+
+    References:
+        Pfister et al., Kernel-based Tests for Joint Independence (JRSS B 2018)
+
+    Arguments:
+        bandwidth: :math:`\sigma` of all kernels, or one for each variable; by default each variable's median distance over the
+            batch, so that scale does not matter.
+        scales: Multiples of the bandwidths whose Gaussian kernels are averaged.
+
+    Raises:
+        ValueError: On calling it with variables that are not `(N, dim)` with the same N, or with bandwidths or scales that
+            `disentangle.functional.dhsic` refuses.
+
+    Example:
+        >>> import torch
+        >>> from disentangle import Pairwise
+        >>> variables = {name: torch.randn(64, 8) for name in "LAS"}
+        >>> list(Pairwise({("L", "A", "S"): DHSIC()})(variables))
+        ['dHSIC(L;A;S)']
+    """
+
+    label = "dHSIC"
+    bound = Bound("neither", "zero means joint independence, and joint independence zero, in the population")
+
+    def __init__(self, *, bandwidth: float | Sequence[float] | None = None, scales: Sequence[float] = (1.0,)):
+        super().__init__()
+        self.bandwidth, self.scales = bandwidth, tuple(scales)
+
+    def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
+        """The criterion, `()`, of variables `(N, dim)`; O(N²) memory."""
+        return functional.dhsic(*joint_rows(x, y, *others), bandwidth=self.bandwidth, scales=self.scales)
 
 
 class DistanceCorrelation(Dependence):

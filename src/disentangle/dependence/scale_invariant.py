@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from disentangle.conditionals import CategoricalConditional
 from disentangle.dependence.base import Dependence
+from disentangle.dependence.estimators import precision_of
 from disentangle.dependence.inputs import fitting_rows
+from disentangle.functional.inputs import refuse_classes
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
 
@@ -31,8 +33,8 @@ class ScaleInvariant(Dependence):
 
     The statistics are buffers. They start at the first batch of `learning_loss`, follow the later ones in training mode, as
     their mean until 1/`momentum` batches were seen and as a moving average from then on, and stay in eval mode. No gradient
-    goes through them. A constant column is centred and not divided. A masked x is standardised over its real steps. y must
-    be numbers, not classes.
+    goes through them. A constant column is centred and not divided. A masked x is standardised over its real steps.
+    Classes become one-hot first; the y of a q(y|x) must be numbers.
 
     Arguments:
         dependence: The estimator to wrap, for x and y of the same sizes.
@@ -74,17 +76,25 @@ class ScaleInvariant(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The wrapped dependence of standardised x, `(N, x_dim)`, and y, `(N, y_dim)`: `()`."""
-        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim)
+        x, y = self._fitting(x, y)
         return self.dependence(self._map_x(x), self.y_moments(y))
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The wrapped learning loss, `()`; in training mode the statistics follow the batch first."""
-        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim)
+        x, y = self._fitting(x, y)
         if self.training:
             with torch.no_grad():
                 self.x_moments.follow(*x) if isinstance(x, Masked) else self.x_moments.follow(x)
                 self.y_moments.follow(y)
         return self.dependence.learning_loss(self._map_x(x), self.y_moments(y))
+
+    def _fitting(self, x: Tensor | Masked, y: Tensor) -> tuple[Tensor | Masked, Tensor]:
+        """x and y of the sizes of the estimator; classes are one-hot, but for a y that is predicted as numbers."""
+        predicted = hasattr(self.dependence, "conditional")
+        dtype = precision_of(self.dependence)
+        x, y = fitting_rows(self.label, x, y, self.x_dim, self.y_dim, dtype, one_hot_y=not predicted)
+        refuse_classes(y)
+        return x, y
 
     def _map_x(self, x: Tensor | Masked) -> Any:
         return Masked(self.x_moments(x.values), x.mask) if isinstance(x, Masked) else self.x_moments(x)

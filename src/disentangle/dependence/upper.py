@@ -44,7 +44,7 @@ class CLUBEstimator(ConditionalEstimator):
         | Cheng et al., CLUB: A Contrastive Log-ratio Upper Bound of Mutual Information (ICML 2020)
 
     Arguments:
-        x_dim: The number of features of x, the variable that q conditions on.
+        x_dim: The number of features of x, the variable that q conditions on, or of its classes.
         y_dim: The number of features of y, the variable that q predicts.
         hidden_dim: The width of the hidden layer of q.
         log_variance: How q bounds its log-variance, see `disentangle.GaussianConditional`: `"free"`, `"tanh"` as in the

@@ -20,7 +20,7 @@ from disentangle.data.text_files import csv_rows, read_text
 from disentangle.experiments.clips import FEATURES, Clip, read_clip, recordings_of
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import recording_of
-from disentangle.experiments.reading import with_modalities
+from disentangle.experiments.reading import refuse_names, with_modalities
 from disentangle.experiments.trained import Trained, explained, open_trained
 from disentangle.tasks import Regression, Task
 from disentangle.training import accelerator_for
@@ -70,6 +70,8 @@ def prepare_prediction(experiment: Experiment, options: argparse.Namespace) -> C
         return lambda: write(trained, options.out, ["id"], clips)
     splits = read_recordings(options.data)
     if trained.label:
+        for split in splits.values():
+            refuse_names(split, trained.label, options.data)
         splits = {
             name: each.with_labels(*trained.label) if _has(each, trained.label) else each
             for name, each in splits.items()
@@ -181,7 +183,9 @@ def chunks_of(splits: Mapping[str, Recordings]) -> Iterator[Chunk]:
     """The recordings of a data set, split by split."""
     with tqdm(total=sum(map(len, splits.values())), unit="recording") as bar:
         for name, split in splits.items():
-            labels = [""] * len(split) if split.labels is None else [_cell(label) for label in np.asarray(split.labels)]
+            names = split.class_names.get("label", [])
+            given = [] if split.labels is None else np.asarray(split.labels)
+            labels = [_cell(label, names) for label in given] or [""] * len(split)
             for start in range(0, len(split), AT_ONCE):
                 rows = range(start, min(start + AT_ONCE, len(split)))
                 chunk = split.select(rows)
@@ -190,8 +194,10 @@ def chunks_of(splits: Mapping[str, Recordings]) -> Iterator[Chunk]:
                 bar.update(len(rows))
 
 
-def _cell(label: np.ndarray | np.floating) -> str:
-    return " ".join("" if np.isnan(value) else f"{value:.6g}" for value in np.atleast_1d(label))
+def _cell(label: np.ndarray | np.floating, names: list[str]) -> str:
+    """A label as its file has it: its number or numbers, or the name of its class."""
+    values = ["" if np.isnan(v) else names[int(v)] if names else f"{v:.6g}" for v in np.atleast_1d(label)]
+    return " ".join(values)
 
 
 def write(trained: Trained, path: str, first: list[str], source: Iterator[Chunk] | Iterator[Chunk | Unread]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,24 +13,41 @@ from disentangle.data import DataError, Recordings, read_recordings, read_unlabe
 from disentangle.data.computed_by import SIZE, Looks, check_computed_alike
 from disentangle.data.data_warnings import warn
 from disentangle.data.recordings import have_label
-from disentangle.tasks import Task, task_of
+from disentangle.tasks import Binary, Classes, Task, task_of
 
-__all__ = ["compare", "labeled_splits", "labels_of", "read", "task_for", "tell", "with_modalities", "wrong_size"]
+__all__ = [
+    "classes_of",
+    "compare",
+    "labeled_splits",
+    "labels_of",
+    "read",
+    "refuse_names",
+    "task_for",
+    "tell",
+    "with_modalities",
+    "wrong_size",
+]
 
 LOOKED_AT = 200  # recordings, of what a data set's audio looks like
 SPLITS = ("train", "valid", "test")
 
 
 def labeled_splits(
-    path: str | None, embedded: Callable[[], dict[str, Recordings]], labels: list[str] | None = None
+    path: str | None,
+    embedded: Callable[[], dict[str, Recordings]],
+    labels: list[str] | None = None,
+    classes: Mapping[str, float] | None = None,
 ) -> dict[str, Recordings]:
     """Labelled recordings of "train", "valid" and "test", perhaps "unlabeled" ones; the embedded ones without a path.
 
-    `labels` names those to learn, where it shall not be the main one. Raises `DataError` where a split or its labels are not
-    there.
+    `labels` names those to learn, where it shall not be the main one. Names of classes become the same numbers in every split:
+    those in `classes`, `{name: number}`, or, where it is not given, their places among the names of all splits. Raises
+    `DataError` where a split or its labels are not there, or a class is none of `classes`.
     """
     splits = read_recordings(path) if path else embedded()
     if labels:
+        for recordings in splits.values():
+            refuse_names(recordings, labels, path)
         try:
             splits = {n: r if n == "unlabeled" else r.with_labels(*labels) for n, r in splits.items()}
         except ValueError as error:
@@ -45,14 +62,59 @@ def labeled_splits(
                 "column split in a plain folder's table, a file splits.csv with columns id and split beside .csd files or "
                 "dialogues, and the names of the parts in a pickle or a store"
             )
-    return splits
+    if classes is None:
+        names = dict.fromkeys(each for name in SPLITS for each in splits[name].class_names.get("label", []))
+        classes = {name: float(place) for place, name in enumerate(names)}
+    return splits | {name: _numbered(splits[name], classes, f"{path}: {name}") for name in SPLITS}
+
+
+def classes_of(task: Task) -> dict[str, float]:
+    """The classes of a task, `{name: number}`; empty where it has none, as its labels are numbers or several at once."""
+    return dict(zip(task.labels, task.values, strict=True)) if isinstance(task, Binary | Classes) else {}
+
+
+def refuse_names(recordings: Recordings, labels: Sequence[str], where: str | os.PathLike[str] | None) -> None:
+    """Refuses names of classes among several labels that are learnt at once: each of these is a number, above 0 or not."""
+    named = [each for each in labels if each in recordings.class_names] if len(labels) > 1 else []
+    if named:
+        names = ", ".join(recordings.class_names[named[0]][:4])
+        raise DataError(f"{where}: expected numbers in each of several labels, got names in {named[0]}: {names}")
+
+
+def _numbered(recordings: Recordings, classes: Mapping[str, float], where: str) -> Recordings:
+    """The recordings with the numbers of `classes` for the names of their labels, whatever numbers the names had."""
+    own, labels = recordings.class_names.get("label", []), np.asarray(recordings.labels, np.float32)
+    there = have_label(labels)
+    if not there.any() or (own and {name: place for place, name in enumerate(own)} == classes):
+        return recordings
+    known = ", ".join(list(classes)[:8]) + ", ..." * (len(classes) > 8)
+    if not own:
+        if any(name != f"{number:g}" for name, number in classes.items()):
+            raise DataError(f"{where}: expected the names of classes, {known}, got numbers")
+        return recordings
+    if not classes:
+        raise DataError(f"{where}: expected numbers as labels, as in training, got names: {', '.join(own[:4])}")
+    found = [own[int(place)] for place in np.unique(labels[there])]
+    if unknown := [name for name in found if name not in classes]:
+        raise DataError(f"{where}: expected the classes of training, {known}, got {unknown[0]!r}")
+    numbers = np.array([classes.get(name, np.nan) for name in own], np.float32)
+    numbered = np.full_like(labels, np.nan)
+    numbered[there] = numbers[labels[there].astype(int)]
+    return replace(recordings, labels=numbered, class_names={**recordings.class_names, "label": list(classes)})
 
 
 def read(
     options: argparse.Namespace, embedded: Callable[[], dict[str, Recordings]], say: Callable[[str], None]
 ) -> dict[str, Recordings]:
-    """The recordings of each split, and `"unlabeled"` ones where there are any: those of a file of their own first."""
+    """The recordings of each split, and `"unlabeled"` ones where there are any: those of a file of their own first.
+
+    An experiment that has no use for unlabelled ones has no such option; that there were some is then said.
+    """
     sources = labeled_splits(options.data, embedded, options.label)
+    if "unlabeled" in sources and not hasattr(options, "unlabeled"):
+        say(
+            f"unlabeled {len(sources.pop('unlabeled'))} recordings: not used, this experiment learns from labelled ones"
+        )
     computed_by = kinds_of(sources["train"])
     for name in computed_by.keys() - sources["train"].computed_by.keys():
         say(f"{name:9} looks like it was computed by {computed_by[name]}, which is not recorded; taken for that")

@@ -18,7 +18,15 @@ from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, co
 from disentangle.data.recordings import have_label
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import one_seed
-from disentangle.experiments.reading import labeled_splits, labels_of, read, task_for, tell, with_modalities
+from disentangle.experiments.reading import (
+    classes_of,
+    labeled_splits,
+    labels_of,
+    read,
+    task_for,
+    tell,
+    with_modalities,
+)
 from disentangle.experiments.trained import DATA, open_trained
 from disentangle.inference import predict
 from disentangle.metrics import metrics_table, seeds_summary, seeds_table
@@ -132,7 +140,7 @@ def check_modalities(names: Iterable[str]) -> None:
 
 def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespace, batch_size: int) -> DataLoader[Any]:
     """Labelled rows, with unlabelled ones at the given rate, in pieces of a batch if asked."""
-    unlabeled = hasattr(options, "unlabeled") and "unlabeled" in datasets
+    unlabeled = "unlabeled" in datasets
     rows = [datasets["train"], *([datasets["unlabeled"]] if unlabeled else [])]
     if batch_size % options.accumulation:
         raise ValueError(f"expected an accumulation that divides the batch of {batch_size}, got {options.accumulation}")
@@ -223,7 +231,7 @@ def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> C
                 f"{run.folder}: expected --data FILE, as a model's folder does not say what it was trained on"
             )
         data = run.config["data"]
-    splits = labeled_splits(data, experiment.data, trained.label)
+    splits = labeled_splits(data, experiment.data, trained.label, classes_of(trained.task))
     labels = labels_of(splits)
     tell(trained.task, labels, print)
     datasets = {

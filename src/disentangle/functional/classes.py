@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.distributions import Categorical
 
-__all__ = ["Classes", "as_classes"]
+__all__ = ["Classes", "as_classes", "one_hot"]
 
 
 def as_classes(y: Shaped[Tensor, "*shape"], classes: int) -> tuple[Int[Tensor, "*shape"], Float[Tensor, "*shape"]]:
@@ -35,6 +35,31 @@ def as_classes(y: Shaped[Tensor, "*shape"], classes: int) -> tuple[Int[Tensor, "
     if y.device.type == "cpu" and not torch.compiler.is_compiling() and not known.all():
         raise ValueError(f"expected classes 0 to {classes - 1} as whole numbers, got {numbers[~known][0].item():.10g}")
     return torch.where(known, numbers, 0).long(), torch.where(known, 0.0, math.nan)
+
+
+def one_hot(
+    y: Shaped[Tensor, " batch"], classes: int | None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "batch classes"]:
+    """Classes as one column each, which is 1 in the rows of its class and else 0.
+
+    Without a number of `classes` there is a column for each class that y has, in order. How many these are is read back from
+    the device that y is on.
+
+    Raises:
+        ValueError: As `as_classes` does, where the number of classes is given.
+
+    Example:
+        >>> import torch
+        >>> one_hot(torch.tensor([7, 2, 7]), None)
+        tensor([[0., 1.],
+                [1., 0.],
+                [0., 1.]])
+    """
+    if classes is None:
+        return (y[:, None] == y.unique()).to(dtype)
+    chosen, spoiler = as_classes(y, classes)
+    columns = torch.arange(classes, device=y.device)
+    return (chosen[:, None] == columns).to(dtype) + spoiler[:, None].to(dtype)
 
 
 class Classes(Categorical):

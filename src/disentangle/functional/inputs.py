@@ -10,17 +10,18 @@ from torch.distributions import Categorical, Distribution, Independent, Multivar
 from disentangle.functional.classes import Classes
 from disentangle.functional.precision import at_least_float32
 
-__all__ = ["aligned", "refuse_broadcasting"]
+__all__ = ["aligned", "refuse_broadcasting", "refuse_classes"]
 
 
 def aligned(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> tuple[Distribution, Shaped[Tensor, "rows y_dim"]]:
     """`q(y|x)` and y such that likelihoods of the one under the other are right or refused.
 
-    What would broadcast is refused; y may be `(N,)` where it has one column. Categories refuse what is no class. Numbers
-    are at least float32, and a full covariance takes the higher precision of both.
+    What would broadcast is refused; y may be `(N,)` where it has one column. Categories refuse what is no class, and
+    distributions of numbers refuse whole numbers `(N,)`, which are classes. Numbers are at least float32, and a full
+    covariance takes the higher precision of both.
 
     Raises:
-        ValueError: If q is not a batch of N distributions over `y_dim` numbers.
+        ValueError: If q is not a batch of N distributions over `y_dim` numbers, or y is classes and q is of numbers.
 
     Example:
         >>> import torch
@@ -31,13 +32,16 @@ def aligned(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> tuple[Distributio
         Traceback (most recent call last):
         ValueError: expected q(y|x) with batch shape (4,) and event shape (2,) for y of shape (4, 2), got (4,) and (1,)
     """
+    categorical = isinstance(q, Independent) and isinstance(q.base_dist, Categorical)
+    if not categorical:
+        refuse_classes(y)
     y = y[:, None] if y.dim() == 1 else y
     if y.dim() != 2 or q.batch_shape != y.shape[:1] or q.event_shape != y.shape[1:]:
         raise ValueError(
             f"expected q(y|x) with batch shape {tuple(y.shape[:1])} and event shape {tuple(y.shape[1:])} for y of shape "
             f"{tuple(y.shape)}, got {tuple(q.batch_shape)} and {tuple(q.event_shape)}"
         )
-    if isinstance(q, Independent) and isinstance(q.base_dist, Categorical):
+    if isinstance(q, Independent) and categorical:
         if not isinstance(q.base_dist, Classes):
             q = Independent(Classes(logits=q.base_dist.logits, validate_args=False), 1, validate_args=False)
         return q, y
@@ -47,6 +51,23 @@ def aligned(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> tuple[Distributio
         q = MultivariateNormal(q.loc.to(dtype), scale_tril=q.scale_tril.to(dtype), validate_args=False)
         y = y.to(dtype)
     return q, y
+
+
+def refuse_classes(y: Tensor) -> None:
+    """Refuses whole numbers `(N,)` where y is to be numbers: the classes 0, 1 and 2 do not lie on a line.
+
+    Example:
+        >>> import torch
+        >>> refuse_classes(torch.tensor([2, 0, 1]))
+        Traceback (most recent call last):
+        ValueError: expected y as numbers, got whole numbers (3,), which are classes:
+        CategoricalConditional is q(y|x) of classes; y.float() makes numbers of them
+    """
+    if y.dim() == 1 and not y.is_floating_point():
+        raise ValueError(
+            f"expected y as numbers, got whole numbers {tuple(y.shape)}, which are classes: CategoricalConditional is q(y|x) "
+            "of classes; y.float() makes numbers of them"
+        )
 
 
 def refuse_broadcasting(mean: Tensor, y: Tensor) -> None:

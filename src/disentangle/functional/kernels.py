@@ -1,11 +1,14 @@
-"""Functions of the distances between rows: zero in the population exactly where x and y are independent.
+"""Functions of the distances between rows: zero in the population exactly where the variables are independent.
 
-Both compute the N x N distances within x and within y, which takes O(N²·d) operations and O(N²) memory. The distances come
+All compute the N x N distances within each variable, which takes O(N²·d) operations and O(N²) memory. The distances come
 from inner products: in float32, two rows count as equal when they are about a thousand times closer to each other than to the
 middle of the batch.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -13,7 +16,7 @@ from torch import Tensor
 
 from disentangle.functional.scaling import scaled, shifted
 
-__all__ = ["distance_correlation", "hsic"]
+__all__ = ["dhsic", "distance_correlation", "hsic"]
 
 
 def hsic(
@@ -21,6 +24,7 @@ def hsic(
     y: Float[Tensor, "batch y_dim"],
     *,
     bandwidth: float | tuple[float, float] | None = None,
+    scales: Sequence[float] = (1.0,),
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
     r"""How far x and y are from independent, by the Hilbert-Schmidt independence criterion with Gaussian kernels.
@@ -42,6 +46,10 @@ def hsic(
     equal, the mean of the distances that are not zero. It has no gradient, and it makes the value independent of the units
     of x and y. With many more features than rows all distances are alike, and the biased value says little.
 
+    A kernel as wide as the median distance hardly sees what differs between near neighbors. With several `scales` the kernel of
+    each variable is the mean of Gaussian kernels, one for each multiple of the bandwidth: `(0.25, 0.5, 1.0)` sees coarse and
+    fine dependence at once. The distances are computed once.
+
     References:
         | Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms (ALT 2005), with 1/N² for 1/(N-1)²
         | Song et al., Feature Selection via Dependence Maximization (JMLR 2012), eq. 4
@@ -50,13 +58,15 @@ def hsic(
         x: N samples, `(N, x_dim)`.
         y: N samples, `(N, y_dim)`, row i drawn together with row i of x.
         bandwidth: :math:`\sigma` of both kernels, or :math:`(\sigma_x, \sigma_y)`, in the units of x and y.
+        scales: Multiples of the bandwidths whose Gaussian kernels are averaged.
         unbiased: Whether to take the unbiased estimate.
 
     Returns:
         The criterion, `()`. It has no unit and is not an information in nats.
 
     Raises:
-        ValueError: If a bandwidth is not positive, or if the unbiased estimate is asked for with fewer than 4 rows.
+        ValueError: If a bandwidth or a scale is not positive, if there is no scale, or if the unbiased estimate is asked for
+            with fewer than 4 rows.
 
     Example:
         >>> import torch
@@ -65,12 +75,56 @@ def hsic(
         tensor(True)
     """
     _check_rows(x, unbiased, "the unbiased HSIC")
-    widths = bandwidth if isinstance(bandwidth, tuple) else (bandwidth, bandwidth)
-    if any(width is not None and width <= 0 for width in widths):
-        raise ValueError(f"expected a positive bandwidth, got {bandwidth}")
     with torch.autocast(x.device.type, enabled=False):
-        x_kernel, y_kernel = gaussian_kernel(x, widths[0]), gaussian_kernel(y, widths[1])
-        return _product(double_centered(x_kernel, unbiased), double_centered(y_kernel, unbiased), unbiased)
+        x_kernel, y_kernel = (double_centered(k, unbiased) for k in _kernels((x, y), bandwidth, scales))
+        return _product(x_kernel, y_kernel, unbiased)
+
+
+def dhsic(
+    *variables: Float[Tensor, "batch _"],
+    bandwidth: float | Sequence[float] | None = None,
+    scales: Sequence[float] = (1.0,),
+) -> Float[Tensor, ""]:
+    r"""How far variables are from independent of one another, all at once, by the criterion dHSIC with Gaussian kernels.
+
+    With a kernel :math:`K^l` for each of the d variables, as in `hsic`,
+
+    .. math:: \frac{1}{N^2} \sum_{i,j} \prod_l K^l_{ij} + \prod_l \frac{1}{N^2} \sum_{i,j} K^l_{ij}
+              - \frac{2}{N} \sum_i \prod_l \frac{1}{N} \sum_j K^l_{ij}
+
+    In the population it is zero if and only if the joint distribution is the product of the d distributions. Variables that
+    are independent in pairs can depend on one another together, as two coins and whether they agree: no sum over pairs sees
+    that, and this does. The estimate is never negative, and of order 1/N for independent variables. For two variables it is
+    the biased `hsic`. The more variables there are, the less a dependence among some of them weighs.
+
+    References:
+        Pfister et al., Kernel-based Tests for Joint Independence (JRSS B 2018)
+
+    Arguments:
+        variables: Two or more, N samples each, `(N, dim)`; their rows i were drawn together.
+        bandwidth: :math:`\sigma` of all kernels, or one for each variable; by default each one's median distance, as in `hsic`.
+        scales: Multiples of the bandwidths whose Gaussian kernels are averaged.
+
+    Returns:
+        The criterion, `()`. It has no unit and is not an information in nats.
+
+    Raises:
+        ValueError: If there are fewer than two variables, not a bandwidth for each, no scale, or a bandwidth or a scale that is
+            not positive.
+
+    Example:
+        >>> import torch
+        >>> x, y = torch.randn(2, 200, 1).sign()
+        >>> dhsic(x, y, x * y) > 10 * hsic(x * y, y)  # the product tells nothing of either, and all of it with the other
+        tensor(True)
+    """
+    if len(variables) < 2:
+        raise ValueError(f"expected at least 2 variables, got {len(variables)}")
+    with torch.autocast(variables[0].device.type, enabled=False):
+        kernels = _kernels(variables, bandwidth, scales)
+        rows = [kernel.mean(1) for kernel in kernels]
+        means = [each.mean() for each in rows]
+        return _interaction(kernels).mean() + _interaction(means) - 2 * _interaction(rows).mean()
 
 
 def distance_correlation(
@@ -144,15 +198,41 @@ def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(distances > 8 * torch.finfo(x.dtype).eps * sums, distances, 0.0), scale
 
 
-def gaussian_kernel(x: Tensor, bandwidth: float | None) -> Tensor:
+def _kernels(
+    variables: Sequence[Tensor], bandwidth: float | Sequence[float] | None, scales: Sequence[float]
+) -> list[Tensor]:
+    """The kernel of each variable, minus one, each `(N, N)`."""
+    widths = list(bandwidth) if isinstance(bandwidth, Sequence) else [bandwidth] * len(variables)
+    if len(widths) != len(variables):
+        raise ValueError(f"expected one bandwidth, or one for each of {len(variables)} variables, got {len(widths)}")
+    if any(width is not None and width <= 0 for width in widths):
+        raise ValueError(f"expected a positive bandwidth, got {bandwidth}")
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"expected positive scales, one at least, got {tuple(scales)}")
+    return [gaussian_kernel(x, width, scales) for x, width in zip(variables, widths, strict=True)]
+
+
+def gaussian_kernel(x: Tensor, bandwidth: float | None, scales: Sequence[float] = (1.0,)) -> Tensor:
     """The Gaussian kernel of all pairs of rows, minus one, `(N, N)`: centring takes the one out.
 
     So the diagonal is exactly zero, and a large bandwidth does not round everything to one.
     """
     distances, scale = _squared_distances(x)
     inverse = _median(distances.detach()).rsqrt() if bandwidth is None else scale / bandwidth
-    inverse = inverse.clamp(max=1e9)  # of a bandwidth below rounding: 1 - K is then 0 or 1
-    return torch.expm1(-0.5 * distances * inverse.square())
+    kernels = []
+    for multiple in scales:
+        narrow = (inverse / multiple).clamp(max=1e9)  # of a bandwidth below rounding: 1 - K is then 0 or 1
+        kernels.append(torch.expm1(-0.5 * distances * narrow.square()))
+    return reduce(torch.add, kernels) / len(kernels)
+
+
+def _interaction(terms: Sequence[Tensor]) -> Tensor:
+    """The product of all `1 + term`, less one and their sum, which a difference of large numbers would round away."""
+    total, product = terms[0], torch.zeros_like(terms[0])
+    for term in terms[1:]:
+        product = product + term * (total + product)
+        total = total + term
+    return product
 
 
 def _median(distances: Tensor) -> Tensor:

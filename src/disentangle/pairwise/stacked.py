@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 from disentangle import functional
 from disentangle.conditionals import GaussianConditional, mean_and_log_variance
 from disentangle.dependence import CLUBEstimator, Dependence
-from disentangle.dependence.inputs import fitting_rows
+from disentangle.dependence.inputs import columns_of, fitting_rows
+from disentangle.functional.inputs import refuse_classes
 from disentangle.functional.precision import at_least_float32, in_precision_of
 from disentangle.pairwise.samples import Sample, filled_up, named
 from disentangle.variables import Masked
@@ -112,8 +113,9 @@ class StackedCLUB(nn.Module):
 
     def _by_rows(self, samples: Mapping[str, Sample]) -> Iterator[tuple[list[str], tuple[Tensor, Tensor, Tensor]]]:
         """The members that have one set of rows, at least two, with their means, log-variances and y over these rows."""
-        self._check([samples[name] for name in self.members])
-        chosen = dict(zip(self.members, filled_up([samples[name] for name in self.members]), strict=True))
+        given = [self._one_hot(name, samples[name]) for name in self.members]
+        self._check(given)
+        chosen = dict(zip(self.members, filled_up(given), strict=True))
         predicted = self._predict(list(chosen.values()))
         sets: dict[bytes | None, list[str]] = {}
         for name, sample in chosen.items():
@@ -150,6 +152,17 @@ class StackedCLUB(nn.Module):
         out = self.last((hidden[0] if len(hidden) == 1 else torch.cat(hidden)).relu())
         return *mean_and_log_variance(out, self.log_variance), y
 
+    def _one_hot(self, name: str, sample: Sample) -> Sample:
+        """The sample with a column for each class, where x is classes; what stands in absent rows is none, and becomes 0."""
+        x, *rest = sample.variables
+        if isinstance(x, Masked) or x.dim() != 1:
+            return sample
+        if sample.rows is not None:
+            x = torch.where(sample.rows.to(x.device, non_blocking=True), x, torch.zeros_like(x))
+        with named(name):
+            columns = columns_of(x, "x", self.members[name].x_dim, self.last.weight.dtype)
+        return sample._replace(variables=(columns, *rest))
+
     def _check(self, samples: Sequence[Sample]) -> None:
         sizes = [None if isinstance(v, Masked) else v.shape[1:] for sample in samples for v in sample.variables]
         if sizes == self.sizes:
@@ -163,6 +176,7 @@ class StackedCLUB(nn.Module):
                 )
             with named(name):
                 fitting_rows(member.label, x, y, member.x_dim, member.y_dim)
+                refuse_classes(y)
 
 
 class _Surprise(torch.autograd.Function):

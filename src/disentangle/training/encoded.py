@@ -66,7 +66,7 @@ class Encoded:
             rows = None if self.present is None else self.present.get(name)
             if rows is not None and not rows.any():
                 continue
-            square = variable.float().square().flatten(1).mean(1)
+            square = variable.float().square().unsqueeze(-1).flatten(1).mean(1)  # classes are (N,)
             weights = torch.ones_like(square) if rows is None else rows.to(square, non_blocking=True)
             result[name] = Rows(square, weights).mean().sqrt()
         return result
