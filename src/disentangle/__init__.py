@@ -32,6 +32,8 @@ from disentangle.information import (
     estimate_mutual_information,
     linear_decodability,
     permutation_test,
+    probe_classes,
+    probe_numbers,
 )
 from disentangle.model import Model
 from disentangle.nn import (
@@ -90,5 +92,7 @@ __all__ = [
     "load",
     "permutation_test",
     "predict",
+    "probe_classes",
+    "probe_numbers",
     "save",
 ]

@@ -10,19 +10,25 @@ from disentangle.information.estimate import METHODS, estimate_mutual_informatio
 from disentangle.information.gaussian import gaussian_mutual_information
 from disentangle.information.neighbors import nearest_neighbor_mutual_information
 from disentangle.information.permutation import PermutationTest, permutation_test
+from disentangle.information.probes import ClassProbe, NumberProbe, Probes, probe_classes, probe_numbers
 from disentangle.information.report import DependenceReport, DependenceRow
 from disentangle.information.result import MutualInformation
 
 __all__ = [
     "METHODS",
+    "ClassProbe",
     "DependenceReport",
     "DependenceRow",
     "MutualInformation",
+    "NumberProbe",
     "PermutationTest",
+    "Probes",
     "dependence_report",
     "estimate_mutual_information",
     "gaussian_mutual_information",
     "linear_decodability",
     "nearest_neighbor_mutual_information",
     "permutation_test",
+    "probe_classes",
+    "probe_numbers",
 ]
