@@ -30,6 +30,7 @@ from disentangle.inference import encode, predict
 from disentangle.information import (
     dependence_report,
     estimate_mutual_information,
+    factor_scores,
     linear_decodability,
     permutation_test,
     probe_classes,
@@ -87,6 +88,7 @@ __all__ = [
     "dependence_report",
     "encode",
     "estimate_mutual_information",
+    "factor_scores",
     "frames",
     "linear_decodability",
     "load",

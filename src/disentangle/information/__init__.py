@@ -7,6 +7,8 @@ meters here take rows, learn what they need on some of them, and are evaluated o
 from disentangle.information.all_pairs import dependence_report
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import METHODS, estimate_mutual_information
+from disentangle.information.factor_scores import factor_scores
+from disentangle.information.factor_tables import FactorRow, FactorScores
 from disentangle.information.gaussian import gaussian_mutual_information
 from disentangle.information.neighbors import nearest_neighbor_mutual_information
 from disentangle.information.permutation import PermutationTest, permutation_test
@@ -19,12 +21,15 @@ __all__ = [
     "ClassProbe",
     "DependenceReport",
     "DependenceRow",
+    "FactorRow",
+    "FactorScores",
     "MutualInformation",
     "NumberProbe",
     "PermutationTest",
     "Probes",
     "dependence_report",
     "estimate_mutual_information",
+    "factor_scores",
     "gaussian_mutual_information",
     "linear_decodability",
     "nearest_neighbor_mutual_information",
