@@ -252,7 +252,7 @@ def test_goes_through_json():
         (np.eye(8), {"f": np.ones(8)}, {}, "f: expected a factor that varies, got one that is constant"),
         (np.eye(8), {"f": ["same"] * 8}, {}, "f: expected a factor that varies, got one that is constant"),
         (np.eye(8), {"f": np.eye(8)[:, :2] + 0.5}, {"classes": []}, "f: expected numbers in one column, got 2"),
-        (np.eye(8), {"f": [math.nan] * 8}, {}, "f: expected f finite, got 8 of 8"),
+        (np.eye(8), {"f": [math.nan] * 8}, {}, "f: expected factor finite, got 8 of 8"),
         (np.eye(8), {"f": np.arange(7)}, {}, r"same number of rows, got \{'latent': 8, 'f': 7\}"),
         ({"S": np.eye(8), "L": np.eye(9)}, {"f": np.arange(8)}, {}, r"got \{'S': 8, 'L': 9, 'f': 8\}"),
         (np.eye(8), {}, {}, "expected at least one latent and one factor, got 1 and 0"),
@@ -265,3 +265,8 @@ def test_goes_through_json():
 def test_refuses(latents, factors, options, message):
     with pytest.raises(ValueError, match=message):
         factor_scores(latents, factors, **options)
+
+
+def test_refuses_several_columns_of_names():
+    with pytest.raises(TypeError, match="f: expected names in one column, got 2 columns"):
+        factor_scores(np.eye(8), {"f": [["a", "b"]] * 8})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,19 +28,17 @@ def forest(x: np.ndarray, target: Variable, folds: Folds, seed: int) -> tuple[np
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    kind = RandomForestRegressor if target.classes is None else RandomForestClassifier
-    predicted, forests = predictions(
-        x,
-        target,
-        folds,
-        lambda known: kind(
-            TREES,
-            max_features=1.0,
-            min_samples_leaf=LEAST_IN_LEAF,
-            max_samples=min(len(known), ROWS_PER_TREE),
-            random_state=seed,
-        ),
-    )
+    def make(known: np.ndarray) -> Any:
+        limits: dict[str, Any] = {
+            "n_estimators": TREES,
+            "max_features": None,  # all
+            "min_samples_leaf": LEAST_IN_LEAF,
+            "max_samples": min(len(known), ROWS_PER_TREE),
+            "random_state": seed,
+        }
+        return (RandomForestRegressor if target.classes is None else RandomForestClassifier)(**limits)
+
+    predicted, forests = predictions(x, target, folds, make)
     return np.mean([trees.feature_importances_ for trees in forests], axis=0), predicted
 
 

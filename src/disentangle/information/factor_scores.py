@@ -108,10 +108,10 @@ def factor_scores(
     rows, importances = [], []
     for name, values in arrays.items():
         try:
-            rows_of = _rows(x, name, values, classes, groups, seed)
+            rows_of = _rows(x, values, None if classes is None else name in classes, groups, seed)
             row, importance = _scored(name, rows_of, spans, seed)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from None
         rows.append(row)
         importances.append(importance)
     by_unit = np.stack(importances, 1)
@@ -132,19 +132,17 @@ class _Rows(NamedTuple):
     x: np.ndarray
     factor: Variable
     folds: Folds
-    given: int
 
 
 def _rows(
     x: np.ndarray,
-    name: str,
     values: np.ndarray,
-    classes: Collection[str] | None,
+    classes: bool | None,
     groups: Samples | None,
     seed: int,
 ) -> _Rows:
     """The rows to use for a factor: of copies and groups one each."""
-    factor = as_variable(name, values, None if classes is None else name in classes)
+    factor = as_variable("factor", values, classes)
     if factor.classes is None and factor.numbers.shape[1] > 1:
         raise ValueError(f"expected numbers in one column, got {factor.numbers.shape[1]}: give them one by one")
     if bool((factor.numbers == factor.numbers[:1]).all()):
@@ -153,12 +151,12 @@ def _rows(
     if x.shape[1] > 1 and as_variable("latents", x).classes is not None:
         told.add("latents")
     pair = as_pair(latents=x, factor=values, classes=told, groups=groups, seed=seed)
-    return _Rows(pair.x.numbers.numpy(), pair.y, halves(pair.y, seed), pair.given)
+    return _Rows(pair.x.numbers.numpy(), pair.y, halves(pair.y, seed))
 
 
 def _scored(name: str, rows: _Rows, spans: Mapping[str, slice], seed: int) -> tuple[FactorRow, np.ndarray]:
     """The scores of a factor, and the importance of each unit for it."""
-    x, factor, folds, _ = rows
+    x, factor, folds = rows
     probes = {latent: both_probes(x[:, span], factor, folds, seed) for latent, span in spans.items()}
     importance, predicted = forest(x, factor, folds, seed)
     one_array = len(spans) == 1

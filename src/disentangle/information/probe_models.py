@@ -24,7 +24,7 @@ def model_of_numbers(kind: Literal["linear", "neural"], known: np.ndarray, seed:
     from sklearn.preprocessing import StandardScaler
 
     if kind == "linear":
-        regressor = RidgeCV(alphas=STRENGTHS, alpha_per_target=True)
+        regressor = RidgeCV(alphas=STRENGTHS, alpha_per_target=known.ndim == 2)
     elif kind == "neural":
         regressor = MLPRegressor(**_network(len(known), len(known) >= LEAST_ROWS, seed))
     else:

@@ -252,7 +252,10 @@ def held_out(x: np.ndarray, target: Variable, folds: Folds, kind: Kind, seed: in
 def predictions(
     x: np.ndarray, target: Variable, folds: Folds, make: Callable[[np.ndarray], Any]
 ) -> tuple[np.ndarray, list[Any]]:
-    """The predictions for the held-out rows, other rows being 0, and the models, `make` having made one for each fold."""
+    """What models predict for the held-out rows, other rows being 0, and the models.
+
+    `make` makes a model from what is known of the rows that it is to be fitted to.
+    """
     from sklearn.exceptions import ConvergenceWarning
 
     known = target.numbers.numpy() if target.classes is None else target.classes.numpy()
