@@ -32,8 +32,11 @@ from disentangle.inference import encode, predict
 from disentangle.information import (
     dependence_report,
     estimate_mutual_information,
+    factor_scores,
     linear_decodability,
     permutation_test,
+    probe_classes,
+    probe_numbers,
 )
 from disentangle.model import Model
 from disentangle.nn import (
@@ -91,10 +94,13 @@ __all__ = [
     "dependence_report",
     "encode",
     "estimate_mutual_information",
+    "factor_scores",
     "frames",
     "linear_decodability",
     "load",
     "permutation_test",
     "predict",
+    "probe_classes",
+    "probe_numbers",
     "save",
 ]

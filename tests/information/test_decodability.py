@@ -54,7 +54,7 @@ def test_survives_more_dimensions_than_rows_and_a_collapsed_source():
     ("source", "target", "message"),
     [
         (np.eye(5), np.eye(6), "expected source and target with the same number of rows, got 5 and 6"),
-        (np.eye(3), np.eye(3), "expected at least 4 rows, two a half, got 3"),
+        (np.eye(3), np.eye(3), "expected at least 4 rows, two per half, got 3"),
         (np.eye(5), np.ones((5, 2)), "expected a target that varies, got one that is constant"),
     ],
 )

@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 import re
@@ -11,6 +12,8 @@ from disentangle.information import (
     gaussian_mutual_information,
     linear_decodability,
     permutation_test,
+    probe_classes,
+    probe_numbers,
 )
 
 
@@ -24,14 +27,18 @@ def report(variables, **options):
     return dependence_report(variables, **({"method": "gaussian", "permutations": 39, "progress": False} | options))
 
 
+@functools.cache
+def whole_report():
+    return report(drawn())
+
+
 def names(result):
     return [(row.x, row.y) for row in result.rows]
 
 
 def test_holds_what_the_meters_say():
     variables = drawn()
-    result = report(variables, seed=3)
-    assert names(result) == [("S", "L_1"), ("S", "A"), ("L_1", "A")]
+    result = report(variables, pairs=[("S", "L_1"), ("S", "A")], seed=3)
     for row in result.rows:
         x, y = variables[row.x], variables[row.y]
         assert row.rows == 120
@@ -39,12 +46,16 @@ def test_holds_what_the_meters_say():
         assert row.p_value == permutation_test(x, y, permutations=39, seed=3).p_value
         assert row.x_to_y == linear_decodability(x, y, seed=3)
         assert row.y_to_x == linear_decodability(y, x, seed=3)
+        for kind in ("linear", "neural"):
+            assert getattr(row.probes_x_to_y, kind) == probe_numbers(x, y, kind=kind, seed=3)
+            assert getattr(row.probes_y_to_x, kind) == probe_numbers(y, x, kind=kind, seed=3)
     for name, value in variables.items():
         assert result.root_mean_squares[name] == pytest.approx(math.sqrt((value**2).mean()))
         assert result.dimensions[name] == value.shape[1]
 
 
 def test_says_which_pairs_depend():
+    assert names(whole_report()) == [("S", "L_1"), ("S", "A"), ("L_1", "A")]
     first, *others = report(drawn(), permutations=199).rows
     assert first.p_holm < 0.05
     assert all(row.p_holm > 0.05 for row in others)
@@ -66,7 +77,7 @@ def test_p_values_are_adjusted_as_holm_does():
 
 
 def test_is_the_same_every_time_and_by_every_selection_of_pairs():
-    whole, again = report(drawn()), report({name: torch.tensor(value) for name, value in drawn().items()})
+    whole, again = whole_report(), report({name: torch.tensor(value) for name, value in drawn().items()})
     assert whole == again
     assert str(whole) == str(again)
     alone = report(drawn(), pairs=[("L_1", "A")]).rows[0]
@@ -77,11 +88,12 @@ def test_is_the_same_every_time_and_by_every_selection_of_pairs():
 def test_compares_variables_with_factors():
     variables = drawn()
     factors = {"shared": variables["S"][:, :1], "label": np.eye(3)[np.arange(120) % 3]}
+    del variables["L_1"]
     result = report(variables, factors=factors)
-    assert names(result)[3:] == [(x, y) for x in variables for y in factors]
-    assert result.rows[3].x_to_y > 0.99
-    assert result.rows[4].x_to_y < 0.2
-    assert (result.variables, result.factors) == (("S", "L_1", "A"), ("shared", "label"))
+    assert names(result)[1:] == [(x, y) for x in variables for y in factors]
+    assert result.rows[1].x_to_y > 0.99
+    assert result.rows[2].x_to_y < 0.2
+    assert (result.variables, result.factors) == (("S", "A"), ("shared", "label"))
 
 
 def test_uses_the_rows_that_both_have():
@@ -132,7 +144,7 @@ def test_estimates_say_what_to_know():
 
 
 def test_text_is_aligned_and_complete():
-    result = report(drawn())
+    result = whole_report()
     header, rule, *body = str(result).splitlines()[:5]
     assert len({len(line) for line in (header, rule, *body)}) == 1
     gaps = [i for i, character in enumerate(rule) if character == " "]
@@ -149,25 +161,26 @@ def test_text_is_aligned_and_complete():
 
 def test_says_when_there_are_too_few_permutations():
     sentence = "p (Holm) cannot be below 0.075 with 39 permutations and 3 pairs; draw more"
-    assert sentence in str(report(drawn()))
-    assert "cannot be below" not in str(report(drawn(), permutations=59))
+    assert sentence in str(whole_report())
+    assert "cannot be below" not in str(report(drawn(), pairs=[("S", "A")]))
 
 
 def test_markdown_has_as_many_cells_everywhere():
-    text = report(drawn() | {"a|b": np.random.default_rng(5).standard_normal((120, 1))}).to_markdown()
+    variables = {"S": drawn()["S"], "a|b": np.random.default_rng(5).standard_normal((120, 1))}
+    text = report(variables).to_markdown()
     table = text.split("\n\n")[0].splitlines()
-    assert len(table) == 2 + 6
+    assert len(table) == 2 + 1
     assert {len(re.split(r"(?<!\\)\|", line)) for line in table} == {12}
     assert r"a\|b" in text
 
 
 def test_latex_is_a_table_of_booktabs():
     variables = drawn() | {"50%_&~^\\{$#": np.zeros((120, 1))}
-    text = report(variables).to_latex()
+    text = report(variables, pairs=[("S", "L_1"), ("S", "A"), *((name, "50%_&~^\\{$#") for name in drawn())]).to_latex()
     tabular, notes = text.split(r"\end{tabular}")
     columns = re.match(r"\\begin\{tabular\}\{([lr]+)\}", tabular).group(1)
     lines = [line for line in tabular.splitlines() if line.endswith(r"\\")]
-    assert len(lines) == 1 + 6
+    assert len(lines) == 1 + 5
     assert {len(re.split(r"(?<!\\)&", line)) for line in lines} == {len(columns)}
     for rule in ("toprule", "midrule", "bottomrule"):
         assert tabular.count(f"\\{rule}") == 1
@@ -175,18 +188,50 @@ def test_latex_is_a_table_of_booktabs():
     assert r"50\%\_\&\textasciitilde{}\textasciicircum{}\textbackslash{}\{\$\#" in tabular
     assert text.count("{") - text.count(r"\{") == text.count("}")
     assert not re.search(r"[²→−–]|(?<!\\)%", text)
-    assert r"R$^2$(x$\to$y): R$^2$ of y predicted from x" in notes
+    assert r"x$\to$y: y predicted from x by a linear / neural probe" in notes
     assert re.search(r"& \$-\$0\.\d\d ", tabular)  # a minus
 
 
 def test_goes_through_json():
-    result = report(drawn(), factors={"f": np.random.default_rng(9).standard_normal((120, 1))})
+    factors = {"f": np.random.default_rng(9).standard_normal((120, 1)), "who": ["anna", "ben", "cem"] * 40}
+    result = report(drawn(), factors=factors, pairs=[("S", "f"), ("S", "who")])
     read = json.loads(json.dumps(result.to_dict()))
     assert read == result.to_dict()
     assert [pair["nats"] for pair in read["pairs"]] == [row.information.value for row in result.rows]
     assert read["pairs"][0]["interval"] == list(result.rows[0].information.interval)
     assert read["pairs"][0]["bound"]["side"] in ("upper", "lower", "neither")
     assert read["root_mean_squares"] == result.root_mean_squares
+    numbers, classes = (pair["probes_x_to_y"]["neural"] for pair in read["pairs"])
+    assert numbers["r2"] == result.rows[0].probes_x_to_y.neural.r2
+    assert classes["chance"] == pytest.approx(1 / 3)
+    assert classes["interval"] == list(result.rows[1].probes_x_to_y.neural.interval)
+
+
+def test_of_classes_the_accuracy_stands_beside_chance():
+    rng = np.random.default_rng(0)
+    speaker = np.repeat(["anna", "ben", "cem"], [60, 30, 30])
+    content, voice = rng.standard_normal((2, 120, 2))
+    voice[:, 0] += 6 * (speaker == "ben") + 12 * (speaker == "cem")
+    result = report({"content": content, "voice": voice}, factors={"who": speaker})
+    none, all_of_it = (next(row for row in result.rows if (row.x, row.y) == (x, "who")) for x in ("content", "voice"))
+    for kind in ("linear", "neural"):
+        assert getattr(none.probes_x_to_y, kind).accuracy < 0.6
+        assert getattr(all_of_it.probes_x_to_y, kind) == probe_classes(voice, speaker, kind=kind)
+        assert getattr(all_of_it.probes_x_to_y, kind).accuracy > 0.95
+    line = next(line for line in str(result).splitlines() if line.startswith("voice"))
+    found = all_of_it.probes_x_to_y
+    assert f"{found.linear.accuracy:.2f} / {found.neural.accuracy:.2f} (0.50)" in line
+
+
+def test_a_group_is_one_row_to_the_probes():
+    rng = np.random.default_rng(1)
+    clip = np.arange(50).repeat(5)
+    x, speaker = rng.standard_normal((50, 40))[clip], np.arange(50)[clip] % 2
+    x = x + 1e-3 * rng.standard_normal(x.shape)
+    by_clip, by_row = (report({"x": x}, factors={"who": speaker}, groups=groups).rows[0] for groups in (clip, None))
+    assert by_clip.probes_x_to_y.linear.rows == 50
+    assert by_clip.probes_x_to_y.linear.accuracy < 0.8
+    assert by_row.probes_x_to_y.linear.accuracy > 0.9  # near-copies on both sides tell the speaker
 
 
 def test_draws_a_symmetric_matrix(tmp_path):
@@ -216,9 +261,9 @@ def test_refuses_what_fails_for_every_pair():
 
 
 def test_shows_its_progress(capfd):
-    report(drawn(), progress=True)
-    assert "3/3" in capfd.readouterr().err
-    report(drawn())
+    report(drawn(), pairs=[("S", "A")], progress=True)
+    assert "1/1" in capfd.readouterr().err
+    report(drawn(), pairs=[("S", "A")])
     assert capfd.readouterr().err == ""
 
 

@@ -1,4 +1,4 @@
-"""Measures all pairs of variables: information, a test of independence, linear decodability."""
+"""Measures all pairs of variables: information, a test of independence, what probes read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import estimate_mutual_information
 from disentangle.information.permutation import permutation_test
+from disentangle.information.probes import Probes, both_probes, halves
 from disentangle.information.report import DependenceReport, DependenceRow
-from disentangle.information.samples import Samples, as_array, as_variable
+from disentangle.information.samples import Samples, as_array, as_pair, as_variable
 
 __all__ = ["dependence_report"]
 
@@ -39,7 +40,8 @@ def dependence_report(
     - the p-value of a permutation test of independence, by `permutation_test` with HSIC, alone and adjusted by Holm's
       method for all pairs of the report. With the adjusted ones below :math:`\alpha` called dependent, the probability
       that any independent pair is called so is at most :math:`\alpha`;
-    - how well each can be decoded from the other by a linear map, by `linear_decodability`, both ways.
+    - how well each can be read from the other on held-out rows, by a linear and by a neural probe, both ways: of numbers
+      R², of classes the accuracy, beside chance; see `probe_numbers` and `probe_classes`.
 
     And for each variable its root mean square: a latent that has shrunk to nothing looks disentangled to many a penalty.
 
@@ -132,7 +134,7 @@ def _row(x: str, y: str, arrays: Mapping[str, np.ndarray], both: np.ndarray, set
     notes: list[str] = []
     rows, groups = int(both.sum()), None if settings.groups is None else settings.groups[both]
     if rows < 2:
-        return DependenceRow(x, y, rows, None, None, None, None, None, ("fewer than 2 rows have both",))
+        return DependenceRow(x, y, rows, None, None, None, None, None, None, None, ("fewer than 2 rows have both",))
     a, b = arrays[x][both], arrays[y][both]
     numbers = [as_variable(name, side, settings.told(name)).numbers for name, side in ((x, a), (y, b))]
     told = None if settings.classes is None else [side for side, n in (("x", x), ("y", y)) if settings.told(n)]
@@ -147,8 +149,29 @@ def _row(x: str, y: str, arrays: Mapping[str, np.ndarray], both: np.ndarray, set
     test = measured("p", permutation_test, *numbers, permutations=settings.permutations)
     forth = measured("R²(x→y)", linear_decodability, *numbers)
     back = measured("R²(y→x)", linear_decodability, *numbers[::-1])
+    probes = [
+        measured(f"probes {way}", _probes, a, b, told=told, reverse=reverse) if r2 is not None else None
+        for way, r2, reverse in (("x→y", forth, False), ("y→x", back, True))
+    ]
     warnings = estimate.warnings if estimate else ()
-    return DependenceRow(x, y, rows, estimate, test and test.p_value, None, forth, back, (*warnings, *notes))
+    return DependenceRow(
+        x, y, rows, estimate, test and test.p_value, None, forth, back, *probes, notes=(*warnings, *notes)
+    )
+
+
+def _probes(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    told: Collection[str] | None,
+    reverse: bool,
+    groups: np.ndarray | None,
+    seed: int,
+) -> Probes:
+    """What a linear and a neural probe read of y from x, or in reverse."""
+    pair = as_pair(x=x, y=y, classes=told, groups=groups, seed=seed)
+    source, target = (pair.y, pair.x) if reverse else (pair.x, pair.y)
+    return both_probes(source.numbers.numpy(), target, halves(target, seed), seed)
 
 
 def _holm(rows: Sequence[DependenceRow]) -> list[float | None]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from disentangle.information.samples import Samples, as_pair
+from disentangle.information.probes import halves, held_out, probed_numbers
+from disentangle.information.samples import Samples, Variable, as_pair
 
 __all__ = ["linear_decodability"]
 
@@ -15,10 +14,10 @@ def linear_decodability(source: Samples, target: Samples, *, groups: Samples | N
     .. math:: R^2 = \frac{1}{d}\sum_{j=1}^{d}
               \left(1 - \frac{\sum_i (t_{ij} - \hat t_{ij})^2}{\sum_i (t_{ij} - \bar t_j)^2}\right)
 
-    The rows are split into two halves. A ridge regression on standardised sources, its strength chosen for each target
-    dimension by leave-one-out within the half, is fitted on each half and predicts the other one. Nothing is clipped:
-    1 is perfect, 0 as good as the mean, below 0 worse than it, as it is by chance where the source knows nothing.
-    Target dimensions that are constant are left out.
+    It is `probe_numbers(..., kind="linear")`, but that classes become one-hot columns. The rows are split into two halves.
+    A ridge regression on standardised sources, its strength chosen for each target dimension by leave-one-out within the
+    half, is fitted on each half and predicts the other one. Nothing is clipped: 1 is perfect, 0 as good as the mean, below
+    0 worse than it, as it is by chance where the source knows nothing. Target dimensions that are constant are left out.
 
     Arguments:
         source: The latent, `(rows, source_dim)`, on any device.
@@ -43,24 +42,7 @@ def linear_decodability(source: Samples, target: Samples, *, groups: Samples | N
         >>> linear_decodability(latent, torch.randn(200, 2, generator=generator)) < 0.1
         True
     """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     pair = as_pair(source=source, target=target, groups=groups, seed=seed)
-    x, t = pair.x.numbers.numpy(), pair.y.numbers.numpy()
-    rows = len(x)
-    if rows < 4:
-        raise ValueError(f"expected at least 4 rows, two a half, got {rows}")
-    t = t[:, np.ptp(t, axis=0) > 0]
-    if t.shape[1] == 0:
-        raise ValueError("expected a target that varies, got one that is constant")
-    # standardised, so that the strengths mean the same for every scale
-    t = (t - t.mean(0)) / t.std(0)
-    order = np.random.default_rng(seed).permutation(rows)
-    halves = order[: rows // 2], order[rows // 2 :]
-    prediction = np.empty_like(t)
-    for train, test in (halves, halves[::-1]):
-        ridge = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-3, 5, 17), alpha_per_target=True))
-        prediction[test] = ridge.fit(x[train], t[train]).predict(x[test]).reshape(len(test), -1)
-    return float(1 - np.square(t - prediction).mean())  # every column of t has variance 1
+    numbers, folds = Variable(pair.y.numbers), halves(Variable(pair.y.numbers), seed)
+    predicted = held_out(pair.x.numbers.numpy(), numbers, folds, "linear", seed)
+    return probed_numbers(predicted, numbers, folds, "linear").r2

@@ -90,9 +90,10 @@ def nearest_neighbor_mutual_information(x: Samples, y: Samples, *, neighbors: in
 
 
 def neighbors_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
-    """The estimate alone, of numbers in rows that are all different."""
+    """The estimate alone, of numbers in rows that are all different; y is numbers `(rows, dim)` or classes `(rows,)`."""
     rng = np.random.default_rng(0)
-    return _kraskov(_apart(unit_variance(x), rng), _apart(unit_variance(y), rng), neighbors)
+    x = _apart(unit_variance(x), rng)
+    return _ross(x, y, neighbors) if y.ndim == 1 else _kraskov(x, _apart(unit_variance(y), rng), neighbors)
 
 
 def neighbors_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:

@@ -7,13 +7,14 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from disentangle.information.probes import Probes, record_of
 from disentangle.information.result import MutualInformation
 from disentangle.plots import plot_matrix
 from disentangle.text_tables import aligned, latex, markdown
 
 __all__ = ["DependenceReport", "DependenceRow"]
 
-HEADER = ["x", "y", "rows", "nats", "95 %", "method", "p", "p (Holm)", "R²(x→y)", "R²(y→x)", "notes"]
+HEADER = ["x", "y", "rows", "nats", "95 %", "method", "p", "p (Holm)", "x→y", "y→x", "notes"]
 LEFT = ("x", "y", "method")
 DARKEST = 0.5  # nats, at least, in the heat map: where nothing is shared, noise must not be dark
 
@@ -29,8 +30,11 @@ class DependenceRow:
         information: The estimate of their mutual information.
         p_value: The p-value of the permutation test with HSIC.
         p_holm: The same, adjusted for the number of pairs.
-        x_to_y: R² of y predicted from x by a linear map, on held-out rows.
+        x_to_y: R² of y predicted from x by a linear map, on held-out rows; classes are one-hot columns.
         y_to_x: R² of x predicted from y.
+        probes_x_to_y: What a linear and a neural probe read of y from x, on held-out rows: R² of numbers, accuracy of
+            classes.
+        probes_y_to_x: What they read of x from y.
         notes: The warnings of the estimate, and what failed.
     """
 
@@ -42,6 +46,8 @@ class DependenceRow:
     p_holm: float | None
     x_to_y: float | None
     y_to_x: float | None
+    probes_x_to_y: Probes | None
+    probes_y_to_x: Probes | None
     notes: tuple[str, ...]
 
 
@@ -136,8 +142,7 @@ class DependenceReport:
                     estimate.method if estimate else "–",
                     _number(row.p_value, ".2g"),
                     _number(row.p_holm, ".2g"),
-                    _number(row.x_to_y, "z.2f"),
-                    _number(row.y_to_x, "z.2f"),
+                    *("–" if probes is None else str(probes) for probes in (row.probes_x_to_y, row.probes_y_to_x)),
                     ", ".join(numbers[note] for note in row.notes),
                 ]
             )
@@ -151,7 +156,8 @@ class DependenceReport:
             "nats: mutual information, with the 95 % confidence interval of the estimate",
             f"p: permutation test of independence with HSIC, {self.permutations} permutations; "
             f"p (Holm): adjusted for {pairs} pairs",
-            "R²(x→y): R² of y predicted from x by a linear map, on held-out rows; R²(y→x): the other way",
+            "x→y: y predicted from x by a linear / neural probe, on held-out rows: R², or of classes accuracy (chance); "
+            "y→x: the other way",
             *([f"root mean square (columns): {sizes}"] if numbers else []),
             *([f"classes: {', '.join(f'{name} {n}' for name, n in self.classes.items())}"] if self.classes else []),
         ]
@@ -179,8 +185,14 @@ def _record(row: DependenceRow) -> dict[str, Any]:
         "p_holm": row.p_holm,
         "x_to_y": row.x_to_y,
         "y_to_x": row.y_to_x,
+        "probes_x_to_y": _probes(row.probes_x_to_y),
+        "probes_y_to_x": _probes(row.probes_y_to_x),
         "notes": list(row.notes),
     }
+
+
+def _probes(probes: Probes | None) -> dict[str, Any] | None:
+    return None if probes is None else {probe.kind: record_of(probe) for probe in probes}
 
 
 def _number(value: float | None, form: str) -> str:
