@@ -248,3 +248,19 @@ def test_dhsic_refuses_what_it_cannot_compare():
         functional.dhsic(x, x, x, bandwidth=(1.0, 1.0))
     with pytest.raises(ValueError, match=re.escape("expected a positive bandwidth, got (1.0, 1.0, 0.0)")):
         functional.dhsic(x, x, x, bandwidth=(1.0, 1.0, 0.0))
+
+
+def test_the_laplace_kernel_is_sklearns_of_euclidean_distances_with_gradients_at_equal_rows():
+    x, y = draw(3, 2)
+    x[1] = x[0]
+    n = len(x)
+    h = np.eye(n) - 1 / n
+    k, m = np.exp(-cdist(x, x) / 0.7), np.exp(-cdist(y, y) / 2.0)
+    expected = np.trace(k @ h @ m @ h) / n**2
+    assert functional.hsic(x, y, bandwidth=(0.7, 2.0), kernel="laplace").item() == pytest.approx(expected)
+    _, *gradients = value_and_gradients(lambda x, y: functional.hsic(x, y, kernel="laplace"), x, y)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    x, y = draw(3, 2)
+    inputs = x.requires_grad_(), y.requires_grad_()
+    laplace = {"bandwidth": 1.0, "kernel": "laplace", "unbiased": True}
+    assert torch.autograd.gradcheck(lambda x, y: functional.hsic(x, y, **laplace), inputs)

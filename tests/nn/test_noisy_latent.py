@@ -6,19 +6,28 @@ import torch
 from disentangle import estimate_mutual_information
 from disentangle.nn import NoisyLatent
 
-
-def test_scale_and_offset_of_what_comes_in_do_not_matter():
-    hidden = torch.randn(500, 4, dtype=torch.float64)
-    latent = NoisyLatent(4, 0.3).double()
-    torch.manual_seed(1)
-    once = latent(hidden)
-    torch.manual_seed(1)
-    again = latent(1e3 * hidden - 7)
-    torch.testing.assert_close(once, again, rtol=0, atol=1e-4)
-    torch.testing.assert_close(once.var(0), torch.full((4,), 1.09, dtype=torch.float64), rtol=0.2, atol=0)
+F64 = torch.float64
 
 
-def test_evaluation_is_noisy_too_and_uses_running_statistics():
+def with_seed(layer, hidden, seed=1):
+    torch.manual_seed(seed)
+    return layer(hidden)
+
+
+def test_scale_and_offset_of_columns_do_not_matter():
+    hidden, latent = torch.randn(500, 4, dtype=F64), NoisyLatent(4, 0.3).double()
+    once = with_seed(latent, hidden)
+    torch.testing.assert_close(once, with_seed(latent, 1e3 * hidden - 7), rtol=0, atol=1e-4)
+    torch.testing.assert_close(once.var(0), torch.full((4,), 1.09, dtype=F64), rtol=0.2, atol=0)
+
+
+def test_the_scale_of_rows_does_not_matter():
+    hidden, latent = torch.randn(500, 4, dtype=F64), NoisyLatent(4, 0.3, fixed="rows")
+    scales = torch.rand(500, 1, dtype=F64) * 1e3 + 1e-3
+    torch.testing.assert_close(with_seed(latent, hidden), with_seed(latent, hidden * scales))
+
+
+def test_evaluation_is_noisy_too_and_uses_running_statistics_of_columns():
     latent = NoisyLatent(3, 0.5)
     for _ in range(200):
         latent(4.0 + 2.0 * torch.randn(256, 3))
@@ -29,15 +38,46 @@ def test_evaluation_is_noisy_too_and_uses_running_statistics():
     torch.testing.assert_close(z.std(0), torch.full((3,), 0.5), rtol=0.1, atol=0)
 
 
-@pytest.mark.slow
-def test_a_gaussian_that_passes_reads_its_capacity_and_no_more():
-    latent = NoisyLatent(2, 0.5)
-    hidden = torch.randn(4000, 2)
-    read = estimate_mutual_information(hidden, latent(hidden))
-    assert latent.capacity == pytest.approx(math.log(5.0))
-    assert read.value == pytest.approx(latent.capacity, abs=0.08)
+def test_rows_have_their_direction_and_the_noise_beside_it():
+    hidden = torch.tensor([[3.0, 4.0]], dtype=F64).expand(20000, 2)
+    z = NoisyLatent(2, 0.5, fixed="rows").eval()(hidden)
+    torch.testing.assert_close(z.mean(0), 2**0.5 * torch.tensor([0.6, 0.8], dtype=F64), rtol=0, atol=0.02)
+    torch.testing.assert_close(z.std(0), torch.full((2,), 0.5, dtype=F64), rtol=0.03, atol=0)
 
 
-def test_noise_has_to_be_positive():
-    with pytest.raises(ValueError, match="expected noise of more than 0, got 0"):
-        NoisyLatent(3, 0.0)
+def test_of_rows_pieces_of_a_batch_single_rows_and_evaluation_compute_the_same():
+    hidden, latent = torch.randn(6, 3, dtype=F64), NoisyLatent(3, 1e-9, fixed="rows")
+    whole = latent(hidden)
+    torch.testing.assert_close(torch.cat([latent(row[None]) for row in hidden]), whole, rtol=0, atol=1e-7)
+    torch.testing.assert_close(latent.eval()(hidden), whole, rtol=0, atol=1e-7)
+    assert not latent.state_dict()
+
+
+def test_a_row_of_zeros_stays_finite_with_a_gradient():
+    hidden = torch.zeros(2, 3, requires_grad=True)
+    z = NoisyLatent(3, fixed="rows")(hidden)
+    z.sum().backward()
+    assert z.isfinite().all()
+    assert hidden.grad is not None
+    assert hidden.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("fixed", ["columns", "rows"])
+def test_what_passes_is_below_the_capacity_and_near_it_where_noise_is_large(fixed):
+    latent, hidden = NoisyLatent(3, 1.0, fixed=fixed), torch.randn(2000, 3)
+    told = hidden if fixed == "columns" else hidden / hidden.norm(dim=1, keepdim=True)
+    read = estimate_mutual_information(told, latent(hidden), method="nearest neighbors").value
+    assert latent.capacity == pytest.approx(1.5 * math.log(2))
+    assert 0.6 * latent.capacity < read < 1.1 * latent.capacity
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((3, 0.0), {}, "expected noise of more than 0, got 0"),
+        ((1,), {"fixed": "rows"}, "expected at least 2 features .* got 1"),
+    ],
+)
+def test_what_has_no_capacity_or_no_direction_is_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        NoisyLatent(*arguments, **options)

@@ -113,14 +113,14 @@ class CrossCovariance(Dependence):
 
 
 class HSIC(Dependence):
-    r"""The Hilbert-Schmidt independence criterion with Gaussian kernels: it sees dependence of any form.
+    r"""The Hilbert-Schmidt independence criterion: it sees dependence of any form.
 
     .. math:: \frac{1}{N^2} \operatorname{tr}(K H L H)
 
-    See `disentangle.functional.hsic` for the unbiased form and the bandwidth. The biased form (the default) is of order 1/N
-    for independent variables, and never negative; the unbiased one is about zero for them, so it is negative half of the
-    time. With many more features than rows little of either is dependence: prefer large batches and the unbiased form. It
-    has no parameters.
+    See `disentangle.functional.hsic` for the kernels, the unbiased form and the bandwidth. The biased form (the default) is of
+    order 1/N for independent variables, and never negative; the unbiased one is about zero for them, so it is negative half
+    of the time. With many more features than rows little of either is dependence: prefer large batches and the unbiased form.
+    It has no parameters.
 
     References:
         | Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms (ALT 2005)
@@ -129,13 +129,14 @@ class HSIC(Dependence):
     Arguments:
         bandwidth: :math:`\sigma` of both kernels, or :math:`(\sigma_x, \sigma_y)`; by default each variable's median
             distance over the batch, so that scale does not matter.
-        scales: Multiples of the bandwidths whose Gaussian kernels are averaged: `(0.25, 0.5, 1.0)` sees finer dependence
-            than the bandwidth alone.
+        scales: Multiples of the bandwidths whose kernels are averaged: `(0.25, 0.5, 1.0)` sees finer dependence than the
+            bandwidth alone.
+        kernel: "gaussian", or "laplace", which sees coarse and fine dependence at once.
         unbiased: Whether to take the unbiased estimate, which needs at least 4 rows.
 
     Raises:
         ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`, with too few rows, with a bandwidth
-            or a scale that is not positive, or without a scale.
+            or a scale that is not positive, without a scale, or with a kernel that is unknown.
 
     Example:
         >>> import torch
@@ -153,15 +154,18 @@ class HSIC(Dependence):
         *,
         bandwidth: float | tuple[float, float] | None = None,
         scales: Sequence[float] = (1.0,),
+        kernel: functional.Kernel = "gaussian",
         unbiased: bool = False,
     ):
         super().__init__()
-        self.bandwidth, self.scales, self.unbiased = bandwidth, tuple(scales), unbiased
+        self.bandwidth, self.scales, self.kernel, self.unbiased = bandwidth, tuple(scales), kernel, unbiased
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The criterion, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`; O(N²) memory."""
-        given = {"bandwidth": self.bandwidth, "scales": self.scales, "unbiased": self.unbiased}
-        return functional.hsic(*paired_rows(x, y), **given)
+        x, y = paired_rows(x, y)
+        return functional.hsic(
+            x, y, bandwidth=self.bandwidth, scales=self.scales, kernel=self.kernel, unbiased=self.unbiased
+        )
 
 
 class DHSIC(Dependence):

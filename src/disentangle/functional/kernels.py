@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,9 @@ from torch import Tensor
 
 from disentangle.functional.scaling import scaled, shifted
 
-__all__ = ["dhsic", "distance_correlation", "hsic"]
+__all__ = ["Kernel", "dhsic", "distance_correlation", "hsic"]
+
+Kernel = Literal["gaussian", "laplace"]
 
 
 def hsic(
@@ -25,9 +28,10 @@ def hsic(
     *,
     bandwidth: float | tuple[float, float] | None = None,
     scales: Sequence[float] = (1.0,),
+    kernel: Kernel = "gaussian",
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
-    r"""How far x and y are from independent, by the Hilbert-Schmidt independence criterion with Gaussian kernels.
+    r"""How far x and y are from independent, by the Hilbert-Schmidt independence criterion.
 
     With :math:`K_{ij} = \exp(-\|x_i - x_j\|^2 / 2\sigma_x^2)`, L likewise from y, and :math:`H = I - \frac{1}{N}11^\top`,
 
@@ -48,7 +52,8 @@ def hsic(
 
     A kernel as wide as the median distance hardly sees what differs between near neighbors. With several `scales` the kernel of
     each variable is the mean of Gaussian kernels, one for each multiple of the bandwidth: `(0.25, 0.5, 1.0)` sees coarse and
-    fine dependence at once. The distances are computed once.
+    fine dependence at once. The distances are computed once. The Laplace kernel, :math:`\exp(-\|x_i - x_j\| / \sigma_x)`, sees
+    both by itself: it has a cusp where the Gaussian one is flat.
 
     References:
         | Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms (ALT 2005), with 1/N² for 1/(N-1)²
@@ -58,15 +63,16 @@ def hsic(
         x: N samples, `(N, x_dim)`.
         y: N samples, `(N, y_dim)`, row i drawn together with row i of x.
         bandwidth: :math:`\sigma` of both kernels, or :math:`(\sigma_x, \sigma_y)`, in the units of x and y.
-        scales: Multiples of the bandwidths whose Gaussian kernels are averaged.
+        scales: Multiples of the bandwidths whose kernels are averaged.
+        kernel: "gaussian" or "laplace".
         unbiased: Whether to take the unbiased estimate.
 
     Returns:
         The criterion, `()`. It has no unit and is not an information in nats.
 
     Raises:
-        ValueError: If a bandwidth or a scale is not positive, if there is no scale, or if the unbiased estimate is asked for
-            with fewer than 4 rows.
+        ValueError: If a bandwidth or a scale is not positive, if there is no scale, if the kernel is unknown, or if the
+            unbiased estimate is asked for with fewer than 4 rows.
 
     Example:
         >>> import torch
@@ -76,7 +82,7 @@ def hsic(
     """
     _check_rows(x, unbiased, "the unbiased HSIC")
     with torch.autocast(x.device.type, enabled=False):
-        x_kernel, y_kernel = (double_centered(k, unbiased) for k in _kernels((x, y), bandwidth, scales))
+        x_kernel, y_kernel = (double_centered(k, unbiased) for k in _kernels((x, y), bandwidth, scales, kernel))
         return _product(x_kernel, y_kernel, unbiased)
 
 
@@ -199,7 +205,10 @@ def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _kernels(
-    variables: Sequence[Tensor], bandwidth: float | Sequence[float] | None, scales: Sequence[float]
+    variables: Sequence[Tensor],
+    bandwidth: float | Sequence[float] | None,
+    scales: Sequence[float],
+    kernel: Kernel = "gaussian",
 ) -> list[Tensor]:
     """The kernel of each variable, minus one, each `(N, N)`."""
     widths = list(bandwidth) if isinstance(bandwidth, Sequence) else [bandwidth] * len(variables)
@@ -209,20 +218,26 @@ def _kernels(
         raise ValueError(f"expected a positive bandwidth, got {bandwidth}")
     if not scales or min(scales) <= 0:
         raise ValueError(f"expected positive scales, one at least, got {tuple(scales)}")
-    return [gaussian_kernel(x, width, scales) for x, width in zip(variables, widths, strict=True)]
+    if kernel not in ("gaussian", "laplace"):
+        raise ValueError(f"expected kernel as 'gaussian' or 'laplace', got {kernel!r}")
+    return [radial_kernel(x, width, scales, kernel) for x, width in zip(variables, widths, strict=True)]
 
 
-def gaussian_kernel(x: Tensor, bandwidth: float | None, scales: Sequence[float] = (1.0,)) -> Tensor:
-    """The Gaussian kernel of all pairs of rows, minus one, `(N, N)`: centring takes the one out.
+def radial_kernel(
+    x: Tensor, bandwidth: float | None, scales: Sequence[float] = (1.0,), kernel: Kernel = "gaussian"
+) -> Tensor:
+    """The kernel of all pairs of rows, minus one, `(N, N)`: centring takes the one out.
 
     So the diagonal is exactly zero, and a large bandwidth does not round everything to one.
     """
     distances, scale = _squared_distances(x)
     inverse = _median(distances.detach()).rsqrt() if bandwidth is None else scale / bandwidth
+    roots = _sqrt(distances) if kernel == "laplace" else distances
     kernels = []
     for multiple in scales:
         narrow = (inverse / multiple).clamp(max=1e9)  # of a bandwidth below rounding: 1 - K is then 0 or 1
-        kernels.append(torch.expm1(-0.5 * distances * narrow.square()))
+        exponent = -roots * narrow if kernel == "laplace" else -0.5 * distances * narrow.square()
+        kernels.append(torch.expm1(exponent))
     return reduce(torch.add, kernels) / len(kernels)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disentangle.functional.kernels import double_centered, gaussian_kernel
+from disentangle.functional.kernels import double_centered, radial_kernel
 from disentangle.information.samples import Samples, as_pair, unit_variance
 
 __all__ = ["PermutationTest", "permutation_test"]
@@ -145,4 +145,4 @@ def _centered_kernel(x: Tensor) -> Tensor:
     columns = torch.from_numpy(unit_variance(x.numpy()))
     if columns.shape[1] == 0:
         return torch.zeros(len(x), len(x))  # of a constant
-    return double_centered(gaussian_kernel(columns, None), False).float()
+    return double_centered(radial_kernel(columns, None), False).float()

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["NoisyLatent"]
 
 
 class NoisyLatent(nn.Module):
-    r"""Gives each dimension of a latent mean 0 and variance 1 over the batch, and adds noise, in evaluation too.
+    r"""Gives a latent a fixed scale, and adds noise to it, in evaluation too.
 
-    .. math:: z = \frac{h - \mu}{\sigma} + s\, \varepsilon, \quad \varepsilon \sim N(0, I)
+    .. math:: z = \bar h + s\, \varepsilon, \quad \varepsilon \sim N(0, I)
 
     Without noise a latent can hide anything in its last digits, where no estimator and no kernel looks, and a decoder or a
-    classifier still finds it; without a fixed scale it can shrink until a penalty reads nothing. With both, what z can tell of
-    anything is bounded: by `capacity`, and what is below the noise is gone for every reader alike.
+    classifier still finds it; without a fixed scale it can grow until the noise is nothing, or shrink until a penalty reads
+    nothing. With both, what z can tell of anything is bounded: by `capacity`, and what is below the noise is gone for every
+    reader alike.
 
-    In training, mean and variance are those of the batch; in evaluation, running ones, as in `torch.nn.BatchNorm1d`. Where a
-    batch comes in pieces, or is shared by several processes, they are those of the piece.
+    What is fixed, so that :math:`\bar h` has a root mean square of 1:
+
+    - `"columns"`: each dimension gets mean 0 and variance 1, as by `torch.nn.BatchNorm1d`: over the batch in training, running
+      statistics in evaluation. No dimension can fall silent. Where a batch comes in pieces or is shared by several
+      processes, the statistics are those of the piece.
+    - `"rows"`: each row gets the length :math:`\sqrt d`, a latent is its direction. There are no statistics: pieces, several
+      processes, a single row and evaluation compute exactly the same. All rows may fall on one direction, where that
+      is all that a penalty leaves.
+
+    References:
+        Davidson et al., Hyperspherical Variational Auto-Encoders (UAI 2018), for latents of fixed length; Shannon, A
+        Mathematical Theory of Communication (1948), for the capacity
 
     Arguments:
         features: The number of dimensions, d.
-        noise: The noise's standard deviation, s, beside the latent's of 1.
+        noise: The noise's standard deviation, s, beside the root mean square of 1 of what it is added to.
+        fixed: "columns" or "rows".
 
     Raises:
-        ValueError: If the noise is not positive.
+        ValueError: If the noise is not positive, if `fixed` is something else, or if there is one dimension, which has no
+            direction, with `"rows"`.
 
     Example:
         >>> latent = NoisyLatent(8, noise=0.3)
@@ -36,12 +51,16 @@ class NoisyLatent(nn.Module):
         (torch.Size([64, 8]), 10.0)
     """
 
-    def __init__(self, features: int, noise: float = 0.3):
+    def __init__(self, features: int, noise: float = 0.3, *, fixed: Literal["columns", "rows"] = "columns"):
         super().__init__()
         if noise <= 0:
             raise ValueError(f"expected noise of more than 0, got {noise}")
-        self.noise = noise
-        self.norm = nn.BatchNorm1d(features, affine=False)
+        if fixed not in ("columns", "rows"):
+            raise ValueError(f"expected fixed as 'columns' or 'rows', got {fixed!r}")
+        if fixed == "rows" and features < 2:
+            raise ValueError(f"expected at least 2 features for rows of fixed length, got {features}")
+        self.features, self.noise = features, noise
+        self.norm = nn.BatchNorm1d(features, affine=False) if fixed == "columns" else _Direction()
 
     def forward(self, hidden: Tensor) -> Tensor:
         """The noisy latent, `(N, d)`, of what an encoder computed, `(N, d)`."""
@@ -50,5 +69,10 @@ class NoisyLatent(nn.Module):
 
     @property
     def capacity(self) -> float:
-        """What the latent can tell of anything at most, in nats: `d / 2 log(1 + 1 / s²)`, as many Gaussian channels can."""
-        return self.norm.num_features / 2 * math.log1p(self.noise**-2)
+        """What the latent can tell of anything at most, in nats: `d / 2 log(1 + 1 / s²)`, as d Gaussian channels can."""
+        return self.features / 2 * math.log1p(self.noise**-2)
+
+
+class _Direction(nn.Module):
+    def forward(self, hidden: Tensor) -> Tensor:
+        return F.normalize(hidden, dim=1) * math.sqrt(hidden.shape[1])
