@@ -176,15 +176,13 @@ class Fit:
         return ", ".join(parts)
 
     def _start(self) -> None:
-        """A first start: everything as it is, in all processes as in the first."""
+        """A first start; the first step gives all processes the first one's weights."""
         if self.run is not None and self.processes.from_first(self.run.checkpoints.newest()) is not None:
             raise RunError(
                 f"{self.run.folder}: holds checkpoints: fit(..., resume=True) goes on, or give another folder"
             )
         if self.written_run is not None:
             self.written_run.truncate(0)
-        for module in self.trainer.modules.values():
-            self.processes.copy_from_first([*module.parameters(), *module.buffers()])
 
     def _resume(self) -> None:
         """Goes on from the newest checkpoint that is whole."""

@@ -24,7 +24,7 @@ def take_inner_steps(
 ) -> Tensor | None:
     """Fits the estimators of all kinds to a detached batch, and leaves them without gradients.
 
-    Autocast stays as it is, but for its cache: that would give every step the weights as they were before the first.
+    They are computed in their own precision, whatever autocast is on outside: give them variables of at least float32.
 
     Returns:
         The log-likelihood of the last step in nats per row, summed over pairs, `()`; `None` where no pair has anything to
@@ -34,7 +34,7 @@ def take_inner_steps(
     loss = None
     for kind in kinds.values():
         kind.train()
-    with torch.autocast(device, enabled=torch.is_autocast_enabled(device), cache_enabled=False):
+    with torch.autocast(device, enabled=False):
         for _ in range(steps):
             losses = [kind.learning_loss(batch.variables, batch.present) for kind in kinds.values()]
             losses = [each for each in losses if each is not None]

@@ -19,7 +19,7 @@ from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen
 from disentangle.training.inner_steps import take_inner_steps
 from disentangle.training.processes import SingleProcess, all_processes
-from disentangle.variables import Masked, as_rows, values_of
+from disentangle.variables import as_rows
 
 __all__ = ["PenaltyLoss"]
 
@@ -127,8 +127,8 @@ class PenaltyLoss(nn.Module):
         own = self._needed(variables, present)
         if learns:
             refuse_dead_pairs(self.pairwise, own.variables)
-        if any(t.device != _device_of(own) for t in self._tensors()):
-            self.to(_device_of(own))
+        if any(t.device != own.device for t in self._tensors()):
+            self.to(own.device)
         processes = all_processes() if learns else SingleProcess()
         if learns and not self._alike:
             processes.copy_from_first(self._tensors())
@@ -137,11 +137,11 @@ class PenaltyLoss(nn.Module):
         batch = join(processes.exchange([leaf]))
         self._look_at({f"variable {name}": size for name, size in batch.root_mean_squares().items()})
         self.iteration += learns
-        with self._noise(), torch.autocast(_device_of(batch).type, enabled=False):
+        with self._noise(), torch.autocast(batch.device.type, enabled=False):
             self.likelihood = self._learn(batch.detach()) if learns else None
             with frozen(self.pairwise):
                 values = self.pairwise(batch.variables, batch.present)
-            total = sum(values.values(), torch.zeros((), device=_device_of(batch))) * self.weight
+            total = sum(values.values(), torch.zeros((), device=batch.device)) * self.weight
             loss = _with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
         self.values = {label: value.detach() for label, value in values.items()}
         self._look_at(self.values if self.likelihood is None else {**self.values, "likelihood": self.likelihood})
@@ -204,8 +204,9 @@ class PenaltyLoss(nn.Module):
         names = sorted({name for names in self.pairwise.groups.values() for name in names})
         if missing := [name for name in names if name not in variables]:
             raise ValueError(f"expected variables named {names}, got {sorted(variables)}: no {missing}")
-        rows = {name: _at_least_float32(as_rows(variables[name], name)) for name in names}
-        return Encoded(rows, {name: present[name].cpu() for name in names if present and name in present}, {})
+        rows = {name: as_rows(variables[name], name) for name in names}
+        known = {name: present[name].cpu() for name in names if present and name in present}
+        return Encoded(rows, known, {}).at_least_float32()
 
     def _learn(self, batch: Encoded) -> Tensor | None:
         if not self.pairwise.learns:
@@ -282,18 +283,3 @@ def _with_gradient(total: Tensor, variables: list[Tensor], leaves: list[Tensor],
     else:
         gradients = [torch.zeros_like(leaf) for leaf in chosen]
     return _Computed.apply(total.detach(), [times * each for each in gradients], *(variable for variable, _ in pairs))
-
-
-def _at_least_float32(variable: Tensor | Masked) -> Tensor | Masked:
-    """Numbers of less precision in float32; classes and other whole numbers as they are."""
-    if isinstance(variable, Masked):
-        return Masked(_higher(variable.values), variable.mask)
-    return _higher(variable)
-
-
-def _higher(t: Tensor) -> Tensor:
-    return t.to(torch.promote_types(t.dtype, torch.float32)) if t.is_floating_point() else t
-
-
-def _device_of(batch: Encoded) -> torch.device:
-    return values_of(next(iter(batch.variables.values()))).device

@@ -56,6 +56,9 @@ class AlternatingStep:
     same noise, to take that gradient back. It costs one more forward pass. What layers compute over their batch, as batch
     normalisation does, is computed over a piece.
 
+    **Precision.** Whatever the model's precision, also under autocast, estimators and penalties are computed in at least
+    float32, and so are penalties as the objective gets them.
+
     **Not finite.** Before the model's step it is known whether the sizes of the variables, the losses, the objective, the
     penalties, the estimators' likelihood and the norm of the gradients are finite. On a CUDA device the host waits for the
     forward pass alone, while the backward one is queued, and the norm of the gradients is checked an iteration later.
@@ -186,7 +189,7 @@ class AlternatingStep:
         else:
             pending = watch
         self._seed("penalty")
-        likelihood = self._fit(values) if self.learns else None
+        likelihood = self._fit(values.at_least_float32()) if self.learns else None
         record = self._differentiate(batch, record._replace(likelihood=likelihood), has_rows=bool(batches))
         shares = [leaf.differentiable() for leaf in leaves]
         if whole:
@@ -225,7 +228,7 @@ class AlternatingStep:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""
         self.optimizer.zero_grad(set_to_none=True)
         with frozen(self.penalty):
-            values = {name: kind(batch.variables, batch.present) for name, kind in self.kinds.items()}
+            values = self._values(batch.at_least_float32())
             penalties = values if isinstance(self.penalty, nn.ModuleDict) else values.get("", {})
             objective = self.objective(batch.losses, penalties)
             if not isinstance(objective, Tensor) or objective.dim() or (has_rows and not objective.requires_grad):
@@ -236,6 +239,13 @@ class AlternatingStep:
         if self.processes.rank:
             self.optimizer.zero_grad(set_to_none=True)
         return record._replace(objective=objective.detach(), penalties=_outside_the_graph(penalties))
+
+    def _values(self, batch: Encoded) -> dict[str, dict[str, Tensor]]:
+        """The penalty of each kind, in the estimators' precision."""
+        if not self.kinds:
+            return {}
+        with torch.autocast(batch.device.type, enabled=False):
+            return {name: kind(batch.variables, batch.present) for name, kind in self.kinds.items()}
 
     def _pull(self, piece: Encoded, leaves: list[Tensor]) -> None:
         """Takes the gradients of the leaves back through the model."""
