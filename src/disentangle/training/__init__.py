@@ -2,6 +2,7 @@
 
 from disentangle.errors import NonFiniteError, RunError, SeedsError
 from disentangle.training.accelerators import accelerator_for
+from disentangle.training.dial import Dial
 from disentangle.training.guards import frozen
 from disentangle.training.penalty_loss import PenaltyLoss
 from disentangle.training.processes import DistributedProcesses
@@ -14,6 +15,7 @@ from disentangle.training.trainer import AlternatingTrainer
 __all__ = [
     "AlternatingStep",
     "AlternatingTrainer",
+    "Dial",
     "DistributedProcesses",
     "NonFiniteError",
     "PenaltyLoss",

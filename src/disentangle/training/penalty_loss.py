@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from disentangle.errors import NonFiniteError
 from disentangle.pairwise import Pairwise
 from disentangle.training.determinism import seed_noise
+from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen
 from disentangle.training.inner_steps import take_inner_steps
@@ -53,7 +54,8 @@ class PenaltyLoss(nn.Module):
 
     Arguments:
         penalty: What must not depend on what. Several kinds that weigh differently are several `PenaltyLoss`es.
-        weight: What the sum of the values is multiplied by; may be set at any time.
+        weight: What the sum of the values is multiplied by, a number that may be set at any time; or a `Dial` of the penalty,
+            which weighs each pair so that it ends at the dependence allowed, and whose state is saved with the estimators.
         inner_steps: How many steps the estimators take per call.
         lr: The learning rate of the estimators' optimiser, Adam.
         optimizer: Makes another optimiser of the estimators' parameters; then `lr` does not count.
@@ -67,8 +69,9 @@ class PenaltyLoss(nn.Module):
 
     Raises:
         TypeError: If the penalty is no `Pairwise`; on a call, if a variable is no tensor.
-        ValueError: If the penalty learns and `inner_steps` is below 1, or if parts of it cannot learn; on a call, if a pair is
-            given what it does not take, or in training has no variable with a gradient.
+        ValueError: If the penalty learns and `inner_steps` is below 1, if parts of it cannot learn, or if the dial is that
+            of another penalty; on a call, if a pair is given what it does not take, or in training has no variable with a
+            gradient.
         NonFiniteError: On a call, where something is not finite.
 
     Example:
@@ -86,13 +89,14 @@ class PenaltyLoss(nn.Module):
         self,
         penalty: Pairwise,
         *,
-        weight: float = 1.0,
+        weight: float | Dial = 1.0,
         inner_steps: int = 5,
         lr: float = 1e-2,
         optimizer: Callable[[list[nn.Parameter]], Optimizer] | None = None,
         seed: int = 0,
     ):
         super().__init__()
+        self.weight: float | Dial
         if not isinstance(penalty, Pairwise):
             way = ": make a PenaltyLoss of each kind" if isinstance(penalty, nn.ModuleDict) else ""
             raise TypeError(f"expected a Pairwise, got {type(penalty).__name__}{way}")
@@ -100,7 +104,12 @@ class PenaltyLoss(nn.Module):
             raise ValueError(f"expected inner_steps >= 1 for a penalty with parameters, got {inner_steps}")
         refuse_frozen(penalty)
         self._hidden = (penalty,)  # in a tuple it is no submodule: its parameters are not those of the model
-        self.weight, self.inner_steps, self.lr, self.seed = weight, inner_steps, lr, seed
+        if isinstance(weight, Dial) and getattr(penalty, "dial", None) is not weight:
+            raise ValueError(
+                "expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)"
+            )
+        object.__setattr__(self, "weight", weight)  # a dial is a part of the penalty, and no submodule of this one
+        self.inner_steps, self.lr, self.seed = inner_steps, lr, seed
         self.iteration = 0
         self.values: dict[str, Tensor] = {}
         self.likelihood: Tensor | None = None
@@ -141,11 +150,16 @@ class PenaltyLoss(nn.Module):
             self.likelihood = self._learn(batch.detach()) if learns else None
             with frozen(self.pairwise):
                 values = self.pairwise(batch.variables, batch.present)
-            total = sum(values.values(), torch.zeros((), device=batch.device)) * self.weight
+            total = self._weigh(values, learns, batch.device)
             loss = _with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
         self.values = {label: value.detach() for label, value in values.items()}
         self._look_at(self.values if self.likelihood is None else {**self.values, "likelihood": self.likelihood})
         return loss
+
+    def _weigh(self, values: Mapping[str, Tensor], learns: bool, device: torch.device) -> Tensor:
+        if isinstance(self.weight, Dial):
+            return self.weight.train(learns)(values)
+        return sum(values.values(), torch.zeros((), device=device)) * self.weight
 
     def get_extra_state(self) -> Tensor:
         """Estimators, their optimiser's state and the count of calls, as the bytes of one tensor."""

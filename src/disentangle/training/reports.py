@@ -17,8 +17,8 @@ __all__ = ["Means", "Monitor", "ProgressBar", "StepRecord", "flat", "loggable", 
 class StepRecord(NamedTuple):
     """What a step computed, outside the graph and on the model's device. Reading it waits for the device; keeping it does not.
 
-    `penalties` are named as the objective got them. `nonfinite` names what was NaN or infinite in a step that was left out;
-    it is empty for a step that was taken.
+    `penalties` are named as the objective got them, and so are `weights`, where the penalty has a `Dial`. `nonfinite` names
+    what was NaN or infinite in a step that was left out; it is empty for a step that was taken.
     """
 
     objective: Tensor | None
@@ -27,6 +27,7 @@ class StepRecord(NamedTuple):
     rms: dict[str, Tensor]
     likelihood: Tensor | None
     nonfinite: tuple[str, ...] = ()
+    weights: Mapping[str, Any] = {}
 
 
 class Means:
@@ -54,7 +55,12 @@ class Means:
             self.skipped += 1
             return
         scalars = {"objective": record.objective, "likelihood": record.likelihood}
-        sections = {"": scalars, "penalties": flat(record.penalties), "rms": record.rms}
+        sections = {
+            "": scalars,
+            "penalties": flat(record.penalties),
+            "weights": flat(record.weights),
+            "rms": record.rms,
+        }
         for section, values in sections.items():
             for name, value in values.items():
                 if value is not None:
@@ -76,7 +82,9 @@ class Means:
                 weight = self.weights[name].item()
                 result[section][name] = value.item() / weight if weight > 0 else None
             else:
-                (result[section] if section else result)[name] = value.item() / self.counts[section, name]
+                (result.setdefault(section, {}) if section else result)[name] = (
+                    value.item() / self.counts[section, name]
+                )
         if self.skipped:
             result["skipped"] = self.skipped
         self.__init__()

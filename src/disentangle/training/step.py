@@ -24,6 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from disentangle.errors import NonFiniteError
 from disentangle.pairwise import Pairwise
 from disentangle.training.determinism import seed_noise, seed_torch
+from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import (
     Watch,
@@ -72,7 +73,8 @@ class AlternatingStep:
         penalty: What must not depend on what, or, of several kinds that weigh differently, an `nn.ModuleDict` of a `Pairwise`
             per kind, `{"apart": Pairwise(...), "alike": Pairwise(...)}`; `None` for no penalty.
         objective: Maps `losses: {name: Rows}` and `penalties: {"CLUB(x;y)": ()}` to the scalar that the model minimises. Of
-            several kinds the penalties are `{"apart": {"CLUB(x;y)": ()}, "alike": ...}`.
+            several kinds the penalties are `{"apart": {"CLUB(x;y)": ()}, "alike": ...}`. It may call the `Dial` of a penalty,
+            which adapts once per step.
         optimizer: The optimiser of the model's parameters, in any number of groups.
         penalty_optimizer: The optimiser of the estimators' parameters; needed where the penalty learns.
         schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of each iteration.
@@ -149,6 +151,7 @@ class AlternatingStep:
         refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
         self.model: Any = model
         self.penalty, self.kinds, self.learns = penalty, kinds, learns
+        self.dials = {name: kind.dial for name, kind in kinds.items() if isinstance(getattr(kind, "dial", None), Dial)}
         self.objective = objective
         self.optimizer, self.penalty_optimizer = optimizer, penalty_optimizer
         self.schedulers = schedulers
@@ -228,6 +231,8 @@ class AlternatingStep:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""
         self.optimizer.zero_grad(set_to_none=True)
         with frozen(self.penalty):
+            for dial in self.dials.values():
+                dial.train()
             values = self._values(batch.at_least_float32())
             penalties = values if isinstance(self.penalty, nn.ModuleDict) else values.get("", {})
             objective = self.objective(batch.losses, penalties)
@@ -238,7 +243,12 @@ class AlternatingStep:
         # What the objective holds itself has the same gradient in every process: it counts once.
         if self.processes.rank:
             self.optimizer.zero_grad(set_to_none=True)
-        return record._replace(objective=objective.detach(), penalties=_outside_the_graph(penalties))
+        weights = {name: dial.weights for name, dial in self.dials.items()}
+        return record._replace(
+            objective=objective.detach(),
+            penalties=_outside_the_graph(penalties),
+            weights=weights if isinstance(self.penalty, nn.ModuleDict) else weights.get("", {}),
+        )
 
     def _values(self, batch: Encoded) -> dict[str, dict[str, Tensor]]:
         """The penalty of each kind, in the estimators' precision."""
