@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from disentangle import (
     HSIC,
@@ -55,17 +55,15 @@ def test_the_value_becomes_what_is_allowed_from_a_hundredth_and_from_a_hundred_t
     model, pairs = Shared(), penalty()
     dial = Dial(pairs, allowed=0.2, weight=4.6 * factor)
     optimizer = adam(model.parameters())
-    if way == "step":
-        step = AlternatingStep(
-            model,
-            pairs,
-            objective=lambda losses, penalties: losses["Y"].mean() + dial(penalties),
-            optimizer=optimizer,
-            penalty_optimizer=adam(pairs.parameters()),
-            inner_steps=2,
-        )
-    else:
-        loss = PenaltyLoss(pairs, weight=dial, inner_steps=2)
+    step = AlternatingStep(
+        model,
+        pairs,
+        objective=lambda losses, penalties: losses["Y"].mean() + dial(penalties),
+        optimizer=optimizer,
+        penalty_optimizer=adam(pairs.parameters()),
+        inner_steps=2,
+    )
+    loss = PenaltyLoss(pairs, weight=dial, inner_steps=2)
     values, squares = [], []
     for i in range(steps + 200):
         batch = torch.randn(256, 3)
@@ -166,7 +164,7 @@ def test_a_run_goes_on_with_the_weights_it_had_and_logs_them(tmp_path):
             progress=False,
         )
         rows = torch.randn(32, 3, generator=torch.Generator().manual_seed(0))
-        history = trainer.fit(DataLoader(Rowwise(rows), batch_size=8), epochs, resume=resume)
+        history = trainer.fit(DataLoader(list(rows), batch_size=8), epochs, resume=resume)
         return history, {**model.state_dict(), **pairs.state_dict()}
 
     expected, whole = trained(tmp_path / "whole", 4)
@@ -178,13 +176,6 @@ def test_a_run_goes_on_with_the_weights_it_had_and_logs_them(tmp_path):
         assert torch.equal(tensor, again[name]), name
     assert [each["weights"] for each in history] == [each["weights"] for each in expected]
     assert list(history[0]["weights"]) == ["CLUB(a;b)"]
-
-
-class Rowwise(TensorDataset):
-    """Rows as tensors and not as tuples of one."""
-
-    def __getitem__(self, index):
-        return super().__getitem__(index)[0]
 
 
 def test_what_it_refuses():

@@ -1,6 +1,6 @@
 """Alternating training: one step in plain torch, a trainer around it, and the folder that a run leaves."""
 
-from disentangle.errors import NonFiniteError, RunError, SeedsError
+from disentangle.errors import EstimatorWarning, NonFiniteError, RunError, SeedsError
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.dial import Dial
 from disentangle.training.guards import frozen
@@ -17,6 +17,7 @@ __all__ = [
     "AlternatingTrainer",
     "Dial",
     "DistributedProcesses",
+    "EstimatorWarning",
     "NonFiniteError",
     "PenaltyLoss",
     "Run",

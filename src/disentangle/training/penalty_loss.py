@@ -18,7 +18,8 @@ from disentangle.training.determinism import seed_noise
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen
-from disentangle.training.inner_steps import take_inner_steps
+from disentangle.training.inner_steps import Learning, take_inner_steps
+from disentangle.training.lag import Lag
 from disentangle.training.processes import SingleProcess, all_processes
 from disentangle.variables import as_rows
 
@@ -65,6 +66,10 @@ class PenaltyLoss(nn.Module):
         values: The value of each pair at the last call, `{"CLUB(x;y)": ()}`, detached and without the weight: for logs.
         likelihood: The log-likelihood of the estimators at the last call's last inner step, `()`, summed over pairs; `None`
             where nothing learnt.
+        held_out: The same before the first inner step, when the batch was new to the estimators.
+        lag: Whether the estimators lag, in [-1, 1], `()`: near 1 each batch asks for more of what the one before asked for, and
+            values are not to be trusted; a larger `lr` or more `inner_steps` help. Estimators that keep up are near 0: see
+            `disentangle.training.lag`. Its mean over some 10 calls is to be read.
         pairwise: The penalty that was given, with its estimators.
 
     Raises:
@@ -112,7 +117,10 @@ class PenaltyLoss(nn.Module):
         self.inner_steps, self.lr, self.seed = inner_steps, lr, seed
         self.iteration = 0
         self.values: dict[str, Tensor] = {}
+        self.held_out: Tensor | None = None
         self.likelihood: Tensor | None = None
+        self.lag: Tensor | None = None
+        self._lag = Lag()
         self._make_optimizer = optimizer
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
         self._alike = False  # whether all processes have the first one's estimators
@@ -147,7 +155,7 @@ class PenaltyLoss(nn.Module):
         self._look_at({f"variable {name}": size for name, size in batch.root_mean_squares().items()})
         self.iteration += learns
         with self._noise(), torch.autocast(batch.device.type, enabled=False):
-            self.likelihood = self._learn(batch.detach()) if learns else None
+            self.held_out, self.likelihood, self.lag = self._learn(batch.detach()) if learns else Learning()
             with frozen(self.pairwise):
                 values = self.pairwise(batch.variables, batch.present)
             total = self._weigh(values, learns, batch.device)
@@ -168,6 +176,7 @@ class PenaltyLoss(nn.Module):
             "pairwise": self.pairwise.state_dict(),
             "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
             "iteration": self.iteration,
+            "lag": self._lag.state_dict(),
         }
         torch.save(state, file)
         return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
@@ -179,6 +188,7 @@ class PenaltyLoss(nn.Module):
             _give_room(self.pairwise)
         self.pairwise.load_state_dict(saved["pairwise"])
         self._optimizer = self._optimizer_from(saved["optimizer"])
+        self._lag.load_state_dict(saved["lag"])
         self.iteration, self._alike = saved["iteration"], False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -222,12 +232,12 @@ class PenaltyLoss(nn.Module):
         known = {name: present[name].cpu() for name in names if present and name in present}
         return Encoded(rows, known, {}).at_least_float32()
 
-    def _learn(self, batch: Encoded) -> Tensor | None:
+    def _learn(self, batch: Encoded) -> Learning:
         if not self.pairwise.learns:
-            return None
+            return Learning()
         if self._optimizer is None:
             self._optimizer = self._new_optimizer()
-        return take_inner_steps({"": self.pairwise}, self._optimizer, batch, self.inner_steps)
+        return take_inner_steps({"": self.pairwise}, self._optimizer, batch, self.inner_steps, self._lag)
 
     @contextmanager
     def _noise(self) -> Iterator[None]:

@@ -18,7 +18,9 @@ class StepRecord(NamedTuple):
     """What a step computed, outside the graph and on the model's device. Reading it waits for the device; keeping it does not.
 
     `penalties` are named as the objective got them, and so are `weights`, where the penalty has a `Dial`. `nonfinite` names
-    what was NaN or infinite in a step that was left out; it is empty for a step that was taken.
+    what was NaN or infinite in a step that was left out; it is empty for a step that was taken. `held_out` is the estimators'
+    log-likelihood of the batch before their first step on it, `likelihood` that of the last one; `lag` is near 1 where they
+    lag behind the latents, and near 0 where they keep up, see `disentangle.training.lag`.
     """
 
     objective: Tensor | None
@@ -28,6 +30,8 @@ class StepRecord(NamedTuple):
     likelihood: Tensor | None
     nonfinite: tuple[str, ...] = ()
     weights: Mapping[str, Any] = {}
+    held_out: Tensor | None = None
+    lag: Tensor | None = None
 
 
 class Means:
@@ -54,7 +58,7 @@ class Means:
         if record.nonfinite:
             self.skipped += 1
             return
-        scalars = {"objective": record.objective, "likelihood": record.likelihood}
+        scalars = {name: getattr(record, name) for name in ("objective", "held_out", "likelihood", "lag")}
         sections = {
             "": scalars,
             "penalties": flat(record.penalties),

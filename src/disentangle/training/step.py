@@ -34,7 +34,8 @@ from disentangle.training.guards import (
     refuse_frozen,
     refuse_optimizers,
 )
-from disentangle.training.inner_steps import take_inner_steps
+from disentangle.training.inner_steps import Learning, take_inner_steps
+from disentangle.training.lag import Lag
 from disentangle.training.processes import DistributedProcesses, SingleProcess
 from disentangle.training.reports import StepRecord, flat
 from disentangle.variables import Rows, as_rows
@@ -151,7 +152,8 @@ class AlternatingStep:
         refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
         self.model: Any = model
         self.penalty, self.kinds, self.learns = penalty, kinds, learns
-        self.dials = {name: kind.dial for name, kind in kinds.items() if isinstance(getattr(kind, "dial", None), Dial)}
+        dials = {name: getattr(kind, "dial", None) for name, kind in kinds.items()}
+        self.dials = {name: dial for name, dial in dials.items() if isinstance(dial, Dial)}
         self.objective = objective
         self.optimizer, self.penalty_optimizer = optimizer, penalty_optimizer
         self.schedulers = schedulers
@@ -164,6 +166,7 @@ class AlternatingStep:
                 f"expected a seed where {self.processes.size} processes train, got None: the noise inside the "
                 "penalty has to be the same in all of them"
             )
+        self.lag = Lag()
         self._alike = False  # whether all processes have the first one's weights
         self._skips = 0
         self._gradients: Watch | None = None  # of the iteration before, on a device that is not waited for
@@ -192,8 +195,8 @@ class AlternatingStep:
         else:
             pending = watch
         self._seed("penalty")
-        likelihood = self._fit(values.at_least_float32()) if self.learns else None
-        record = self._differentiate(batch, record._replace(likelihood=likelihood), has_rows=bool(batches))
+        learning = self._fit(values.at_least_float32()) if self.learns else Learning()
+        record = self._differentiate(batch, record._replace(**learning._asdict()), has_rows=bool(batches))
         shares = [leaf.differentiable() for leaf in leaves]
         if whole:
             for each, share in zip(encoded, shares, strict=True):
@@ -222,10 +225,10 @@ class AlternatingStep:
                 refuse_dead_pairs(kind, variables)
         return Encoded(variables, self.model.present(batch), losses)
 
-    def _fit(self, batch: Encoded) -> Tensor | None:
-        """The estimators' phase: returns the log-likelihood of their last step, summed over pairs."""
+    def _fit(self, batch: Encoded) -> Learning:
+        """The estimators' phase."""
         assert self.penalty_optimizer is not None
-        return take_inner_steps(self.kinds, self.penalty_optimizer, batch, self.inner_steps, self.backward)
+        return take_inner_steps(self.kinds, self.penalty_optimizer, batch, self.inner_steps, self.lag, self.backward)
 
     def _differentiate(self, batch: Encoded, record: StepRecord, has_rows: bool) -> StepRecord:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""
