@@ -18,7 +18,7 @@ from disentangle.saving import restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
 from disentangle.training.interrupts import Interrupts
-from disentangle.training.lag import LAGS
+from disentangle.training.lag import FIRST_STEPS, LAGS
 from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, short
 from disentangle.training.run import Run
 
@@ -160,7 +160,7 @@ class Fit:
     def _warn_of_lag(self, report: Report) -> None:
         """Says in the report where estimators lag in two reports in a row, and warns the first time."""
         lags = [each.get("lag", 0.0) for each in (*self.history[-1:], report)]
-        if len(lags) < 2 or min(lags) <= LAGS:
+        if report["step"] < FIRST_STEPS or len(lags) < 2 or min(lags) <= LAGS:
             return
         if not self.warned:
             warnings.warn(

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LAGS", "Lag"]
+__all__ = ["FIRST_STEPS", "LAGS", "Lag"]
 
+FIRST_STEPS = 25  # before that all estimators are behind
 LAGS = 0.4  # above it in two reports in a row, estimators lag
 
 
