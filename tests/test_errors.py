@@ -25,6 +25,7 @@ def test_errors_are_still_of_their_built_in_kinds():
     kinds = {
         errors.DataError: ValueError,
         errors.DataWarning: UserWarning,
+        errors.EstimatorWarning: UserWarning,
         errors.BackboneError: RuntimeError,
         errors.NonFiniteError: FloatingPointError,
         errors.RunError: RuntimeError,

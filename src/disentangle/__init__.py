@@ -49,7 +49,7 @@ from disentangle.nn import (
 )
 from disentangle.pairwise import Pairwise
 from disentangle.saving import load, save
-from disentangle.training import AlternatingStep, AlternatingTrainer, PenaltyLoss
+from disentangle.training import AlternatingStep, AlternatingTrainer, Dial, PenaltyLoss
 from disentangle.variables import Masked, Rows, class_numbers, frames
 
 __version__ = "0.1.0"
@@ -65,6 +65,7 @@ __all__ = [
     "CentralMomentDiscrepancy",
     "CrossCovariance",
     "Dependence",
+    "Dial",
     "DisentangleError",
     "DistanceCorrelation",
     "FeatureCorrelation",

@@ -7,6 +7,7 @@ __all__ = [
     "DataError",
     "DataWarning",
     "DisentangleError",
+    "EstimatorWarning",
     "NonFiniteError",
     "RunError",
     "SavedModelError",
@@ -35,6 +36,10 @@ class DataError(DisentangleError, ValueError):
 
 class DataWarning(DisentangleError, UserWarning):
     """Something in a data set is not used, or not known. The message is one line: the file or folder, and what it is."""
+
+
+class EstimatorWarning(DisentangleError, UserWarning):
+    """Estimators see less dependence than there is. The message is one line that says what to do."""
 
 
 class BackboneError(DisentangleError, RuntimeError):

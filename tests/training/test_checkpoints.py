@@ -241,12 +241,12 @@ def test_a_foreign_checkpoint_is_refused_and_modules_stay_as_they_are(tmp_path, 
     assert equal(weights(modules), before)
 
 
-@pytest.mark.parametrize(("number", "which"), [(1, "an earlier"), (3, "a later")])
+@pytest.mark.parametrize(("number", "which"), [(2, "an earlier"), (4, "a later")])
 def test_a_checkpoint_of_another_format_is_refused(tmp_path, number, which):
     checkpoints = saved(tmp_path / "checkpoints", 1)
     reseal(checkpoints.folder / "00000001", format=number)
     message = (
-        f"expected a checkpoint of format 2, got one of {which} version of disentangle, "
+        f"expected a checkpoint of format 3, got one of {which} version of disentangle, "
         "which can be resumed by that version alone"
     )
     with pytest.raises(RunError, match=f"{message}$"):

@@ -92,6 +92,33 @@ def test_under_autocast_each_inner_step_starts_from_the_weights_of_the_one_befor
     assert likelihoods == sorted(set(likelihoods))
 
 
+def test_under_autocast_estimators_and_penalties_are_those_of_float32():
+    model, penalty = Halves(), Pairwise({("a", "b"): CLUBEstimator(2, 3)})
+    club, batch = copy.deepcopy(penalty.dependences["a;b"]), torch.randn(12, 6)
+    step = AlternatingStep(
+        model,
+        penalty,
+        objective=objective,
+        optimizer=torch.optim.SGD(model.parameters(), 0.1),
+        penalty_optimizer=torch.optim.SGD(penalty.parameters(), 0.1),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        encoded = {name: variable.detach() for name, variable in model(batch).items()}
+        record = step(batch)
+    assert encoded["a"].dtype == torch.bfloat16
+    rows = model.present(batch)["b"]
+    a, b = encoded["a"][rows].float(), encoded["b"][rows].float()
+    optimizer = torch.optim.SGD(club.parameters(), 0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        club.learning_loss(a, b).backward()
+        optimizer.step()
+    assert record.penalties["CLUB(a;b)"].dtype == torch.float32
+    torch.testing.assert_close(record.penalties["CLUB(a;b)"], club(a, b).detach())
+    for p, q in zip(penalty.parameters(), club.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
 def test_the_model_encodes_once_a_step_whatever_the_number_of_inner_steps():
     model, _, step = setting(inner_steps=7)
     step(torch.randn(12, 6, dtype=F64))

@@ -1,7 +1,8 @@
 """Alternating training: one step in plain torch, a trainer around it, and the folder that a run leaves."""
 
-from disentangle.errors import NonFiniteError, RunError, SeedsError
+from disentangle.errors import EstimatorWarning, NonFiniteError, RunError, SeedsError
 from disentangle.training.accelerators import accelerator_for
+from disentangle.training.dial import Dial
 from disentangle.training.guards import frozen
 from disentangle.training.penalty_loss import PenaltyLoss
 from disentangle.training.processes import DistributedProcesses
@@ -14,7 +15,9 @@ from disentangle.training.trainer import AlternatingTrainer
 __all__ = [
     "AlternatingStep",
     "AlternatingTrainer",
+    "Dial",
     "DistributedProcesses",
+    "EstimatorWarning",
     "NonFiniteError",
     "PenaltyLoss",
     "Run",

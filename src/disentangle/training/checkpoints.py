@@ -31,7 +31,7 @@ from disentangle.weights import load_weights, write_weights
 
 __all__ = ["Checkpoints"]
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, STATE, MANIFEST = "weights.safetensors", "state.pt", "manifest.json"
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from disentangle.model import Variables
-from disentangle.variables import Rows, concatenate, row_count, tensors_of, values_of
+from disentangle.variables import Masked, Rows, concatenate, row_count, tensors_of, values_of
 
 __all__ = ["Encoded", "join"]
 
@@ -30,12 +30,23 @@ class Encoded:
     def __len__(self) -> int:
         return row_count(next(iter(self.variables.values())))
 
+    @property
+    def device(self) -> torch.device:
+        """Where the variables are."""
+        return values_of(next(iter(self.variables.values()))).device
+
     def detach(self) -> Encoded:
         """The same values, outside the graph."""
         return Encoded(
             {name: variable.detach() for name, variable in self.variables.items()},
             self.present,
             {name: rows.detach() for name, rows in self.losses.items()},
+        )
+
+    def at_least_float32(self) -> Encoded:
+        """Variables of less precision in float32, in the graph; classes and other whole numbers, and losses, as they are."""
+        return Encoded(
+            {name: _raised(variable) for name, variable in self.variables.items()}, self.present, self.losses
         )
 
     def leaf(self, of_graph: bool) -> Encoded:
@@ -107,6 +118,16 @@ def join(pieces: Sequence[Encoded]) -> Encoded:
         else None,
         {name: Rows(*(torch.cat(parts) for parts in zip(*rows, strict=True))) for name, rows in losses.items()},
     )
+
+
+def _raised(variable: Tensor | Masked) -> Tensor | Masked:
+    if isinstance(variable, Masked):
+        return Masked(_raised_tensor(variable.values), variable.mask)
+    return _raised_tensor(variable)
+
+
+def _raised_tensor(t: Tensor) -> Tensor:
+    return t.to(torch.promote_types(t.dtype, torch.float32)) if t.is_floating_point() else t
 
 
 def _presence(piece: Encoded, name: str) -> Tensor:

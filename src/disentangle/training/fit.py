@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -12,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from disentangle.errors import NonFiniteError, RunError, SavedModelError
+from disentangle.errors import EstimatorWarning, NonFiniteError, RunError, SavedModelError
 from disentangle.saving import restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
 from disentangle.training.interrupts import Interrupts
+from disentangle.training.lag import FIRST_STEPS, LAGS
 from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, short
 from disentangle.training.run import Run
 
@@ -68,6 +70,7 @@ class Fit:
         self.written_run = trainer.run if trainer.accelerator.is_main_process else None  # by the first process alone
         self.loader = Epochs(batches, trainer.seed, self.processes.rank, self.processes.size)
         self.means, self.position = Means(), Position()
+        self.warned = False  # that estimators lag
         self.saved: int | None = None  # the step of the last checkpoint
         self.history: list[Report] = []
 
@@ -142,6 +145,7 @@ class Fit:
             report["valid"] = self.processes.from_first(self.trainer.evaluate(self.evaluate))
             if self.monitor.improves(report["valid"]):
                 report["best"] = True
+        self._warn_of_lag(report)
         report["seconds"] = round(seconds, 3)
         position.reports += 1
         self.history.append(report)
@@ -152,6 +156,20 @@ class Fit:
             if report.get("best"):
                 self._save_best(self.written_run)
         return report
+
+    def _warn_of_lag(self, report: Report) -> None:
+        """Says in the report where estimators lag in two reports in a row, and warns the first time."""
+        lags = [each.get("lag", 0.0) for each in (*self.history[-1:], report)]
+        if report["step"] < FIRST_STEPS or len(lags) < 2 or min(lags) <= LAGS:
+            return
+        if not self.warned:
+            warnings.warn(
+                f"step {report['step']}: the estimators lag, by {lags[-1]:.2f} of 1: they see less dependence than there is: "
+                "raise the learning rate of the penalty_optimizer, say threefold, or inner_steps",
+                EstimatorWarning,
+                stacklevel=5,  # where the user called fit
+            )
+        report["lags"] = self.warned = True
 
     def _save_best(self, run: Run) -> None:
         trainer = self.trainer
@@ -173,18 +191,18 @@ class Fit:
             parts.append(f"objective {short(objective)}")
         if skipped := report.get("skipped"):
             parts.append(f"{skipped} steps skipped")
+        if report.get("lags"):
+            parts.append(f"estimators lag ({short(report['lag'])})")
         return ", ".join(parts)
 
     def _start(self) -> None:
-        """A first start: everything as it is, in all processes as in the first."""
+        """A first start; the first step gives all processes the first one's weights."""
         if self.run is not None and self.processes.from_first(self.run.checkpoints.newest()) is not None:
             raise RunError(
                 f"{self.run.folder}: holds checkpoints: fit(..., resume=True) goes on, or give another folder"
             )
         if self.written_run is not None:
             self.written_run.truncate(0)
-        for module in self.trainer.modules.values():
-            self.processes.copy_from_first([*module.parameters(), *module.buffers()])
 
     def _resume(self) -> None:
         """Goes on from the newest checkpoint that is whole."""
@@ -217,7 +235,7 @@ class Fit:
         """What has a state beside the weights."""
         step = self.trainer.step
         optimizers = [each for each in (step.optimizer, step.penalty_optimizer) if each is not None]
-        return [*optimizers, *step.schedulers, *filter(None, [self.trainer.accelerator.scaler]), self.monitor]
+        return [step.lag, *optimizers, *step.schedulers, *filter(None, [self.trainer.accelerator.scaler]), self.monitor]
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,8 +12,21 @@ from torch.optim import Optimizer
 
 from disentangle.pairwise import Pairwise
 from disentangle.training.encoded import Encoded
+from disentangle.training.lag import Lag
 
-__all__ = ["take_inner_steps"]
+__all__ = ["Learning", "take_inner_steps"]
+
+
+class Learning(NamedTuple):
+    """What the estimators' steps on a batch say of them, each `()`: log-likelihoods in nats per row, summed over pairs.
+
+    `held_out` is that of the batch before the first step, when it is new to the estimators; `likelihood` that of the last
+    step. `lag` is that of `Lag`.
+    """
+
+    held_out: Tensor | None = None
+    likelihood: Tensor | None = None
+    lag: Tensor | None = None
 
 
 def take_inner_steps(
@@ -20,29 +34,42 @@ def take_inner_steps(
     optimizer: Optimizer,
     batch: Encoded,
     steps: int,
+    lag: Lag,
     backward: Callable[[Tensor], None] = Tensor.backward,
-) -> Tensor | None:
+) -> Learning:
     """Fits the estimators of all kinds to a detached batch, and leaves them without gradients.
 
-    Autocast stays as it is, but for its cache: that would give every step the weights as they were before the first.
+    They are computed in their own precision, whatever autocast is on outside: give them variables of at least float32.
+
+    Arguments:
+        kinds: The penalty of each kind.
+        optimizer: Of their parameters.
+        batch: The batch, detached.
+        steps: How many steps, at least 1.
+        lag: What the steps on the batch before were; those on this one are noted there.
+        backward: What is called with the loss.
 
     Returns:
-        The log-likelihood of the last step in nats per row, summed over pairs, `()`; `None` where no pair has anything to
-        learn from.
+        What the steps say; nothing where no pair has anything to learn from.
     """
     device = optimizer.param_groups[0]["params"][0].device.type
-    loss = None
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    before = [p.detach().clone() for p in parameters]
+    learning, loss = Learning(), None
     for kind in kinds.values():
         kind.train()
-    with torch.autocast(device, enabled=torch.is_autocast_enabled(device), cache_enabled=False):
-        for _ in range(steps):
+    with torch.autocast(device, enabled=False):
+        for step in range(steps):
             losses = [kind.learning_loss(batch.variables, batch.present) for kind in kinds.values()]
             losses = [each for each in losses if each is not None]
             if not losses:
-                return None
+                return learning
             loss = reduce(torch.add, losses)
             optimizer.zero_grad(set_to_none=True)
             backward(loss)
+            if not step:
+                learning = Learning(held_out=-loss.detach(), lag=lag.read(parameters))
             optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return None if loss is None else -loss.detach()
+    lag.note(before, parameters)
+    return learning if loss is None else learning._replace(likelihood=-loss.detach())

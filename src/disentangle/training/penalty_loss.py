@@ -15,11 +15,13 @@ from torch.optim import Optimizer
 from disentangle.errors import NonFiniteError
 from disentangle.pairwise import Pairwise
 from disentangle.training.determinism import seed_noise
+from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen
-from disentangle.training.inner_steps import take_inner_steps
+from disentangle.training.inner_steps import Learning, take_inner_steps
+from disentangle.training.lag import Lag
 from disentangle.training.processes import SingleProcess, all_processes
-from disentangle.variables import Masked, as_rows, values_of
+from disentangle.variables import as_rows
 
 __all__ = ["PenaltyLoss"]
 
@@ -53,7 +55,8 @@ class PenaltyLoss(nn.Module):
 
     Arguments:
         penalty: What must not depend on what. Several kinds that weigh differently are several `PenaltyLoss`es.
-        weight: What the sum of the values is multiplied by; may be set at any time.
+        weight: What the sum of the values is multiplied by, a number that may be set at any time; or a `Dial` of the penalty,
+            which weighs each pair so that it ends at the dependence allowed, and whose state is saved with the estimators.
         inner_steps: How many steps the estimators take per call.
         lr: The learning rate of the estimators' optimiser, Adam.
         optimizer: Makes another optimiser of the estimators' parameters; then `lr` does not count.
@@ -63,12 +66,17 @@ class PenaltyLoss(nn.Module):
         values: The value of each pair at the last call, `{"CLUB(x;y)": ()}`, detached and without the weight: for logs.
         likelihood: The log-likelihood of the estimators at the last call's last inner step, `()`, summed over pairs; `None`
             where nothing learnt.
+        held_out: The same before the first inner step, when the batch was new to the estimators.
+        lag: Whether the estimators lag, in [-1, 1], `()`: near 1 each batch asks for more of what the one before asked for, and
+            values are not to be trusted; a larger `lr` or more `inner_steps` help. Estimators that keep up are near 0: see
+            `disentangle.training.lag`. Its mean over some 10 calls is to be read.
         pairwise: The penalty that was given, with its estimators.
 
     Raises:
         TypeError: If the penalty is no `Pairwise`; on a call, if a variable is no tensor.
-        ValueError: If the penalty learns and `inner_steps` is below 1, or if parts of it cannot learn; on a call, if a pair is
-            given what it does not take, or in training has no variable with a gradient.
+        ValueError: If the penalty learns and `inner_steps` is below 1, if parts of it cannot learn, or if the dial is that
+            of another penalty; on a call, if a pair is given what it does not take, or in training has no variable with a
+            gradient.
         NonFiniteError: On a call, where something is not finite.
 
     Example:
@@ -86,13 +94,14 @@ class PenaltyLoss(nn.Module):
         self,
         penalty: Pairwise,
         *,
-        weight: float = 1.0,
+        weight: float | Dial = 1.0,
         inner_steps: int = 5,
         lr: float = 1e-2,
         optimizer: Callable[[list[nn.Parameter]], Optimizer] | None = None,
         seed: int = 0,
     ):
         super().__init__()
+        self.weight: float | Dial
         if not isinstance(penalty, Pairwise):
             way = ": make a PenaltyLoss of each kind" if isinstance(penalty, nn.ModuleDict) else ""
             raise TypeError(f"expected a Pairwise, got {type(penalty).__name__}{way}")
@@ -100,10 +109,18 @@ class PenaltyLoss(nn.Module):
             raise ValueError(f"expected inner_steps >= 1 for a penalty with parameters, got {inner_steps}")
         refuse_frozen(penalty)
         self._hidden = (penalty,)  # in a tuple it is no submodule: its parameters are not those of the model
-        self.weight, self.inner_steps, self.lr, self.seed = weight, inner_steps, lr, seed
+        if isinstance(weight, Dial) and getattr(penalty, "dial", None) is not weight:
+            raise ValueError(
+                "expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)"
+            )
+        object.__setattr__(self, "weight", weight)  # a dial is a part of the penalty, and no submodule of this one
+        self.inner_steps, self.lr, self.seed = inner_steps, lr, seed
         self.iteration = 0
         self.values: dict[str, Tensor] = {}
+        self.held_out: Tensor | None = None
         self.likelihood: Tensor | None = None
+        self.lag: Tensor | None = None
+        self._lag = Lag()
         self._make_optimizer = optimizer
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
         self._alike = False  # whether all processes have the first one's estimators
@@ -127,8 +144,8 @@ class PenaltyLoss(nn.Module):
         own = self._needed(variables, present)
         if learns:
             refuse_dead_pairs(self.pairwise, own.variables)
-        if any(t.device != _device_of(own) for t in self._tensors()):
-            self.to(_device_of(own))
+        if any(t.device != own.device for t in self._tensors()):
+            self.to(own.device)
         processes = all_processes() if learns else SingleProcess()
         if learns and not self._alike:
             processes.copy_from_first(self._tensors())
@@ -137,15 +154,20 @@ class PenaltyLoss(nn.Module):
         batch = join(processes.exchange([leaf]))
         self._look_at({f"variable {name}": size for name, size in batch.root_mean_squares().items()})
         self.iteration += learns
-        with self._noise(), torch.autocast(_device_of(batch).type, enabled=False):
-            self.likelihood = self._learn(batch.detach()) if learns else None
+        with self._noise(), torch.autocast(batch.device.type, enabled=False):
+            self.held_out, self.likelihood, self.lag = self._learn(batch.detach()) if learns else Learning()
             with frozen(self.pairwise):
                 values = self.pairwise(batch.variables, batch.present)
-            total = sum(values.values(), torch.zeros((), device=_device_of(batch))) * self.weight
+            total = self._weigh(values, learns, batch.device)
             loss = _with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
         self.values = {label: value.detach() for label, value in values.items()}
         self._look_at(self.values if self.likelihood is None else {**self.values, "likelihood": self.likelihood})
         return loss
+
+    def _weigh(self, values: Mapping[str, Tensor], learns: bool, device: torch.device) -> Tensor:
+        if isinstance(self.weight, Dial):
+            return self.weight.train(learns)(values)
+        return sum(values.values(), torch.zeros((), device=device)) * self.weight
 
     def get_extra_state(self) -> Tensor:
         """Estimators, their optimiser's state and the count of calls, as the bytes of one tensor."""
@@ -154,6 +176,7 @@ class PenaltyLoss(nn.Module):
             "pairwise": self.pairwise.state_dict(),
             "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
             "iteration": self.iteration,
+            "lag": self._lag.state_dict(),
         }
         torch.save(state, file)
         return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
@@ -165,6 +188,7 @@ class PenaltyLoss(nn.Module):
             _give_room(self.pairwise)
         self.pairwise.load_state_dict(saved["pairwise"])
         self._optimizer = self._optimizer_from(saved["optimizer"])
+        self._lag.load_state_dict(saved["lag"])
         self.iteration, self._alike = saved["iteration"], False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -204,15 +228,16 @@ class PenaltyLoss(nn.Module):
         names = sorted({name for names in self.pairwise.groups.values() for name in names})
         if missing := [name for name in names if name not in variables]:
             raise ValueError(f"expected variables named {names}, got {sorted(variables)}: no {missing}")
-        rows = {name: _at_least_float32(as_rows(variables[name], name)) for name in names}
-        return Encoded(rows, {name: present[name].cpu() for name in names if present and name in present}, {})
+        rows = {name: as_rows(variables[name], name) for name in names}
+        known = {name: present[name].cpu() for name in names if present and name in present}
+        return Encoded(rows, known, {}).at_least_float32()
 
-    def _learn(self, batch: Encoded) -> Tensor | None:
+    def _learn(self, batch: Encoded) -> Learning:
         if not self.pairwise.learns:
-            return None
+            return Learning()
         if self._optimizer is None:
             self._optimizer = self._new_optimizer()
-        return take_inner_steps({"": self.pairwise}, self._optimizer, batch, self.inner_steps)
+        return take_inner_steps({"": self.pairwise}, self._optimizer, batch, self.inner_steps, self._lag)
 
     @contextmanager
     def _noise(self) -> Iterator[None]:
@@ -282,18 +307,3 @@ def _with_gradient(total: Tensor, variables: list[Tensor], leaves: list[Tensor],
     else:
         gradients = [torch.zeros_like(leaf) for leaf in chosen]
     return _Computed.apply(total.detach(), [times * each for each in gradients], *(variable for variable, _ in pairs))
-
-
-def _at_least_float32(variable: Tensor | Masked) -> Tensor | Masked:
-    """Numbers of less precision in float32; classes and other whole numbers as they are."""
-    if isinstance(variable, Masked):
-        return Masked(_higher(variable.values), variable.mask)
-    return _higher(variable)
-
-
-def _higher(t: Tensor) -> Tensor:
-    return t.to(torch.promote_types(t.dtype, torch.float32)) if t.is_floating_point() else t
-
-
-def _device_of(batch: Encoded) -> torch.device:
-    return values_of(next(iter(batch.variables.values()))).device

@@ -17,8 +17,10 @@ __all__ = ["Means", "Monitor", "ProgressBar", "StepRecord", "flat", "loggable", 
 class StepRecord(NamedTuple):
     """What a step computed, outside the graph and on the model's device. Reading it waits for the device; keeping it does not.
 
-    `penalties` are named as the objective got them. `nonfinite` names what was NaN or infinite in a step that was left out;
-    it is empty for a step that was taken.
+    `penalties` are named as the objective got them, and so are `weights`, where the penalty has a `Dial`. `nonfinite` names
+    what was NaN or infinite in a step that was left out; it is empty for a step that was taken. `held_out` is the estimators'
+    log-likelihood of the batch before their first step on it, `likelihood` that of the last one; `lag` is near 1 where they
+    lag behind the latents, and near 0 where they keep up, see `disentangle.training.lag`.
     """
 
     objective: Tensor | None
@@ -27,6 +29,9 @@ class StepRecord(NamedTuple):
     rms: dict[str, Tensor]
     likelihood: Tensor | None
     nonfinite: tuple[str, ...] = ()
+    weights: Mapping[str, Any] = {}
+    held_out: Tensor | None = None
+    lag: Tensor | None = None
 
 
 class Means:
@@ -53,8 +58,13 @@ class Means:
         if record.nonfinite:
             self.skipped += 1
             return
-        scalars = {"objective": record.objective, "likelihood": record.likelihood}
-        sections = {"": scalars, "penalties": flat(record.penalties), "rms": record.rms}
+        scalars = {name: getattr(record, name) for name in ("objective", "held_out", "likelihood", "lag")}
+        sections = {
+            "": scalars,
+            "penalties": flat(record.penalties),
+            "weights": flat(record.weights),
+            "rms": record.rms,
+        }
         for section, values in sections.items():
             for name, value in values.items():
                 if value is not None:
@@ -76,7 +86,9 @@ class Means:
                 weight = self.weights[name].item()
                 result[section][name] = value.item() / weight if weight > 0 else None
             else:
-                (result[section] if section else result)[name] = value.item() / self.counts[section, name]
+                (result.setdefault(section, {}) if section else result)[name] = (
+                    value.item() / self.counts[section, name]
+                )
         if self.skipped:
             result["skipped"] = self.skipped
         self.__init__()

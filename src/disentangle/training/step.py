@@ -24,6 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from disentangle.errors import NonFiniteError
 from disentangle.pairwise import Pairwise
 from disentangle.training.determinism import seed_noise, seed_torch
+from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import (
     Watch,
@@ -33,7 +34,8 @@ from disentangle.training.guards import (
     refuse_frozen,
     refuse_optimizers,
 )
-from disentangle.training.inner_steps import take_inner_steps
+from disentangle.training.inner_steps import Learning, take_inner_steps
+from disentangle.training.lag import Lag
 from disentangle.training.processes import DistributedProcesses, SingleProcess
 from disentangle.training.reports import StepRecord, flat
 from disentangle.variables import Rows, as_rows
@@ -56,6 +58,9 @@ class AlternatingStep:
     same noise, to take that gradient back. It costs one more forward pass. What layers compute over their batch, as batch
     normalisation does, is computed over a piece.
 
+    **Precision.** Whatever the model's precision, also under autocast, estimators and penalties are computed in at least
+    float32, and so are penalties as the objective gets them.
+
     **Not finite.** Before the model's step it is known whether the sizes of the variables, the losses, the objective, the
     penalties, the estimators' likelihood and the norm of the gradients are finite. On a CUDA device the host waits for the
     forward pass alone, while the backward one is queued, and the norm of the gradients is checked an iteration later.
@@ -69,7 +74,8 @@ class AlternatingStep:
         penalty: What must not depend on what, or, of several kinds that weigh differently, an `nn.ModuleDict` of a `Pairwise`
             per kind, `{"apart": Pairwise(...), "alike": Pairwise(...)}`; `None` for no penalty.
         objective: Maps `losses: {name: Rows}` and `penalties: {"CLUB(x;y)": ()}` to the scalar that the model minimises. Of
-            several kinds the penalties are `{"apart": {"CLUB(x;y)": ()}, "alike": ...}`.
+            several kinds the penalties are `{"apart": {"CLUB(x;y)": ()}, "alike": ...}`. It may call the `Dial` of a penalty,
+            which adapts once per step.
         optimizer: The optimiser of the model's parameters, in any number of groups.
         penalty_optimizer: The optimiser of the estimators' parameters; needed where the penalty learns.
         schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of each iteration.
@@ -146,6 +152,8 @@ class AlternatingStep:
         refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
         self.model: Any = model
         self.penalty, self.kinds, self.learns = penalty, kinds, learns
+        dials = {name: getattr(kind, "dial", None) for name, kind in kinds.items()}
+        self.dials = {name: dial for name, dial in dials.items() if isinstance(dial, Dial)}
         self.objective = objective
         self.optimizer, self.penalty_optimizer = optimizer, penalty_optimizer
         self.schedulers = schedulers
@@ -158,6 +166,7 @@ class AlternatingStep:
                 f"expected a seed where {self.processes.size} processes train, got None: the noise inside the "
                 "penalty has to be the same in all of them"
             )
+        self.lag = Lag()
         self._alike = False  # whether all processes have the first one's weights
         self._skips = 0
         self._gradients: Watch | None = None  # of the iteration before, on a device that is not waited for
@@ -186,8 +195,8 @@ class AlternatingStep:
         else:
             pending = watch
         self._seed("penalty")
-        likelihood = self._fit(values) if self.learns else None
-        record = self._differentiate(batch, record._replace(likelihood=likelihood), has_rows=bool(batches))
+        learning = self._fit(values.at_least_float32()) if self.learns else Learning()
+        record = self._differentiate(batch, record._replace(**learning._asdict()), has_rows=bool(batches))
         shares = [leaf.differentiable() for leaf in leaves]
         if whole:
             for each, share in zip(encoded, shares, strict=True):
@@ -216,16 +225,18 @@ class AlternatingStep:
                 refuse_dead_pairs(kind, variables)
         return Encoded(variables, self.model.present(batch), losses)
 
-    def _fit(self, batch: Encoded) -> Tensor | None:
-        """The estimators' phase: returns the log-likelihood of their last step, summed over pairs."""
+    def _fit(self, batch: Encoded) -> Learning:
+        """The estimators' phase."""
         assert self.penalty_optimizer is not None
-        return take_inner_steps(self.kinds, self.penalty_optimizer, batch, self.inner_steps, self.backward)
+        return take_inner_steps(self.kinds, self.penalty_optimizer, batch, self.inner_steps, self.lag, self.backward)
 
     def _differentiate(self, batch: Encoded, record: StepRecord, has_rows: bool) -> StepRecord:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""
         self.optimizer.zero_grad(set_to_none=True)
         with frozen(self.penalty):
-            values = {name: kind(batch.variables, batch.present) for name, kind in self.kinds.items()}
+            for dial in self.dials.values():
+                dial.train()
+            values = self._values(batch.at_least_float32())
             penalties = values if isinstance(self.penalty, nn.ModuleDict) else values.get("", {})
             objective = self.objective(batch.losses, penalties)
             if not isinstance(objective, Tensor) or objective.dim() or (has_rows and not objective.requires_grad):
@@ -235,7 +246,19 @@ class AlternatingStep:
         # What the objective holds itself has the same gradient in every process: it counts once.
         if self.processes.rank:
             self.optimizer.zero_grad(set_to_none=True)
-        return record._replace(objective=objective.detach(), penalties=_outside_the_graph(penalties))
+        weights = {name: dial.weights for name, dial in self.dials.items()}
+        return record._replace(
+            objective=objective.detach(),
+            penalties=_outside_the_graph(penalties),
+            weights=weights if isinstance(self.penalty, nn.ModuleDict) else weights.get("", {}),
+        )
+
+    def _values(self, batch: Encoded) -> dict[str, dict[str, Tensor]]:
+        """The penalty of each kind, in the estimators' precision."""
+        if not self.kinds:
+            return {}
+        with torch.autocast(batch.device.type, enabled=False):
+            return {name: kind(batch.variables, batch.present) for name, kind in self.kinds.items()}
 
     def _pull(self, piece: Encoded, leaves: list[Tensor]) -> None:
         """Takes the gradients of the leaves back through the model."""

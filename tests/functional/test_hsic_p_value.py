@@ -1,0 +1,52 @@
+"""The p-value of HSIC beside that of permutations, and how it is distributed where variables are independent."""
+
+import pytest
+import torch
+
+from disentangle import functional
+
+
+def by_permutations(x, y, times=1000):
+    """The share of permutations whose HSIC is at least that of the rows as they are; bandwidths do not depend on the order."""
+    found = functional.hsic(x, y)
+    others = torch.stack([functional.hsic(x, y[torch.randperm(len(y))]) for _ in range(times)])
+    return (1 + (others >= found).sum().item()) / (1 + times)
+
+
+def correlated(strength, rows=80):
+    x = torch.randn(rows, 2)
+    return x, strength * x.sum(1, keepdim=True) + torch.randn(rows, 1)
+
+
+def uneven(strength, rows=80):
+    x = torch.randn(rows, 1).exp()
+    return x, (strength * x.square() + torch.randn(rows, 1).square() > 1).float()
+
+
+@pytest.mark.parametrize("draw", [correlated, uneven])
+@pytest.mark.parametrize("strength", [0.0, 0.05, 0.1, 0.2])
+def test_it_is_near_that_of_permutations(draw, strength):
+    torch.manual_seed(0)
+    x, y = draw(strength)
+    assert functional.hsic_p_value(x, y).item() == pytest.approx(by_permutations(x, y, times=500), abs=0.06)
+
+
+@pytest.mark.parametrize("rows", [30, 100])
+def test_it_is_uniform_where_variables_are_independent(rows):
+    torch.manual_seed(0)
+    values = torch.stack([functional.hsic_p_value(torch.randn(rows, 3), torch.rand(rows, 1)) for _ in range(400)])
+    for share in (0.05, 0.1, 0.5, 0.9):
+        deviation = (share * (1 - share) / 400) ** 0.5
+        assert (values < share).float().mean().item() == pytest.approx(share, abs=3 * deviation + 0.02)
+
+
+def test_it_is_small_where_variables_depend_and_one_where_one_is_constant():
+    x = torch.randn(100, 1)
+    assert functional.hsic_p_value(x, x.square()) < 1e-4
+    assert functional.hsic_p_value(x, torch.ones(100, 1)) == 1
+    assert functional.hsic_p_value(x, 1000 * x, bandwidth=(1.0, 1000.0)) < 1e-4
+
+
+def test_it_needs_six_rows():
+    with pytest.raises(ValueError, match="expected at least 6 rows for the p-value of HSIC, got 5"):
+        functional.hsic_p_value(torch.randn(5, 1), torch.randn(5, 1))
