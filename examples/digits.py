@@ -34,9 +34,9 @@ from disentangle.conditionals import CategoricalConditional
 from disentangle.nn import NoisyLatent
 from disentangle.plots import blank_figure, plot_matrix
 
-D, NOISE, WIDTH = 8, 1.0, 256
+D, WIDTH = 8, 256
 EPOCHS, BATCH_SIZE = 400, 512  # large batches: over few rows a kernel reads more chance than dependence
-WEIGHTS = {"hsic": 700.0, "club": 1.0}  # beside the logarithm of the error
+WEIGHTS = {"hsic": 1000.0, "club": 1.0}  # beside the logarithm of the error
 
 
 def network(inputs: int, outputs: int) -> nn.Sequential:
@@ -46,9 +46,9 @@ def network(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class Style(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, noise: float):
         super().__init__()
-        self.encode = nn.Sequential(network(64, D), NoisyLatent(D, NOISE, fixed="rows"))
+        self.encode = nn.Sequential(network(64, D), NoisyLatent(D, noise, fixed="rows"))
         self.decoder = network(D + 10, 64)
 
     def decode(self, style: Tensor, digits: Tensor) -> Tensor:
@@ -64,9 +64,9 @@ def penalty_of(kind: str) -> PenaltyLoss:
     )
 
 
-def train(kind: str, images: Tensor, digits: Tensor, seed: int) -> Style:
+def train(kind: str, images: Tensor, digits: Tensor, noise: float, seed: int) -> Style:
     torch.manual_seed(seed)
-    model, penalty = Style(), None if kind == "none" else penalty_of(kind)
+    model, penalty = Style(noise), None if kind == "none" else penalty_of(kind)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     batches = DataLoader(TensorDataset(images, digits), BATCH_SIZE, shuffle=True, drop_last=True)
     for epoch in tqdm(range(EPOCHS), desc=f"penalty: {kind}", unit="epoch", dynamic_ncols=True):
@@ -104,8 +104,9 @@ def draw_styles(models: dict[str, Style], images: Tensor, path: Path) -> None:
         for image in images[:8]:
             style = model.encode(image[None]).expand(10, -1)
             moved = model.decode(style, torch.arange(10)).view(10, 8, 8)
-            rows.append(torch.cat([image.view(8, 8), torch.ones(8, 2), *moved], 1))
-        ax.imshow(torch.cat(rows), cmap="gray_r", vmin=0, vmax=1)
+            rows.append([image.view(8, 8), torch.zeros(8, 4), *moved])
+        picture = torch.cat([torch.cat([F.pad(each, (1, 1, 1, 1)) for each in row], 1) for row in rows])
+        ax.imshow(picture.numpy(), cmap="gray_r")
         ax.set_title(f"{name}: an image, and its style in every digit", loc="left", fontsize="small")
         ax.axis("off")
     figure.savefig(path, dpi=130)
@@ -114,6 +115,7 @@ def draw_styles(models: dict[str, Style], images: Tensor, path: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--penalty", choices=("hsic", "club", "none"), default="hsic", help="(default: %(default)s)")
+    parser.add_argument("--noise", type=float, default=1.0, help="of the latent, beside 1 (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="draws everything but the split (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="(default: %(default)s)")
     options = parser.parse_args(arguments)
@@ -121,7 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
     pixels, digits = load_digits(return_X_y=True)
     parts = train_test_split(pixels.astype(np.float32) / 16, digits, test_size=0.3, random_state=0, stratify=digits)
     images, test_images, digits, test_digits = map(torch.as_tensor, parts)
-    models = {kind: train(kind, images, digits, options.seed) for kind in dict.fromkeys(("none", options.penalty))}
+    kinds = dict.fromkeys(("none", options.penalty))
+    models = {kind: train(kind, images, digits, options.noise, options.seed) for kind in kinds}
     found = {
         kind: measure(model, (images, digits), (test_images, test_digits), options.seed)
         for kind, model in models.items()
