@@ -11,7 +11,13 @@ from disentangle import Dependence, GivenClasses, ScaleInvariant
 from disentangle.dependence import Bound
 
 DOCS = Path(__file__).parents[1] / "docs"
-SNIPPETS = [("mutual_information.md", 11), ("own_loop.md", 6), ("formats/folder.md", 1), ("formats/tables.md", 2)]
+SNIPPETS = [
+    ("independent.md", 1),
+    ("mutual_information.md", 12),
+    ("own_loop.md", 6),
+    ("formats/folder.md", 1),
+    ("formats/tables.md", 2),
+]
 API = (DOCS / "api.md").read_text()
 PARTS = [
     "dependence", "conditionals", "critics", "networks", "pairwise", "variables", "functional", "information", "nn",
