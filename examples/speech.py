@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
         parts = split(read_folder(options.data, options.names, options.seconds), options.unseen)
         model = train(parts["train"], options.penalty, options.steps, options.seed)
         result = write(model, parts, options.penalty, options.seed, options.out)
-    except (DisentangleError, ImportError) as error:
+    except (DisentangleError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(as_table(result))

@@ -29,7 +29,8 @@ def read_folder(folder: Path, names: str, seconds: float) -> Speech:
     import soundfile
 
     librosa = import_librosa()
-    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(names))
+    fields = {"content": "(?P<content>.+?)", "speaker": "(?P<speaker>.+?)"}
+    pattern = re.sub(r"\\\{(\w+)\\\}", lambda field: fields.get(field[1], ".+?"), re.escape(names))
     if names.count("{content}") != 1 or names.count("{speaker}") != 1:
         raise DataError(f"expected names with {{content}} and {{speaker}} once each, got {names!r}")
     read = []
@@ -40,16 +41,13 @@ def read_folder(folder: Path, names: str, seconds: float) -> Speech:
             sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise DataError(f"{path}: expected sound, got {error}") from error
+        if len(sound) / rate < WINDOW / RATE or not np.isfinite(sound).all():
+            raise DataError(f"{path}: expected at least {WINDOW / RATE} s of finite sound, got {len(sound) / rate} s")
         sound = librosa.resample(sound.mean(1), orig_sr=rate, target_sr=RATE)[: int(seconds * RATE)]
-        if len(sound) < WINDOW or not np.isfinite(sound).all():
-            raise DataError(
-                f"{path}: expected at least {WINDOW / RATE:.3f} s of finite sound, got {len(sound) / RATE:.3f} s"
-            )
         mel = librosa.feature.melspectrogram(y=sound, sr=RATE, n_fft=WINDOW, hop_length=HOP, n_mels=MELS)
-        frames = torch.from_numpy(np.log(mel.T + 1e-5)).float()
-        read.append(
-            (Masked(frames[None], torch.ones(1, len(frames), dtype=torch.bool)), found["content"], found["speaker"])
-        )
+        frames = torch.from_numpy(np.log(mel.T + 1e-5)).float()[None]
+        alone = Masked(frames, torch.ones(frames.shape[:2], dtype=torch.bool))
+        read.append((alone, found["content"], found["speaker"]))
     if not read:
         raise DataError(f"{folder}: expected a folder of recordings, *.wav, got none")
     frames, content, speaker = zip(*read, strict=True)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from speech_folder import Speech
-from torch import Tensor, nn
+from torch import Tensor
 
 from disentangle import Masked, probe_classes
 from disentangle.plots import blank_figure, plot_matrix
 from disentangle.text_tables import aligned
+
+if TYPE_CHECKING:
+    from speech import Voices
 
 FACTORS = ("content", "speaker")
 Latents = dict[str, dict[str, Tensor]]  # by part of the recordings (train, test, unseen), then by name
@@ -60,7 +63,7 @@ def draw_matrix(found: dict[str, Any], path: Path, title: str) -> None:
 
 
 @torch.no_grad()
-def draw_conversion(model: nn.Module, latents: Latents, parts: dict[str, Speech], path: Path) -> None:
+def draw_conversion(model: Voices, latents: Latents, parts: dict[str, Speech], path: Path) -> None:
     """Held-out words of one speaker as recorded, rebuilt, and in the voice of another, beside the other's own.
 
     A voice is the mean latent of a speaker's training rows.
