@@ -87,4 +87,4 @@ def draw_conversion(model: Voices, latents: Latents, parts: dict[str, Speech], p
             ax.imshow(values[mask].T.numpy(), origin="lower", aspect="auto", vmin=-2, vmax=2)
             ax.set_title(title, loc="left", fontsize="small")
             ax.set_axis_off()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=80)
