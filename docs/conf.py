@@ -12,6 +12,7 @@ exclude_patterns = [
     "results/known_factors_tables.md",
     "results/known_truths_tables.md",
     "results/other_meters_tables.md",
+    "results/speech_tables.md",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
