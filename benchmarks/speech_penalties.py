@@ -62,8 +62,8 @@ def finished(out: Path, kind: str) -> list[dict[str, Any]]:
 
 
 def cell(probes: list[dict[str, float]]) -> str:
-    """Linear / neural / patient: means over the seeds."""
-    return " / ".join(f"{fmean(probe[kind] for probe in probes):.2f}" for kind in ("linear", "neural", "patient"))
+    """Linear / neural: means over the seeds."""
+    return " / ".join(f"{fmean(probe[kind] for probe in probes):.2f}" for kind in ("linear", "neural"))
 
 
 def table(out: Path) -> list[str]:
@@ -83,7 +83,7 @@ def table(out: Path) -> list[str]:
         error = f"{fmean(run['error'] for run in found):.2f}"
         cells.append([SETTINGS[setting], *read, error, " ".join(str(run["seed"]) for run in found)])
     title = f"**Trained without {', '.join(unseen)}**" if unseen else "**Trained on all speakers**"
-    return [f"{title}: linear / neural / patient probe, the mean over the seeds.", "", markdown(cells, [""]), ""]
+    return [f"{title}: linear / neural probe, the mean over the seeds.", "", markdown(cells, [""]), ""]
 
 
 def report(out: Path, target: Path) -> None:

@@ -12,8 +12,7 @@ speaker, by label and by the latent `speaker`, and forbids `speaker` to tell the
 labels afterwards instead. The last fifth of each speaker's takes of each content is held out for the probes.
 
 The last line printed is JSON: for each latent (`content_latent`, `speaker_latent`) and factor (`content`, `speaker`)
-the accuracies of probes, `linear`, `neural` (with its 95 % `interval`) and `patient`, a network without early
-stopping, beside `chance`; `unseen`, the same of the content of speakers who were not trained on, or null; `error`, of
+the accuracies of probes, `linear` and `neural` (with its 95 % `interval`), beside `chance`; `unseen`, the same of the content of speakers who were not trained on, or null; `error`, of
 reconstruction. The folder `--out` gets `matrix.png`, `conversion.png` (one speaker's words in the voice of another)
 and `latents.npz`: `train_content_latent`, `train_speaker_latent`, `train_content_label`, `train_speaker_label`, and
 the same with `test_` and, if there are any, `unseen_`. Needs `pip install "disentangle[audio,plots]"`.
@@ -107,7 +106,7 @@ def penalty_for(kind: str, contents: int, speakers: int) -> Pairwise | None:
     """What must not tell of what. Adversaries are classifiers: of the label, and of which rows of the latents match."""
     who, what = CategoricalConditional(CONTENT, speakers, 64), CategoricalConditional(SPEAKER, contents, 64)
     dependences = {
-        "hsic": [HSIC(scales=(0.5,), unbiased=True) for _ in PAIRS],
+        "hsic": [HSIC(kernel="laplace", scales=(0.5,)) for _ in PAIRS],
         "orthogonal": [FeatureCorrelation() for _ in PAIRS],
         "club": [
             CLUBEstimator(CONTENT, 1, conditional=who),
@@ -132,7 +131,7 @@ def train(speech: Speech, kind: str, steps: int, seed: int) -> Voices:
     tell = nn.ModuleList([nn.Linear(CONTENT, len(contents)), nn.Linear(SPEAKER, len(speakers))])
     optimizer = torch.optim.Adam([*model.parameters(), *tell.parameters()], LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    for _ in range(steps):
+    for step in range(steps):
         rows = torch.randperm(len(content))[:BATCH_SIZE]
         frames = speech.frames.select(rows)
         latents = model(frames)
@@ -140,6 +139,7 @@ def train(speech: Speech, kind: str, steps: int, seed: int) -> Voices:
         told = sum(F.cross_entropy(f(z), y) for f, z, y in zip(tell, latents.values(), labels.values(), strict=True))
         loss = model.error(latents, frames).log() + TELL * told
         if apart:
+            apart.weight = WEIGHTS[kind] * min(1.0, 2 * step / steps)  # first learn what to say, then what not to
             loss = loss + apart({**latents, **labels})
         optimizer.zero_grad()
         loss.backward()

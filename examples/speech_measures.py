@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 from speech_folder import Speech
 from torch import Tensor
 
@@ -30,11 +27,7 @@ def measure(latents: Latents, parts: dict[str, Speech], seed: int) -> dict[str, 
     def read(part: str, latent: str, factor: str) -> dict[str, Any]:
         train, test = ((latents[name][latent], getattr(parts[name], factor)) for name in ("train", part))
         linear, neural = (probe_classes(*train, test=test, kind=kind, seed=seed) for kind in ("linear", "neural"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # its epochs are limited on purpose
-            patient = MLPClassifier((64, 64), max_iter=200, random_state=seed).fit(train[0].numpy(), train[1])
-        right = float(patient.score(test[0].numpy(), test[1]))
-        accuracies = {"linear": linear.accuracy, "neural": neural.accuracy, "patient": right}
+        accuracies = {"linear": linear.accuracy, "neural": neural.accuracy}
         return {**accuracies, "interval": list(neural.interval), "chance": neural.chance}
 
     found = {f"{latent}_latent": {factor: read("test", latent, factor) for factor in FACTORS} for latent in FACTORS}
@@ -47,11 +40,11 @@ def as_table(found: dict[str, Any]) -> str:
         (f"{latent}_latent", factor, found[f"{latent}_latent"][factor]) for latent in FACTORS for factor in FACTORS
     ]
     lines += [("content_latent", "content, unseen speakers", found["unseen"])] if found["unseen"] else []
-    cells = [["latent", "factor", "linear", "neural", "95 %", "patient", "chance"]]
+    cells = [["latent", "factor", "linear", "neural", "95 %", "chance"]]
     for latent, factor, of in lines:
-        linear, neural, patient, chance = (f"{of[name]:.2f}" for name in ("linear", "neural", "patient", "chance"))
+        linear, neural, chance = (f"{of[name]:.2f}" for name in ("linear", "neural", "chance"))
         low, high = of["interval"]
-        cells.append([latent, factor, linear, neural, f"{low:.2f} to {high:.2f}", patient, chance])
+        cells.append([latent, factor, linear, neural, f"{low:.2f} to {high:.2f}", chance])
     return aligned(cells, ["latent", "factor"])
 
 
