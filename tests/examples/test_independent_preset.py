@@ -75,7 +75,7 @@ def test_a_preset_that_is_not_there_is_refused(capsys):
 
 
 def test_the_objective_is_that_of_what_is_seen_and_of_what_is_hidden_written_out():
-    model, tokenizer = build(**SMALL)
+    model, tokenizer = build(**{**SMALL, "orderless": False, "hiding": 0.9})
     model.train()
     batch = batch_of(content(20, 0), tokenizer)
     torch.manual_seed(3)
@@ -142,3 +142,16 @@ def test_a_batch_with_a_single_row_of_a_modality_can_be_trained_on():
     alone = batch_of(content(1, 0), tokenizer)
     z = model(alone)
     assert all(torch.isfinite(loss.values).all() for loss in model.losses(z, alone).values())
+
+
+def test_without_order_words_count_and_frames_are_decoded_alike_wherever_they_stand():
+    model, tokenizer = build(**{**SMALL, "noise": None})
+    split = content(6, 0)
+    turned = [" ".join(reversed(text.split())) for text in split["raw_text"]]
+    first, second = (model(batch_of({**split, "raw_text": texts}, tokenizer)) for texts in (split["raw_text"], turned))
+    torch.testing.assert_close(first["L"], second["L"])
+    assert not torch.allclose(first["S"], second["S"])
+    steps = model.decoders["A"](torch.randn(2, 7, dtype=torch.float64), 5)
+    assert steps.shape == (2, 5, 5)
+    assert torch.equal(steps, steps[:, :1].expand(-1, 5, -1))
+    assert not torch.equal(steps[0], steps[1])
