@@ -9,6 +9,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = [
     "_build",
+    "results/independent_latents_tables.md",
     "results/known_factors_tables.md",
     "results/known_truths_tables.md",
     "results/other_meters_tables.md",
