@@ -10,6 +10,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = [
     "_build",
     "results/digits_tables.md",
+    "results/independent_latents_tables.md",
     "results/known_factors_tables.md",
     "results/known_truths_tables.md",
     "results/other_meters_tables.md",

@@ -2,6 +2,7 @@
 
     python examples/mird_mosi.py                                  trains on an embedded synthetic set, in minutes on a CPU
     python examples/mird_mosi.py --data FILE --backbone bert-base-uncased
+    python examples/mird_mosi.py --preset independent             latents that hardly tell about one another
     python examples/mird_mosi.py --resume RUN                     goes on where a run stopped, for whatever reason
     python examples/mird_mosi.py --seeds 0 1 2 3 4 --at-once 2    one run per seed, and their mean ± standard deviation
     python examples/mird_mosi.py evaluate --run RUN               the metrics of a run
@@ -16,10 +17,12 @@ What the training labels are (sentiment in [-3, 3] or [-1, 1], two classes, ...)
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +39,10 @@ from disentangle import (
     SequenceEncoder,
     Standardize,
 )
+from disentangle.data import draw_hidden, hide, noise_like
 from disentangle.experiments import Experiment, run_program
-from disentangle.nn import masked_cross_entropy, masked_mse
+from disentangle.networks import TwoLayers
+from disentangle.nn import NoisyLatent, masked_cross_entropy, masked_mse
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import SENTIMENT, Task, as_task
 
@@ -77,10 +82,42 @@ def nothing(batch) -> dict[str, Masked]:
     return {"nothing": Masked(frames, torch.zeros_like(frames[..., 0], dtype=torch.bool))}
 
 
+class WordMean(nn.Module):
+    """The mean of the words' vectors, through two layers: where word order says nothing, it learns from fewer rows."""
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__()
+        self.network = TwoLayers(in_features, 2 * out_features, out_features)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:
+        return self.network(Masked(values, mask).mean())
+
+
+class SteadyDecoder(nn.Module):
+    """A vector as a sequence whose steps are all alike, by three layers: all but its course, and learnt in fewer steps."""
+
+    def __init__(self, in_features: int, out_features: int, width: int):
+        super().__init__()
+        self.network = nn.Sequential(nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.output = nn.Linear(width, out_features)
+
+    def forward(self, z: Tensor, length: int) -> Tensor:
+        return self.output(self.hidden(z, length))
+
+    def hidden(self, z: Tensor, length: int) -> Tensor:
+        return self.network(z).unsqueeze(1).expand(-1, length, -1)
+
+
 class MIRD(Model):
     """A private encoder and a decoder per modality, one shared encoder, and a predictor, eq. 1 to 19.
 
     `sizes` are those of the frames of each modality beside text, by name. What a row lacks is masked everywhere.
+
+    The paper has latents of one size, as wide as the networks, without noise, and S sees all. Otherwise `shared_d` is the size
+    of S, `width` that of the networks' hidden layers, and `noise` what the latents carry beside a standard deviation of 1. In
+    training, S does not see one of the modalities in as large a part of the rows as `hiding` says, and that modality is decoded
+    from noise and S: cross-prediction, the losses `cross_m`. If `orderless`, z^L is computed from the mean of the words, and
+    all steps of a modality are decoded alike.
     """
 
     def __init__(
@@ -90,8 +127,13 @@ class MIRD(Model):
         task: Task | dict[str, Any] = SENTIMENT,
         *,
         d=64,
+        shared_d: int | None = None,
         inject_after: int | None = None,
         reconstruct=True,
+        width: int | None = None,
+        orderless=False,
+        noise: float | None = None,
+        hiding=0.0,
     ):
         super().__init__()
         backbone, self.task = as_backbone(backbone), as_task(task)
@@ -101,21 +143,45 @@ class MIRD(Model):
         features = {"L": words, **{m: sizes[name] for m, name in self.others.items()}}
         frames = {m: features[m] for m in self.others}
         self.standardize = nn.ModuleDict({m: Standardize(frames[m]) for m in frames})
-        self.private = nn.ModuleDict({m: SequenceEncoder(features[m], d) for m in features})
-        self.shared = MAGTextEncoder(backbone, frames or {"nothing": 1}, d, inject_after=inject_after)
-        width = (len(features) + 1) * d
-        self.regressor = nn.Sequential(nn.Linear(width, d), nn.ReLU(), nn.Linear(d, self.task.outputs))
+        self.private = nn.ModuleDict({m: SequenceEncoder(features[m], d, width) for m in features})
+        if orderless:
+            self.private["L"] = WordMean(words, d)
+        shared_d = d if shared_d is None else shared_d
+        self.shared = MAGTextEncoder(backbone, frames or {"nothing": 1}, shared_d, inject_after=inject_after)
+        joint, hidden = len(features) * d + shared_d, width or d
+        self.regressor = nn.Sequential(nn.Linear(joint, hidden), nn.ReLU(), nn.Linear(hidden, self.task.outputs))
         outputs = {**features, "L": vocabulary} if reconstruct else {}
-        self.decoders = nn.ModuleDict({m: SequenceDecoder(2 * d, outputs[m]) for m in outputs})
-        self.sizes = {**dict.fromkeys((*features, "S"), d), **{f"X_{m}": size for m, size in features.items()}}
+        start = d + shared_d
+        decoder = partial(SteadyDecoder, width=hidden) if orderless else SequenceDecoder
+        self.decoders = nn.ModuleDict({m: decoder(start, out_features=outputs[m]) for m in outputs})
+        sizes_of_latents = {**dict.fromkeys(features, d), "S": shared_d}
+        self.sizes = {**sizes_of_latents, **{f"X_{m}": size for m, size in features.items()}}
+        self.hiding = hiding
+        self.noisy = nn.ModuleDict(
+            {m: NoisyLatent(size, noise) for m, size in sizes_of_latents.items()} if noise else {}
+        )
         self.order = in_order(features)
 
     def forward(self, batch) -> dict[str, Any]:
         frames = {m: self.standardize[m](batch.sequences[name]) for m, name in self.others.items()}
         inputs = {"L": Masked(self.shared.word_embeddings(batch.words.values), batch.words.mask), **frames}
         latents = {m: self.private[m](*x) for m, x in inputs.items()}  # eq. 1
-        latents["S"] = self.shared(**batch.tokens, others=frames or nothing(batch), lengths=batch.lengths)  # eq. 2 to 7
-        return {**latents, **{f"X_{m}": x.detach().mean() for m, x in inputs.items()}, "_frames": frames}
+        hidden = draw_hidden(batch.present, self.hiding) if self.training and self.hiding else {}
+        seen = hide(batch, hidden)
+        others = {m: Masked(x.values, seen.sequences[self.others[m]].mask) for m, x in frames.items()}
+        latents["S"] = self.shared(**seen.tokens, others=others or nothing(batch), lengths=seen.lengths)  # eq. 2 to 7
+        if self.noisy:
+            present = self.present(batch)
+            latents = {m: self.with_noise(m, z, present[m]) for m, z in latents.items()}
+        means = {f"X_{m}": x.detach().mean() for m, x in inputs.items()}
+        return {**latents, **means, "_frames": frames, "_hidden": hidden}
+
+    def with_noise(self, m: str, z: Tensor, present: Tensor) -> Tensor:
+        """A latent at a fixed scale, with noise, in the rows that have the modality: in training, if there are two or more."""
+        rows = present.nonzero().squeeze(1).to(z.device, non_blocking=True)
+        if self.training and len(rows) < 2:
+            return torch.zeros_like(z)
+        return torch.zeros_like(z).index_copy(0, rows, self.noisy[m](z[rows]))
 
     def present(self, batch) -> dict[str, Tensor]:
         has = {m: batch.present[name] for m, name in self.modalities.items()}
@@ -126,23 +192,31 @@ class MIRD(Model):
 
     def losses(self, variables, batch) -> dict[str, Rows]:
         losses = {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}  # eq. 18, on labelled rows
-        for m, decoder in self.decoders.items():  # eq. 8 and 19, on all rows that have the modality
-            assert isinstance(decoder, SequenceDecoder)
-            rows = batch.rows(self.modalities[m])
-            if not len(rows):
-                continue
-            z = torch.cat([variables[m], variables["S"]], 1)[rows]
-            if m == "L":
-                words = batch.words.select(rows)
-                hidden = decoder.hidden(z, words.mask.shape[1])
-                losses["recon_L"] = masked_cross_entropy(hidden, decoder.output, words)
-            else:
-                target = variables["_frames"][m].select(rows)
-                losses[f"recon_{m}"] = masked_mse(decoder(z, target.mask.shape[1]), target)
+        for m in self.decoders:  # eq. 8 and 19, on all rows that have the modality
+            has, z = batch.present[self.modalities[m]], variables[m]
+            hidden = variables["_hidden"].get(self.modalities[m], torch.zeros_like(has))
+            losses |= self.decoded(f"recon_{m}", m, z, has & ~hidden, variables, batch)
+            if hidden.any():  # S knows it from the others alone, and z tells nothing
+                losses |= self.decoded(f"cross_{m}", m, noise_like(z), hidden, variables, batch)
         return losses
 
+    def decoded(self, name: str, m: str, z: Tensor, which: Tensor, variables, batch) -> dict[str, Rows]:
+        """The error of a modality decoded from z and S in some rows, `which: (N,)` bool on the CPU; of no rows none."""
+        rows = which.nonzero().squeeze(1).to(z.device, non_blocking=True)
+        if not len(rows):
+            return {}
+        decoder: Any = self.decoders[m]
+        start = torch.cat([z, variables["S"]], 1)[rows]
+        if m == "L":
+            words = batch.words.select(rows)
+            return {name: masked_cross_entropy(decoder.hidden(start, words.mask.shape[1]), decoder.output, words)}
+        target = variables["_frames"][m].select(rows)
+        return {name: masked_mse(decoder(start, target.mask.shape[1]), target)}
 
-def penalty_for(model: MIRD, kind: str, input_pairs: bool) -> Pairwise | None:
+
+def penalty_for(
+    model: MIRD, kind: str, input_pairs: bool, log_variance: Literal["free", "tanh"] = "tanh"
+) -> Pairwise | None:
     """What must not tell about what: the paper's nine pairs for CLUB, the six of equal size for orthogonality, eq. 9 to 15."""
     latents, inputs = pairs_of(model.order)
     if kind == "none":
@@ -150,7 +224,9 @@ def penalty_for(model: MIRD, kind: str, input_pairs: bool) -> Pairwise | None:
     if kind == "orthogonal":
         return Pairwise({pair: OrthogonalLoss() for pair in latents})
     pairs = latents + inputs if input_pairs else latents
-    return Pairwise({(x, y): CLUBEstimator(model.sizes[x], model.sizes[y], log_variance="tanh") for x, y in pairs})
+    return Pairwise(
+        {(x, y): CLUBEstimator(model.sizes[x], model.sizes[y], log_variance=log_variance) for x, y in pairs}
+    )
 
 
 def objective_for(alpha: float):
@@ -170,13 +246,41 @@ def standardize(model: MIRD, train) -> None:
         layer.fit(train.sequences[model.modalities[m]])
 
 
+INDEPENDENT = {"d": 16, "shared_d": 8, "width": 64, "orderless": True, "noise": 0.3, "hiding": 0.5}
+
+
+def is_paper(options: argparse.Namespace) -> bool:
+    """Whether a run is by the paper's preset, as all were that were started before there were others."""
+    return getattr(options, "preset", "paper") == "paper"
+
+
+def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The model's arguments."""
+    own = {"inject_after": options.inject_layer, "reconstruct": not options.no_reconstruction}
+    return own if is_paper(options) else {**own, **INDEPENDENT}
+
+
+def penalty_of(model: MIRD, options: argparse.Namespace) -> Pairwise | None:
+    """The preset's pairs: the paper's, or those of the latents alone, with estimators that may be as sure as they are."""
+    if is_paper(options):
+        return penalty_for(model, options.penalty, not options.no_input_mi)
+    return penalty_for(model, options.penalty, input_pairs=False, log_variance="free")
+
+
 def add_options(method) -> None:
     add = method.add_argument
+    add(
+        "--preset",
+        choices=("paper", "independent"),
+        default="paper",
+        help="the paper's model, or small noisy latents, a shared encoder that does not see all, and the latents' pairs "
+        "(default: %(default)s)",
+    )
     add(
         "--inject-layer", type=int, help="inject other modalities after this layer; 0: embeddings (default: the middle)"
     )
     add("--penalty", choices=("club", "orthogonal", "none"), default="club", help="(default: %(default)s)")
-    add("--alpha", type=float, default=0.1, help="weight of the penalty (default: %(default)s)")
+    add("--alpha", type=float, help="weight of the penalty (default: 0.1; of the preset independent 0.3)")
     add("--no-reconstruction", action="store_true", help="leave out the decoders")
     add("--no-input-mi", action="store_true", help="leave out the (X^m, S) terms of the penalty")
 
@@ -185,14 +289,31 @@ EXPERIMENT = Experiment(
     build=MIRD,
     description=__doc__,
     options=add_options,
-    arguments=lambda options: {"inject_after": options.inject_layer, "reconstruct": not options.no_reconstruction},
+    arguments=arguments_of,
     prepare=standardize,
-    penalty=lambda model, options: penalty_for(model, options.penalty, not options.no_input_mi),
+    penalty=penalty_of,
     objective=lambda options: objective_for(options.alpha),
+    defaults={"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased", "alpha": 0.1},
+    embedded={"lr": 1e-3, "epochs": 20, "backbone": "tiny", "alpha": 0.1},
     batch_size=BATCH_SIZE,
     inner_steps=INNER_STEPS,
 )
-main = partial(run_program, EXPERIMENT)
+PRESETS = {  # they differ in what is the default; all else follows from the options, so that a run goes on by either
+    "paper": EXPERIMENT,
+    "independent": replace(
+        EXPERIMENT,
+        defaults={**EXPERIMENT.defaults, "alpha": 0.3},
+        embedded={**EXPERIMENT.embedded, "alpha": 0.3, "lr": 2e-3},
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what is asked for, with the defaults of the preset that is named."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--preset")
+    return run_program(PRESETS.get(parser.parse_known_args(arguments)[0].preset, EXPERIMENT), arguments)
+
 
 if __name__ == "__main__":
     raise SystemExit(main())

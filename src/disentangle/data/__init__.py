@@ -1,6 +1,7 @@
 """From files to batches: reading them, running nothing that they ask for, and padding and mixing what they hold."""
 
 from disentangle.data.batches import Batch, RecordingDataset, collate, loader
+from disentangle.data.hiding import draw_hidden, hide, noise_like
 from disentangle.data.layouts import read_recordings, read_unlabeled
 from disentangle.data.layouts.folder import write_folder
 from disentangle.data.pandas_and_datasets import recordings_from_datasets, recordings_from_pandas
@@ -24,8 +25,11 @@ __all__ = [
     "check_same_features",
     "collate",
     "describe",
+    "draw_hidden",
+    "hide",
     "load_pickle",
     "loader",
+    "noise_like",
     "open_store",
     "read_recordings",
     "read_unlabeled",
