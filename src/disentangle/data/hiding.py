@@ -37,7 +37,7 @@ def draw_hidden(
         generator: Draws, on the CPU; torch's own if not given.
 
     Returns:
-        Which rows are to lose which modality, `{name: (N,) bool}`, on the CPU.
+        By modality, which rows are to lose it, `(N,)` bool, on the CPU.
 
     Raises:
         ValueError: If there is no modality, or the probability is not in [0, 1].

@@ -27,7 +27,7 @@ def model_of_numbers(kind: Literal["linear", "neural"], known: np.ndarray, seed:
     if kind == "linear":
         regressor = RidgeCV(alphas=STRENGTHS, alpha_per_target=known.ndim == 2)
     elif kind == "neural":
-        regressor = MLPRegressor(**_network(len(known), len(known) >= LEAST_ROWS, seed))
+        regressor = MLPRegressor(**_network(len(known), EPOCHS, len(known) >= LEAST_ROWS, seed))
     else:
         raise ValueError(f"expected kind as linear or neural, got {kind}")
     return TransformedTargetRegressor(make_pipeline(StandardScaler(), regressor), transformer=StandardScaler())
@@ -46,19 +46,19 @@ def model_of_classes(kind: Literal["linear", "neural"], known: np.ndarray, seed:
         classifier = LogisticRegression(max_iter=1000)
     elif kind == "neural":
         # stopped early it reads half of a weak dependence: on few rows its accuracy hardly rises at first
-        classifier = MLPClassifier(**_network(len(known), False, seed) | {"max_iter": CLASS_EPOCHS})
+        classifier = MLPClassifier(**_network(len(known), CLASS_EPOCHS, False, seed))
     else:
         raise ValueError(f"expected kind as linear or neural, got {kind}")
     return make_pipeline(StandardScaler(), classifier if len(counts) > 1 else DummyClassifier())
 
 
-def _network(rows: int, stops: bool, seed: int) -> dict[str, Any]:
+def _network(rows: int, epochs: int, stops: bool, seed: int) -> dict[str, Any]:
     return {
         "hidden_layer_sizes": HIDDEN,
         "alpha": PENALTY,
         "learning_rate_init": LEARNING_RATE,
         "batch_size": max(min(rows // 2, BATCH), rows // STEPS),
-        "max_iter": EPOCHS,
+        "max_iter": epochs,
         "early_stopping": stops,
         "validation_fraction": VALIDATION,
         "n_iter_no_change": PATIENCE,

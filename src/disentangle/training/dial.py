@@ -100,7 +100,7 @@ class Dial(nn.Module):
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The weight of each pair, `{"CLUB(x;y)": ()}`."""
+        """The weight of each pair, `()`, by its label."""
         return dict(zip(self.labels, self.log_weights.exp(), strict=True))
 
     def forward(self, values: Mapping[str, Tensor]) -> Tensor:

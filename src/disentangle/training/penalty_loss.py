@@ -70,7 +70,6 @@ class PenaltyLoss(nn.Module):
         lag: Whether the estimators lag, in [-1, 1], `()`: near 1 each batch asks for more of what the one before asked for, and
             values are not to be trusted; a larger `lr` or more `inner_steps` help. Estimators that keep up are near 0: see
             `disentangle.training.lag`. Its mean over some 10 calls is to be read.
-        pairwise: The penalty that was given, with its estimators.
 
     Raises:
         TypeError: If the penalty is no `Pairwise`; on a call, if a variable is no tensor.
