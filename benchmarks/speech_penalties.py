@@ -90,8 +90,7 @@ def report(out: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     lines = "\n".join(table(out / "all") + table(out / "unseen"))
     (target / "speech_tables.md").write_text(lines)
-    picture = out / "all" / "hsic" / "seed-0" / "conversion.png"
-    if picture.exists():
+    for picture in sorted((out / "all" / "hsic").glob("seed-*/conversion.png"))[:1]:
         shutil.copyfile(picture, target / "speech_conversion.png")
     print(lines)
 

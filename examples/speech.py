@@ -13,9 +13,10 @@ labels afterwards instead. The last fifth of each speaker's takes of each conten
 
 The last line printed is JSON: for each latent (`content_latent`, `speaker_latent`) and factor (`content`, `speaker`)
 the accuracies of probes, `linear` and `neural` (with its 95 % `interval`), beside `chance`; `unseen`, the same of the
-content of speakers who were not trained on, or null; `error`, of reconstruction. The folder `--out` gets `matrix.png`, `conversion.png` (one speaker's words in the voice of another)
-and `latents.npz`: `train_content_latent`, `train_speaker_latent`, `train_content_label`, `train_speaker_label`, and
-the same with `test_` and, if there are any, `unseen_`. Needs `pip install "disentangle[audio,plots]"`.
+content of speakers who were not trained on, or null; `error`, of reconstruction. The folder `--out` gets `matrix.png`,
+`conversion.png` (one speaker's words in the voice of another) and `latents.npz`: `train_content_latent`,
+`train_speaker_latent`, `train_content_label`, `train_speaker_label`, and the same with `test_` and, if there are any,
+`unseen_`. Needs `pip install "disentangle[audio,plots]"`.
 """
 
 from __future__ import annotations
