@@ -10,6 +10,7 @@ from torch import Tensor
 from disentangle import functional
 from disentangle.dependence.base import Bound, Dependence
 from disentangle.dependence.inputs import joint_rows, paired_rows, same_sized_rows
+from disentangle.functional.kernels import Kernel
 from disentangle.variables import Masked
 
 __all__ = [
@@ -154,7 +155,7 @@ class HSIC(Dependence):
         *,
         bandwidth: float | tuple[float, float] | None = None,
         scales: Sequence[float] = (1.0,),
-        kernel: functional.Kernel = "gaussian",
+        kernel: Kernel = "gaussian",
         unbiased: bool = False,
     ):
         super().__init__()

@@ -15,7 +15,7 @@ from disentangle.functional.bounds import (
     variational_upper_bound,
 )
 from disentangle.functional.club import club, club_categorical, club_gaussian, club_pairwise, club_sampled
-from disentangle.functional.kernels import Kernel, dhsic, distance_correlation, hsic, hsic_p_value
+from disentangle.functional.kernels import dhsic, distance_correlation, hsic, hsic_p_value
 from disentangle.functional.likelihoods import log_likelihoods, matched_log_likelihoods
 from disentangle.functional.moments import (
     central_moment_discrepancy,
@@ -26,7 +26,6 @@ from disentangle.functional.moments import (
 )
 
 __all__ = [
-    "Kernel",
     "central_moment_discrepancy",
     "cka",
     "club",

@@ -7,7 +7,6 @@ meters here take rows, learn what they need on some of them, and are evaluated o
 from disentangle.information.all_pairs import dependence_report
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import METHODS, estimate_mutual_information
-from disentangle.information.factor_scores import factor_scores
 from disentangle.information.factor_tables import FactorRow, FactorScores
 from disentangle.information.gaussian import gaussian_mutual_information
 from disentangle.information.neighbors import nearest_neighbor_mutual_information
@@ -15,6 +14,7 @@ from disentangle.information.permutation import PermutationTest, permutation_tes
 from disentangle.information.probes import ClassProbe, NumberProbe, Probes, probe_classes, probe_numbers
 from disentangle.information.report import DependenceReport, DependenceRow
 from disentangle.information.result import MutualInformation
+from disentangle.information.scores import factor_scores
 
 __all__ = [
     "METHODS",

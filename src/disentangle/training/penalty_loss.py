@@ -63,12 +63,12 @@ class PenaltyLoss(nn.Module):
         seed: Noise that estimators draw is a function of it and of the number of calls; torch's generators stay as they are.
 
     Attributes:
-        values: The value of each pair at the last call, `{"CLUB(x;y)": ()}`, detached and without the weight: for logs.
+        values: The value of each pair at the last call by its label, detached and without the weight: for logs.
         likelihood: The log-likelihood of the estimators at the last call's last inner step, `()`, summed over pairs; `None`
             where nothing learnt.
         held_out: The same before the first inner step, when the batch was new to the estimators.
-        lag: Whether the estimators lag, in [-1, 1], `()`: near 1 each batch asks for more of what the one before asked for, and
-            values are not to be trusted; a larger `lr` or more `inner_steps` help. Estimators that keep up are near 0: see
+        lag: Whether the estimators lag, in [-1, 1]. Near 1 each batch asks for more of what the one before asked for, and
+            values are not to be trusted; a larger `lr` or more `inner_steps` help. Estimators that keep up are near 0; see
             `disentangle.training.lag`. Its mean over some 10 calls is to be read.
 
     Raises:
