@@ -54,7 +54,7 @@ class PenaltyLoss(nn.Module):
     estimators see them. On a CUDA device the host never waits: what was not finite is raised by the next call.
 
     Arguments:
-        penalty: What must not depend on what. Several kinds that weigh differently are several `PenaltyLoss`es.
+        penalty: What must not depend on what. Kinds that weigh differently take a `PenaltyLoss` each.
         weight: What the sum of the values is multiplied by, a number that may be set at any time; or a `Dial` of the penalty,
             which weighs each pair so that it ends at the dependence allowed, and whose state is saved with the estimators.
         inner_steps: How many steps the estimators take per call.
