@@ -48,8 +48,8 @@ def adam(parameters):
     return torch.optim.Adam(parameters, 1e-2, fused=True)
 
 
-@pytest.mark.parametrize(("way", "factor", "steps"), [("step", 0.01, 500), ("loss", 100.0, 1000)])
-def test_the_value_becomes_what_is_allowed_from_a_hundredth_and_from_a_hundred_times_the_weight(way, factor, steps):
+@pytest.mark.parametrize(("way", "factor", "steps"), [("step", 0.01, 500), ("loss", 10.0, 400)])
+def test_the_value_becomes_what_is_allowed_from_a_weight_far_too_small_and_far_too_large(way, factor, steps):
     """The latents are linear and Gaussian: their CLUB is rho² / (1 - rho²). The weight that holds it at 0.2 is near 4.6."""
     torch.manual_seed(0)
     model, pairs = Shared(), penalty()

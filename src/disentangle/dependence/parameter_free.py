@@ -159,7 +159,8 @@ class HSIC(Dependence):
         unbiased: bool = False,
     ):
         super().__init__()
-        self.bandwidth, self.scales, self.kernel, self.unbiased = bandwidth, tuple(scales), kernel, unbiased
+        self.bandwidth, self.scales, self.unbiased = bandwidth, tuple(scales), unbiased
+        self.kernel: Kernel = kernel
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The criterion, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`; O(N²) memory."""
