@@ -32,8 +32,12 @@ def result_of(folder: Path) -> Path:
     return folder / "result.json"
 
 
+def folder_of(out: Path, setting: str) -> Path:
+    return out / setting.replace(", ", "_").replace(" ", "_")
+
+
 def run(out: Path, setting: str, seed: int) -> None:
-    folder = out / setting.replace(", ", "_").replace(" ", "_") / f"seed-{seed}"
+    folder = folder_of(out, setting) / f"seed-{seed}"
     if result_of(folder).exists():
         return
     command = [sys.executable, str(EXAMPLE), *SETTINGS[setting], "--seed", str(seed), "--out", str(folder)]
@@ -53,7 +57,7 @@ def table(out: Path) -> str:
     }
     rows = [["penalty", *columns, "error", "seeds"]]
     for setting in SETTINGS:
-        folders = sorted((out / setting.replace(", ", "_").replace(" ", "_")).glob("seed-*"))
+        folders = sorted(folder_of(out, setting).glob("seed-*"))
         found = [json.loads(result_of(folder).read_text()) for folder in folders if result_of(folder).exists()]
         if found:
             cells = [spread([of(each) for each in found], ".2f") for of in columns.values()]

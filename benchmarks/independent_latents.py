@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import mird_mosi
 import torch
+from known_factors import folder_of, train
 from mird_mosi import INDEPENDENT, MIRD
 from torch import nn
 
@@ -33,7 +34,7 @@ from disentangle.information import probe_numbers
 from disentangle.metrics import seeds_summary
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.text_tables import markdown
-from disentangle.training import run_seeds, seed_results
+from disentangle.training import seed_results
 
 SETTINGS = {
     "paper, no penalty": ["--penalty", "none"],
@@ -48,19 +49,6 @@ FACTORS = {
     "vision": "V",
 }  # and the latent where R² should be high; elsewhere 0
 KINDS = ("linear", "neural")
-
-
-def folder_of(out: Path, setting: str) -> Path:
-    return out / setting.replace(", ", "_").replace(" ", "_")
-
-
-def train(out: Path, setting: str, seeds: list[int], at_once: int, more: list[str]) -> None:
-    def command(seed: int, folder: Path) -> list[str]:
-        started = (folder / "config.json").exists()
-        new = [*SETTINGS[setting], "--seed", str(seed), "--out", str(folder), *more]
-        return [sys.executable, mird_mosi.__file__, *(["--resume", str(folder)] if started else new)]
-
-    run_seeds(command, seeds, folder_of(out, setting), at_once=at_once)
 
 
 def read(latents: dict[str, torch.Tensor], factors: dict[str, Any]) -> dict[str, dict]:
@@ -187,7 +175,7 @@ def main() -> None:
         return
     options.out.mkdir(parents=True, exist_ok=True)
     for setting in options.settings:
-        train(options.out, setting, options.seeds, options.at_once, more)
+        train(folder_of(options.out, setting), [*SETTINGS[setting], *more], options.seeds, options.at_once)
     path = options.out / "alone.json"
     if not path.exists():
         path.write_text(json.dumps({f: encoder_alone(m, f, options.seeds[0]) for f, m in FACTORS.items()}) + "\n")

@@ -47,13 +47,15 @@ def folder_of(out: Path, setting: str) -> Path:
     return out / setting.replace(", ", "_").replace(" ", "_")
 
 
-def train(out: Path, setting: str, seeds: list[int], at_once: int, more: list[str]) -> None:
+def train(folder: Path, options: list[str], seeds: list[int], at_once: int) -> None:
+    """Trains MIRD with each seed, or goes on with what has not finished."""
+
     def command(seed: int, folder: Path) -> list[str]:
         started = (folder / "config.json").exists()
-        new = [*SETTINGS[setting], "--seed", str(seed), "--out", str(folder), *more]
+        new = [*options, "--seed", str(seed), "--out", str(folder)]
         return [sys.executable, mird_mosi.__file__, *(["--resume", str(folder)] if started else new)]
 
-    run_seeds(command, seeds, folder_of(out, setting), at_once=at_once)
+    run_seeds(command, seeds, folder, at_once=at_once)
 
 
 def measure(folder: Path) -> dict[str, dict]:
@@ -135,7 +137,7 @@ def main() -> None:
         report(options.out, options.report)
         return
     for setting in SETTINGS:
-        train(options.out, setting, options.seeds, options.at_once, more)
+        train(folder_of(options.out, setting), [*SETTINGS[setting], *more], options.seeds, options.at_once)
 
 
 if __name__ == "__main__":

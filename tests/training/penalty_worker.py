@@ -17,19 +17,25 @@ from disentangle import CLUBEstimator, Pairwise, PenaltyLoss, SampledCLUBEstimat
 FIRST = [8, 3, 15, 8]
 
 
-class Encoders(nn.Module):
-    """Three latents, of which `c` is only in a penalty; stacked, single and noisy estimators."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(6, 2), nn.Linear(6, 2), nn.Linear(6, 3)
-        pairs = {
+def pairs_of_all_kinds():
+    """Stacked, single and noisy estimators of three latents: a and b of 2 numbers, c of 3."""
+    return Pairwise(
+        {
             ("a", "b"): CLUBEstimator(2, 2),
             ("c", "b"): CLUBEstimator(3, 2),
             ("b", "c"): SampledCLUBEstimator(2, 3),
             ("a", "c"): ScaleInvariant(CLUBEstimator(2, 3), 2, 3),
         }
-        self.penalty = PenaltyLoss(Pairwise(pairs), weight=0.3)
+    )
+
+
+class Encoders(nn.Module):
+    """Three latents, of which `c` is only in a penalty."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(6, 2), nn.Linear(6, 2), nn.Linear(6, 3)
+        self.penalty = PenaltyLoss(pairs_of_all_kinds(), weight=0.3)
 
     def forward(self, x, has_c, rows, processes):
         latents = {"a": self.a(x), "b": self.b(x).tanh(), "c": self.c(x)}

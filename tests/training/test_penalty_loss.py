@@ -13,13 +13,13 @@ from disentangle import (
     OrthogonalLoss,
     Pairwise,
     PenaltyLoss,
-    SampledCLUBEstimator,
-    ScaleInvariant,
     load,
     save,
 )
 from disentangle.conditionals import Conditional, GaussianConditional, MaskedConditional
 from disentangle.training import NonFiniteError
+
+from .penalty_worker import pairs_of_all_kinds
 
 F64 = torch.float64
 
@@ -34,13 +34,7 @@ class Encoders(nn.Module):
     def __init__(self, **options):
         super().__init__()
         self.a, self.b, self.c = nn.Linear(6, 2), nn.Linear(6, 2), nn.Linear(6, 3)
-        pairs = {
-            ("a", "b"): CLUBEstimator(2, 2),
-            ("c", "b"): CLUBEstimator(3, 2),
-            ("b", "c"): SampledCLUBEstimator(2, 3),
-            ("a", "c"): ScaleInvariant(CLUBEstimator(2, 3), 2, 3),
-        }
-        self.penalty = PenaltyLoss(Pairwise(pairs), weight=0.3, **options)
+        self.penalty = PenaltyLoss(pairs_of_all_kinds(), weight=0.3, **options)
 
     def latents(self, x):
         return {"a": self.a(x), "b": self.b(x).tanh(), "c": self.c(x)}

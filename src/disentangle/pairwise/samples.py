@@ -39,6 +39,21 @@ class Sample(NamedTuple):
         return tuple(select_rows(v, index) for v in self.variables)
 
 
+def variables_of(
+    groups: Mapping[str, tuple[str, ...]], variables: Mapping[str, Tensor | Masked]
+) -> dict[str, Tensor | Masked]:
+    """The variables that the groups of names, `{key: names}`, need.
+
+    Raises:
+        TypeError: If one of them is no tensor.
+        ValueError: If one of them is missing.
+    """
+    needed = {name for names in groups.values() for name in names}
+    if missing := needed - variables.keys():
+        raise ValueError(f"expected variables named {sorted(needed)}, got {sorted(variables)}: no {sorted(missing)}")
+    return {name: as_rows(variables[name], name) for name in sorted(needed)}
+
+
 def samples_of(
     groups: Mapping[str, tuple[str, ...]],
     variables: Mapping[str, Tensor | Masked],
@@ -50,12 +65,9 @@ def samples_of(
         TypeError: If a variable is no tensor.
         ValueError: If a variable is missing, or if those of a group, or a presence, differ in their number of rows.
     """
-    needed = {name for names in groups.values() for name in names}
-    if missing := needed - variables.keys():
-        raise ValueError(f"expected variables named {sorted(needed)}, got {sorted(variables)}: no {sorted(missing)}")
-    variables = {name: as_rows(variables[name], name) for name in sorted(needed)}
+    variables = variables_of(groups, variables)
     counts = {name: row_count(variable) for name, variable in variables.items()}
-    masks = {name: present[name].cpu() for name in needed if present and name in present}
+    masks = {name: present[name].cpu() for name in variables if present and name in present}
     if wrong := {name: tuple(mask.shape) for name, mask in masks.items() if mask.shape != (counts[name],)}:
         name, shape = min(wrong.items())
         raise ValueError(f"expected the presence of {name} as ({counts[name]},), one per row, got {shape}")

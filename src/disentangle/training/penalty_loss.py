@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from disentangle.errors import NonFiniteError
 from disentangle.pairwise import Pairwise
+from disentangle.pairwise.samples import variables_of
 from disentangle.training.determinism import seed_noise
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
@@ -21,7 +22,6 @@ from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.lag import Lag
 from disentangle.training.processes import SingleProcess, all_processes
-from disentangle.variables import as_rows
 
 __all__ = ["PenaltyLoss"]
 
@@ -224,11 +224,8 @@ class PenaltyLoss(nn.Module):
 
     def _needed(self, variables: Mapping[str, Any], present: Mapping[str, Tensor] | None) -> Encoded:
         """The variables of the pairs and their presences, in at least float32."""
-        names = sorted({name for names in self.pairwise.groups.values() for name in names})
-        if missing := [name for name in names if name not in variables]:
-            raise ValueError(f"expected variables named {names}, got {sorted(variables)}: no {missing}")
-        rows = {name: as_rows(variables[name], name) for name in names}
-        known = {name: present[name].cpu() for name in names if present and name in present}
+        rows = variables_of(self.pairwise.groups, variables)
+        known = {name: present[name].cpu() for name in rows if present and name in present}
         return Encoded(rows, known, {}).at_least_float32()
 
     def _learn(self, batch: Encoded) -> Learning:
