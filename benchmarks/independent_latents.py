@@ -1,12 +1,17 @@
 """Are MIRD's latents independent, and what does it cost? Both presets with and without their penalty, on the synthetic set.
 
     python benchmarks/independent_latents.py --out runs/independent --seeds 0 1 2
+    python benchmarks/independent_latents.py --out runs/independent --sets two four --settings independent
     python benchmarks/independent_latents.py --out runs/independent --report docs/results
 
-The first command trains (it goes on with what has not finished), and trains the encoder of each latent on its factor alone:
-what a latent could know of it. With --report it writes the tables of all seeds that have finished. Each run is
-`examples/mird_mosi.py` on its embedded default; options that are not named here go to it. R² is that of ridge regression and
+The first commands train (they go on with what has not finished), and train the encoder of each latent on its factor alone:
+what a latent could know of it. With --report the tables of all seeds that have finished are written. Each run is
+`examples/mird_mosi.py` as on its embedded set; options that are not named here go to it. R² is that of ridge regression and
 of a small neural network on held-out halves of the test split, at the noise that the latents carry.
+
+The sets: `three` modalities, the embedded one; `two` (text and audio) and `four` (motion beside them); `dependent`, where each
+private factor has a correlation of 0.5 with the shared one, and a private latent is to know only the part that is its own;
+`rows`, with four times the recordings to train on.
 """
 
 from __future__ import annotations
@@ -23,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import mird_mosi
 import torch
 from known_factors import folder_of, train
-from mird_mosi import INDEPENDENT, MIRD
+from mird_mosi import INDEPENDENT, MIRD, PRESETS, latent_of
 from torch import nn
 
 from disentangle import Masked
-from disentangle.data import RecordingDataset, collate, loader, synthetic_recordings
+from disentangle.data import RecordingDataset, Recordings, collate, loader, synthetic_recordings, write_store
 from disentangle.experiments import open_trained
 from disentangle.experiments.experiment import warmup_then_decay
 from disentangle.information import probe_numbers
@@ -42,41 +47,53 @@ SETTINGS = {
     "independent, no penalty": ["--preset", "independent", "--penalty", "none"],
     "independent": ["--preset", "independent"],
 }
-FACTORS = {
-    "shared": "S",
-    "text": "L",
-    "audio": "A",
-    "vision": "V",
-}  # and the latent where R² should be high; elsewhere 0
+SETS: dict[str, dict[str, Any]] = {
+    "three": {},
+    "two": {"features": {"audio": 16}},
+    "four": {"features": {"audio": 16, "vision": 24, "motion": 12}},
+    "dependent": {"dependence": 0.5},
+    "rows": {"sizes": (4 * 1284, 229, 686)},
+}
 KINDS = ("linear", "neural")
 
 
-def read(latents: dict[str, torch.Tensor], factors: dict[str, Any]) -> dict[str, dict]:
+def known_by(test: Recordings) -> dict[str, str]:
+    """Which latent is to know a factor, where all others are not to. Of factors that depend on others it is their own part."""
+    modalities = {"text": "L", **{name: latent_of(name) for name in test.sequences}}
+    own = {f"own {name}": m for name, m in modalities.items() if f"own {name}" in test.factors}
+    return {"shared": "S", **(own or modalities)}
+
+
+def read(latents: dict[str, torch.Tensor], test: Recordings) -> dict[str, dict]:
     """R² of each factor from each latent, by both kinds of probe."""
     return {
-        kind: {f: {m: probe_numbers(z, factors[f], kind=kind).r2 for m, z in latents.items()} for f in FACTORS}
+        kind: {
+            f: {m: probe_numbers(z, truth, kind=kind).r2 for m, z in latents.items()}
+            for f, truth in test.factors.items()
+        }
         for kind in KINDS
     }
 
 
 @torch.no_grad()
-def measure(folder: Path) -> dict[str, Any]:
+def measure(folder: Path, test: Recordings) -> dict[str, Any]:
     """What a finished run's latents tell of the factors of the test split, and what it rebuilds of the modalities."""
-    trained, test = open_trained(folder / "model", MIRD), synthetic_recordings()["test"]
+    trained = open_trained(folder / "model", MIRD)
     torch.manual_seed(0)  # the latents carry noise
-    latents = {m: z for m, z in trained.encode(test).items() if m in FACTORS.values()}
+    latents = {m: z for m, z in trained.encode(test).items() if m in known_by(test).values()}
     sums: dict[str, list[float]] = {}
     for batch in loader(trained.dataset(test), 64):
         for name, rows in trained.model.losses(trained.model(batch), batch).items():
             total = sums.setdefault(name, [0.0, 0.0])
             total[0] += float((rows.values * rows.weights).sum())
             total[1] += float(rows.weights.sum())
-    return {"r2": read(latents, test.factors), "losses": {name: total / n for name, (total, n) in sums.items()}}
+    mae = json.loads((folder / "result.json").read_text())["test"]["mae"]
+    return {"r2": read(latents, test), "losses": {name: total / n for name, (total, n) in sums.items()}, "mae": mae}
 
 
-def encoder_alone(latent: str, factor: str, seed: int, epochs: int = 20) -> dict[str, float]:
-    """R² of a factor from the encoder of one latent, noise included, which was trained on nothing but this factor."""
-    splits = synthetic_recordings()
+def encoder_alone(splits: dict[str, Recordings], factor: str, seed: int, epochs: int = 20) -> dict[str, float]:
+    """R² of a factor from the encoder of its latent, noise included, which was trained on nothing but this factor."""
+    latent = known_by(splits["test"])[factor]
     torch.manual_seed(seed)
     backbone, tokenizer = tiny_backbone(splits["train"].text)
     model = MIRD(backbone, splits["train"].feature_sizes, **INDEPENDENT)
@@ -108,63 +125,97 @@ def encoder_alone(latent: str, factor: str, seed: int, epochs: int = 20) -> dict
     return {kind: probe_numbers(z, splits["test"].factors[factor], kind=kind).r2 for kind in KINDS}
 
 
-def summary(run: dict[str, Any]) -> dict[str, float]:
+def options_of(name: str, setting: str, out: Path) -> list[str]:
+    """What the program is given; other sets than its own are written to a store for it, with what it would take for its own."""
+    options = SETTINGS[setting]
+    if not SETS[name]:
+        return options
+    if not (out / "data").exists():
+        write_store(out / "data", synthetic_recordings(**SETS[name]))
+    preset = PRESETS["independent" if "independent" in options else "paper"]
+    given = {"data": out / "data", **{option: preset.embedded[option] for option in ("lr", "epochs", "backbone")}}
+    return [*options, *(word for option, value in given.items() for word in (f"--{option}", str(value)))]
+
+
+def train_all(name: str, out: Path, settings: list[str], seeds: list[int], at_once: int, more: list[str]) -> None:
+    """Trains what is asked for on one set, and the encoders alone; what has finished it leaves."""
+    out.mkdir(parents=True, exist_ok=True)
+    for setting in settings:
+        train(folder_of(out, setting), [*options_of(name, setting, out), *more], seeds, at_once)
+    path = out / "alone.json"
+    if not path.exists():
+        splits = synthetic_recordings(**SETS[name])
+        alone = {f: encoder_alone(splits, f, seeds[0]) for f in known_by(splits["test"])}
+        path.write_text(json.dumps(alone) + "\n")
+
+
+def summary(run: dict[str, Any], known: dict[str, str]) -> dict[str, float]:
     """One run as a row of the first table; an R² below 0, which is none, counts as 0."""
     cells: dict[str, float] = {}
     for kind, name in (("linear", "ridge"), ("neural", "neural")):
         r2 = run["r2"][kind]
-        cells[f"R² off, {name}"] = fmean(max(0.0, r2[f][m]) for f in FACTORS for m in r2[f] if m != FACTORS[f])
-        cells[f"on, {name}"] = fmean(r2[f][m] for f, m in FACTORS.items())
-    return {**cells, "test MAE": run["mae"], **{n: run["losses"][n] for n in ("recon_L", "recon_A", "recon_V")}}
+        cells[f"R² off, {name}"] = fmean(max(0.0, r2[f][m]) for f in known for m in r2[f] if m != known[f])
+        cells[f"on, {name}"] = fmean(r2[f][m] for f, m in known.items())
+    recon = {loss: value for loss, value in run["losses"].items() if loss.startswith("recon_")}
+    return {**cells, "test MAE": run["mae"], **recon}
 
 
 def mean_and_sd(of: Any, digits: int = 2) -> str:
     return f"{of['mean']:z.{digits}f}" + ("" if of["sd"] is None else f" ± {of['sd']:.{digits}f}")
 
 
-def report(out: Path, target: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
+def measured(out: Path, test: Recordings) -> dict[str, dict[int, dict]]:
+    """The finished runs of each setting by their seeds, measured once."""
     found: dict[str, dict[int, dict]] = {}
     for setting in SETTINGS:
-        folder = folder_of(out, setting)
-        if folder.exists() and (results := seed_results(folder)):
-            found[setting] = {n: {**measure(folder / f"seed-{n}"), "mae": r["test"]["mae"]} for n, r in results.items()}
-    path = out / "alone.json"
+        for seed in seed_results(folder_of(out, setting)) if folder_of(out, setting).exists() else ():
+            folder = folder_of(out, setting) / f"seed-{seed}"
+            path = folder / "measured.json"
+            if not path.exists():
+                path.write_text(json.dumps(measure(folder, test)) + "\n")
+            found.setdefault(setting, {})[seed] = json.loads(path.read_text())
+    return found
+
+
+def table(name: str, out: Path) -> tuple[list[str], dict[str, Any]]:
+    """The lines of a set's tables, and all that was measured."""
+    test = synthetic_recordings(**SETS[name])["test"]
+    known, found, path = known_by(test), measured(out, test), out / "alone.json"
     alone = json.loads(path.read_text()) if path.exists() else {}
-    rows = {s: seeds_summary({n: {s: summary(run)} for n, run in runs.items()})[s] for s, runs in found.items()}
+    rows = {s: seeds_summary({n: {s: summary(run, known)} for n, run in runs.items()})[s] for s, runs in found.items()}
     header = ["preset", "seeds", *next(iter(rows.values()))]
     cells = [
-        [s, str(len(found[s])), *(mean_and_sd(of, 3 if "off" in name else 2) for name, of in row.items())]
+        [s, str(len(found[s])), *(mean_and_sd(of, 3 if "off" in cell else 2) for cell, of in row.items())]
         for s, row in rows.items()
     ]
-    lines = [markdown([header, *cells], ["preset"])]
+    lines = [f"## {name}", "", markdown([header, *cells], ["preset"]), ""]
     if alone:
-        read_alone = ", ".join(
-            f"{f} from {FACTORS[f]} {r2['linear']:.2f} / {r2['neural']:.2f}" for f, r2 in alone.items()
-        )
-        lines += ["", f"An encoder trained on its factor alone, R² (ridge / neural): {read_alone}."]
+        each = (f"{f} from {known[f]} {r2['linear']:.2f} / {r2['neural']:.2f}" for f, r2 in alone.items())
+        lines += [f"An encoder trained on its factor alone, R² (ridge / neural): {', '.join(each)}.", ""]
     for setting, runs in found.items():
         by_kind = {kind: seeds_summary({n: run["r2"][kind] for n, run in runs.items()}) for kind in KINDS}
-        table = [
-            [f, *(" / ".join(f"{by_kind[kind][f][m]['mean']:z.2f}" for kind in KINDS) for m in FACTORS.values())]
-            for f in FACTORS
+        r2 = [
+            [f, *(" / ".join(f"{by_kind[kind][f][m]['mean']:z.2f}" for kind in KINDS) for m in known.values())]
+            for f in test.factors
         ]
-        lines += [
-            "",
-            f"**{setting}**, R² of each factor from each latent (ridge / neural), mean of {len(runs)} seeds:",
-            "",
-        ]
-        lines += [markdown([["factor", *FACTORS.values()], *table], ["factor"])]
-    (target / "independent_latents.json").write_text(
-        json.dumps({"alone": alone, **{s: list(runs.values()) for s, runs in found.items()}}, indent=1) + "\n"
-    )
-    (target / "independent_latents_tables.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+        title = f"**{setting}**, R² of each factor from each latent (ridge / neural), mean over {len(runs)} seeds:"
+        lines += [title, "", markdown([["factor", *known.values()], *r2], ["factor"]), ""]
+    return lines, {"alone": alone, **{s: list(runs.values()) for s, runs in found.items()}}
+
+
+def report(out: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    tables = {name: table(name, out / name) for name in SETS if [*(out / name).glob("*/seed-*/result.json")]}
+    text = "\n".join(line for lines, _ in tables.values() for line in lines)
+    (target / "independent_latents.json").write_text(json.dumps({n: runs for n, (_, runs) in tables.items()}) + "\n")
+    (target / "independent_latents_tables.md").write_text(text)
+    print(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where the runs are")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=["three"], help="(default: three)")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="(default: all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--at-once", type=int, default=1, help="how many seeds at a time (default: %(default)s)")
@@ -173,12 +224,8 @@ def main() -> None:
     if options.report:
         report(options.out, options.report)
         return
-    options.out.mkdir(parents=True, exist_ok=True)
-    for setting in options.settings:
-        train(folder_of(options.out, setting), [*SETTINGS[setting], *more], options.seeds, options.at_once)
-    path = options.out / "alone.json"
-    if not path.exists():
-        path.write_text(json.dumps({f: encoder_alone(m, f, options.seeds[0]) for f, m in FACTORS.items()}) + "\n")
+    for name in options.sets:
+        train_all(name, options.out / name, options.settings, options.seeds, options.at_once, more)
 
 
 if __name__ == "__main__":

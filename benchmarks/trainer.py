@@ -28,6 +28,7 @@ from mird_mosi import BATCH_SIZE, INNER_STEPS, MIRD, objective_for, penalty_for
 from disentangle import AlternatingTrainer
 from disentangle.data import MixedBatchSampler, RecordingDataset, collate, synthetic_recordings
 from disentangle.nn.backbones import load_backbone, tiny_backbone
+from disentangle.pairwise.samples import variables_of
 from disentangle.training import Run, frozen
 from disentangle.training.checkpoints import Checkpoints
 
@@ -77,7 +78,7 @@ def bare_loop(model: MIRD, batches: DataLoader, device: str):
         for batch in batches:
             batch = batch.to(device)
             variables, present = model(batch), model.present(batch)
-            detached = {name: variable.detach() for name, variable in variables.items()}
+            detached = {name: x.detach() for name, x in variables_of(penalty.groups, variables).items()}
             for _ in range(INNER_STEPS):
                 loss = penalty.learning_loss(detached, present)
                 assert loss is not None

@@ -1,4 +1,6 @@
 import os
+import warnings
+from contextlib import contextmanager
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network, and one that asks it waits
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out among the workers: torch's threads would spin
@@ -22,3 +24,22 @@ def cuda() -> torch.device:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return torch.device("cuda")
+
+
+@pytest.fixture
+def no_waiting(cuda):
+    """A context in which whatever waits for the device raises."""
+    x = torch.ones(2, 2, device=cuda, requires_grad=True)
+    (x @ x).sum().backward()  # libraries start up here
+
+    @contextmanager
+    def context():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch calls the mode a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    return context

@@ -198,25 +198,24 @@ def test_a_part_of_a_parameter_comes_back_as_a_part_of_it(tmp_path):
     assert again.first.data_ptr() == again.weight.data_ptr()
 
 
-@pytest.mark.parametrize("view", [torch.randn(4, 3)[:2], torch.randn(1).expand(3)], ids=["part", "expanded"])
-def test_a_view_of_what_the_model_does_not_have_is_refused(tmp_path, view):
-    model = nn.Module()
-    model.register_buffer("x", view)
-    with pytest.raises(ValueError, match=r"^expected tensors that are no views .* amongst: \{'x'\}") as refused:
-        save(tmp_path / "model", model, {})
-    assert len(str(refused.value).splitlines()) == 1
-    assert list((tmp_path / "model").iterdir()) == []
-
-
-def test_a_folder_of_before_that_holds_views_is_refused_in_a_line(tmp_path):
+def test_parts_of_one_memory_come_back(tmp_path):  # so cuDNN keeps the weights of an LSTM on a device
     def build():
-        model, whole = nn.Module(), torch.randn(4, 3)
-        model.first, model.second = nn.Parameter(whole[:2]), nn.Parameter(whole[2:])
+        model, whole = nn.Module(), torch.randn(6, 3)
+        model.first, model.second = nn.Parameter(whole[:2]), nn.Parameter(whole[3:5].T)
         return model
 
-    (tmp_path / "config.json").write_text("{}")
-    save_file({name: t.clone() for name, t in build().state_dict().items()}, tmp_path / "model.safetensors")
-    refused(tmp_path, build, "model.safetensors: not the weights of this Module: .*None is covering the entire storage")
+    model = build()
+    save(tmp_path, model, {})
+    assert same(load(tmp_path, build).model, model)
+    assert sum(t.numel() for t in load_file(tmp_path / "model.safetensors").values()) == 12
+
+
+def test_an_expanded_tensor_is_refused(tmp_path):
+    model = nn.Module()
+    model.register_buffer("x", torch.randn(1).expand(3))
+    with pytest.raises(ValueError, match=r"^expected tensors with a place for each element, got 'x' of strides 0$"):
+        save(tmp_path / "model", model, {})
+    assert list((tmp_path / "model").iterdir()) == []
 
 
 def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
@@ -477,17 +476,21 @@ def test_other_names_and_shapes_are_refused(saved):
     refused(
         saved[0], lambda size: Toy(size + 1), message + r"standardize.mean: expected float32 \(4,\), got float32 \(3,\)"
     )
-    refused(saved[0], build(lambda model: model.register_buffer("more", torch.ones(1))), message + 'Missing .*"more"')
-    refused(saved[0], build(lambda model: delattr(model, "rnn")), message + 'Unexpected .*"rnn.bias_hh_l0"')
+    refused(
+        saved[0],
+        build(lambda model: model.register_buffer("more", torch.ones(1))),
+        message + "more: expected it, got none",
+    )
+    refused(saved[0], build(lambda model: delattr(model, "rnn")), message + "rnn.bias_hh_l0: expected none, got it")
     untie = build(lambda model: setattr(model, "words", nn.Linear(4, 7, bias=False)))
-    refused(saved[0], untie, message + 'Missing .*"words.weight"')
+    refused(saved[0], untie, message + "words.weight: expected it, got none")
 
 
 def test_a_model_that_ties_refuses_the_file_of_one_that_does_not(tmp_path):
     model = toy()
     model.words = nn.Linear(4, 7, bias=False)
     save(tmp_path, model, {"size": 3})
-    refused(tmp_path, Toy, 'not the weights of this Toy: .*Unexpected .*"words.weight"$')
+    refused(tmp_path, Toy, "words.weight: expected the same tensor as table.weight, got one of its own$")
 
 
 @given(st.data())

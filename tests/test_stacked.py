@@ -375,19 +375,16 @@ def test_nothing_is_read_back_to_the_host():
         assert loss.device.type == "meta"
 
 
-def test_on_cuda_it_is_the_same_and_waits_for_nothing(cuda):
+def test_on_cuda_it_is_the_same_and_waits_for_nothing(cuda, no_waiting):
     pairs, _ = stacked(singles())
     batch = variables()
     gaps = {"L": torch.arange(8) % 2 == 0, "S": torch.arange(8) > 1}
     expected = [pairs(batch), pairs(batch, gaps)]
     pairs.to(cuda)
     moved = {name: v.to(cuda) for name, v in batch.items()}
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         values = [pairs(moved), pairs(moved, gaps)]
         pairs.learning_loss(moved, gaps).backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     for ours, theirs in zip(values, expected, strict=True):
         torch.testing.assert_close({k: v.cpu() for k, v in ours.items()}, theirs, rtol=1e-4, atol=1e-5)
 

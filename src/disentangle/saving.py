@@ -266,7 +266,7 @@ def _take_dtypes(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
-        load_weights(path, model, tensors)
+        load_weights(model, tensors)
     except ValueError as error:
         raise SavedModelError(f"{path}: not the weights of this {type(model).__name__}: {error}") from error
 

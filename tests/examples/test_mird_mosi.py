@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from disentangle import AlternatingStep
 from disentangle.data import RecordingDataset, Recordings, collate, read_recordings
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.training import Run
@@ -422,6 +423,30 @@ def test_one_step_on_cuda_agrees_with_the_cpu(cuda):
     there = outputs(model.to(cuda), batch.to(cuda))
     for name, value in here.items():
         torch.testing.assert_close(there[name].cpu(), value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("preset", [{}, mird_mosi.INDEPENDENT], ids=["paper", "independent"])
+def test_a_step_on_cuda_waits_for_nothing(cuda, no_waiting, preset):
+    data = read_split(content(12, 0))
+    backbone, tokenizer = tiny_backbone(data.text, hidden_size=16, layers=2, heads=2)
+    model = mird_mosi.MIRD(backbone, data.feature_sizes, **preset).to(cuda)
+    penalty = mird_mosi.penalty_for(model, "club", input_pairs=not preset).to(cuda)
+    step = AlternatingStep(
+        model,
+        penalty,
+        objective=mird_mosi.objective_for(0.1),
+        optimizer=torch.optim.AdamW(model.parameters(), fused=True),
+        penalty_optimizer=torch.optim.Adam(penalty.parameters(), fused=True),
+        seed=0,
+    )
+    rows = RecordingDataset(data, tokenizer)
+    batch = collate([rows[i] for i in range(12)]).to(cuda)
+    for _ in range(3):
+        step(batch)  # what is made once may wait
+    with no_waiting():
+        for _ in range(3):
+            step(batch)
 
 
 def test_the_unlabelled_rows_take_part_in_reconstruction_and_not_in_the_regression():

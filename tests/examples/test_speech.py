@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import speech
 import torch
+
+soundfile = pytest.importorskip("soundfile")
 
 RATE, TAKES = 8000, 5
 MELODIES = {"up": (1.0, 1.5, 2.0), "down": (2.0, 1.5, 1.0), "flat": (1.5, 1.5, 1.5)}

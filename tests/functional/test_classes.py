@@ -168,12 +168,9 @@ def test_where_values_are_not_looked_at_the_result_is_nan(monkeypatch, condition
 @pytest.mark.cuda
 @wrong
 @every
-def test_on_cuda_nothing_waits_and_the_result_is_nan(make, got, y, cuda):
+def test_on_cuda_nothing_waits_and_the_result_is_nan(make, got, y, cuda, no_waiting):
     estimator = make(CategoricalConditional(2, 3)).to(cuda)
     x, y, right = torch.randn(4, 2, device=cuda), y.to(cuda), torch.zeros(4, device=cuda)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         values = [call(x, labels) for call in (estimator, estimator.learning_loss) for labels in (y, right)]
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert [value.isnan().item() for value in values] == [True, False, True, False]

@@ -232,13 +232,9 @@ def test_cuda_agrees_with_the_cpu(cuda):
 
 @pytest.mark.cuda
 @pytest.mark.filterwarnings("error")
-def test_nothing_waits_for_the_device(cuda):
+def test_nothing_waits_for_the_device(cuda, no_waiting):
     inject, words, others = injection_and_inputs()
     inject, words, others = inject.to(cuda), words.detach().to(cuda), {m: x.to(cuda) for m, x in others.items()}
     inject(words, others).sum().backward()  # libraries start up here
-    mode = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         inject(words, others).sum().backward()
-    finally:
-        torch.cuda.set_sync_debug_mode(mode)

@@ -218,15 +218,15 @@ class Untied(nn.Module):
     ("given", "wanted", "difference"),
     [
         (nn.Linear(3, 2), nn.Linear(4, 2), "model.weight: expected float32 (2, 4), got float32 (2, 3)"),
-        (nn.Linear(3, 2), nn.Linear(3, 2, bias=False), 'Unexpected key(s) in state_dict: "model.bias"'),
-        (nn.Linear(3, 2, bias=False), nn.Linear(3, 2), 'Missing key(s) in state_dict: "model.bias"'),
+        (nn.Linear(3, 2), nn.Linear(3, 2, bias=False), "model.bias: expected none, got it"),
+        (nn.Linear(3, 2, bias=False), nn.Linear(3, 2), "model.bias: expected it, got none"),
         (
             nn.Linear(3, 2),
             nn.Linear(3, 2).double(),
             "model.bias: expected float64 (2,), got float32 (2,); model.weight: ",
         ),
-        (Tied(), Untied(), 'Missing key(s) in state_dict: "model.table.weight"'),
-        (Untied(), Tied(), 'Unexpected key(s) in state_dict: "model.table.weight"'),
+        (Tied(), Untied(), "model.table.weight: expected it, got none"),
+        (Untied(), Tied(), "model.table.weight: expected the same tensor as model.out.weight, got one of its own"),
         (nn.LSTM(2, 2), nn.GRU(2, 2), "; and 1 more"),
     ],
 )

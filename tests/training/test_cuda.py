@@ -22,18 +22,15 @@ def parts(device):
     return model, penalty, optimizers
 
 
-def test_a_step_does_not_wait_for_the_device(cuda):
+def test_a_step_does_not_wait_for_the_device(cuda, no_waiting):
     model, penalty, optimizers = parts(cuda)
     clip = lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 1.0)  # noqa: E731
     step = AlternatingStep(model, penalty, objective=objective, clip=clip, seed=0, **optimizers)
     batch = torch.randn(32, 4, device=cuda), torch.randn(32, device=cuda)
     step(batch)  # what is made once may wait
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         for _ in range(3):
             step(batch)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_a_gradient_that_is_not_finite_stops_an_iteration_later(cuda):
@@ -59,16 +56,13 @@ def test_bfloat16_learns_what_float32_learns(cuda):
     assert last["bf16"] == pytest.approx(last["no"], rel=0.1, abs=1e-2)
 
 
-def test_a_penalty_loss_follows_its_variables_and_does_not_wait_for_the_device(cuda):
+def test_a_penalty_loss_follows_its_variables_and_does_not_wait_for_the_device(cuda, no_waiting):
     penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 3)}))  # on the CPU until the first call
     a, b = torch.randn(32, 2, device=cuda, requires_grad=True), torch.randn(32, 3, device=cuda)
     penalty({"a": a, "b": b})
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with no_waiting():
         for _ in range(3):
             penalty({"a": a, "b": b}).backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert a.grad is not None
     again = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 3)}))
     again.load_state_dict(penalty.state_dict())

@@ -19,9 +19,15 @@ A modality with private factor p shows :math:`h = \tanh(W[u; p])`, with W of sha
 - *text*, 12 to 28 words, each drawn from 200 by softmax(E h), with E of entries of variance 1.
 
 The maps W, B, C and E belong to the data set's seed, as the recordings do.
+
+`features` gives it other sequences than audio and vision, each made as they are. With a `dependence` r the private factors
+are not independent of the shared one: each is r u + (1 - r²)^½ times its own part, and the truth has the parts, which are
+independent of all else, as factors too: `own text` and so on.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -29,39 +35,57 @@ from disentangle.data.recordings import Recordings
 
 __all__ = ["synthetic_recordings"]
 
-FRAMES = {"audio": 16, "vision": 24}
+FEATURES = {"audio": 16, "vision": 24}
 WORDS = 200
 
 
-def synthetic_recordings(sizes: tuple[int, int, int] = (1284, 229, 686), *, seed: int = 0) -> dict[str, Recordings]:
+def synthetic_recordings(
+    sizes: tuple[int, int, int] = (1284, 229, 686),
+    *,
+    seed: int = 0,
+    features: Mapping[str, int] = FEATURES,
+    dependence: float = 0.0,
+) -> dict[str, Recordings]:
     """The data set, `{"train", "valid", "test"}`, with the truth in `Recordings.factors`; see this module's text.
 
     Arguments:
         sizes: The number of recordings in each split; by default those of CMU-MOSI.
         seed: Everything is a function of it.
+        features: The sequences beside text, and the size of their frames.
+        dependence: The correlation of each private factor with the shared one, from 0 to below 1.
+
+    Raises:
+        ValueError: If the dependence is not from 0 to below 1.
 
     Example:
         >>> splits = synthetic_recordings((4, 2, 2))
         >>> splits["train"].feature_sizes, splits["train"].factors["shared"].shape
         ({'audio': 16, 'vision': 24}, (4, 2))
     """
+    if not 0 <= dependence < 1:
+        raise ValueError(f"expected a dependence from 0 to below 1, got {dependence}")
     draw = np.random.default_rng(seed)
-    maps = {name: draw.normal(0, 0.5**0.5, (4, 8)) for name in ("text", *FRAMES)}
-    lifts = {name: draw.normal(0, 0.5**0.5, (8, size)) for name, size in FRAMES.items()}
-    waves = {name: draw.normal(0, 0.5, (2, size)) for name, size in FRAMES.items()}
+    modalities = ("text", *features)
+    maps = {name: draw.normal(0, 0.5**0.5, (4, 8)) for name in modalities}
+    lifts = {name: draw.normal(0, 0.5**0.5, (8, size)) for name, size in features.items()}
+    waves = {name: draw.normal(0, 0.5, (2, size)) for name, size in features.items()}
     scores = draw.normal(0, 1, (8, WORDS))
     words = np.array([f"word{i}" for i in range(WORDS)])
 
     def split(n: int, name: str) -> Recordings:
-        factors = {factor: draw.normal(size=(n, 2)) for factor in ("shared", "text", *FRAMES)}
-        hidden = {m: np.tanh(np.hstack([factors["shared"], factors[m]]) @ maps[m]) for m in ("text", *FRAMES)}
-        u, noise = factors["shared"], draw.normal(size=n)
+        factors = {factor: draw.normal(size=(n, 2)) for factor in ("shared", *modalities)}
+        u = factors["shared"]
+        if dependence:
+            factors |= {f"own {m}": factors[m] for m in modalities}
+            factors |= {m: dependence * u + (1 - dependence**2) ** 0.5 * factors[m] for m in modalities}
+        hidden = {m: np.tanh(np.hstack([u, factors[m]]) @ maps[m]) for m in modalities}
+        noise = draw.normal(size=n)
         label = u[:, 0] + 0.5 * u[:, 1] + 0.6 * sum(factors[m][:, 0] for m in hidden) + 0.3 * noise
         probability = np.exp(hidden["text"] @ scores)
         probability /= probability.sum(1, keepdims=True)
         return Recordings(
             text=[" ".join(draw.choice(words, draw.integers(12, 29), p=p)) for p in probability],
-            sequences={m: [_frames(draw, h @ lifts[m], waves[m]) for h in hidden[m]] for m in FRAMES},
+            sequences={m: [_frames(draw, h @ lifts[m], waves[m]) for h in hidden[m]] for m in features},
             labels=np.clip(label, -3, 3).astype(np.float32),
             ids=[f"{name}-{i}" for i in range(n)],
             factors={factor: value.astype(np.float32) for factor, value in factors.items()},

@@ -182,9 +182,9 @@ def create_run(options: argparse.Namespace) -> Run:
     from accelerate.utils import broadcast_object_list
 
     options.out = broadcast_object_list([options.out])[0]
-    processes = PartialState()
-    with processes.main_process_first():
-        return Run.create(options.out, vars(options)) if processes.is_main_process else Run.open(options.out)
+    run = Run.create(options.out, vars(options)) if PartialState().is_main_process else None
+    broadcast_object_list([None])  # the others wait until it is there; Accelerate's own barrier wants a device for each
+    return run or Run.open(options.out)
 
 
 def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Callable[[], None]:

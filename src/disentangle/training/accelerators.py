@@ -54,7 +54,7 @@ def accelerator_for(
                 f"expected a tracker that is installed, {', '.join(known) or 'of which none is'}, got {name!r}"
             )
     # The state is shared by all accelerators of a process, and otherwise refuses another device or precision than the first.
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(
         cpu=device == "cpu",
         mixed_precision=precision,

@@ -148,7 +148,7 @@ def _fill(module: nn.Module, path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Loads the weights of a checkpoint, all or, where they do not fit, none."""
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     try:
-        load_weights(path / WEIGHTS, module, tensors)
+        load_weights(module, tensors)
     except ValueError as error:
         module.load_state_dict(before)
         raise RunError(f"{path}: cannot be loaded: of other modules: {error}") from error
