@@ -430,6 +430,7 @@ def test_one_step_on_cuda_agrees_with_the_cpu(cuda):
 def test_a_step_on_cuda_waits_for_nothing(cuda, no_waiting, preset):
     data = read_split(content(12, 0))
     backbone, tokenizer = tiny_backbone(data.text, hidden_size=16, layers=2, heads=2)
+    backbone.set_attn_implementation("eager")  # for others transformers asks the device whether a row is padded
     model = mird_mosi.MIRD(backbone, data.feature_sizes, **preset).to(cuda)
     penalty = mird_mosi.penalty_for(model, "club", input_pairs=not preset).to(cuda)
     step = AlternatingStep(
