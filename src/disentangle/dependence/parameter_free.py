@@ -133,7 +133,7 @@ class HSIC(Dependence):
         scales: Multiples of the bandwidths whose kernels are averaged: `(0.25, 0.5, 1.0)` sees finer dependence than the
             bandwidth alone.
         kernel: "gaussian", or "laplace", which sees coarse and fine dependence at once.
-        unbiased: Whether to take the unbiased estimate, which needs at least 4 rows.
+        unbiased: Whether to take the unbiased estimate, which needs at least 4 rows: make the loader with `drop_last=True`.
 
     Raises:
         ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`, with too few rows, with a bandwidth

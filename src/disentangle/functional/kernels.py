@@ -248,7 +248,9 @@ def distance_correlation(
 
 def _check_rows(x: Tensor, unbiased: bool, name: str) -> None:
     if unbiased and len(x) < 4:
-        raise ValueError(f"expected at least 4 rows for {name}, got {len(x)}")
+        raise ValueError(
+            f"expected at least 4 rows for {name}, got {len(x)}: leave a last batch of so few out, drop_last=True"
+        )
 
 
 def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
