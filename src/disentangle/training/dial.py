@@ -169,10 +169,10 @@ def _refuse_p_value(p_value: float, penalty: Pairwise) -> None:
         raise ValueError(f"expected pairs of HSIC for a p_value, got {', '.join(others)}")
 
 
-def _note_p_values(penalty: Pairwise, given: tuple[Any, ...], named_ones: dict[str, Any], values: Any) -> None:
+def _note_p_values(penalty: Pairwise, given: tuple[Any, ...], keywords: dict[str, Any], values: Any) -> None:
     """After a call of the penalty: the p-value of each pair, for its dial."""
     if torch.is_grad_enabled():
-        arguments = {**dict(zip(("variables", "present"), given, strict=False)), **named_ones}
+        arguments = {**dict(zip(("variables", "present"), given, strict=False)), **keywords}
         samples = samples_of(penalty.groups, arguments["variables"], arguments.get("present"))
         dial: Any = penalty.dial
         dial._p_values = {
