@@ -74,9 +74,8 @@ def train(kind: str, images: Tensor, digits: Tensor, noise: float, seed: int) ->
             style = model.encode(image)
             loss = (model.decode(style, digit) - image).square().mean().log()
             if penalty is not None:
-                penalty.weight = WEIGHTS[kind] * min(
-                    1.0, 2 * epoch / EPOCHS
-                )  # first learn what to say, then what not to
+                # first learn what to say, then what not to
+                penalty.weight = WEIGHTS[kind] * min(1.0, 2 * epoch / EPOCHS)
                 loss = loss + penalty({"style": style, "digit": digit})
             optimizer.zero_grad()
             loss.backward()

@@ -53,6 +53,7 @@ from disentangle.nn import NoisyLatent, masked_mse
 
 CONTENT, SPEAKER, NOISE, WIDTH, WAVES = 16, 8, 0.5, 48, 8  # sizes of the latents, their noise, sizes of the networks
 BATCH_SIZE, LEARNING_RATE, TELL = 600, 2e-3, 1.0  # TELL: weight of what each latent is to tell
+ESTIMATOR_RATE = 1e-2
 PAIRS = (("content", "speaker_label"), ("speaker", "content_label"), ("content", "speaker"))
 WEIGHTS = {"hsic": 1000.0, "club": 0.2, "orthogonal": 1000.0, "adversary": 1.0}
 
@@ -128,7 +129,7 @@ def train(speech: Speech, kind: str, steps: int, seed: int) -> Voices:
     (content, contents), (speaker, speakers) = class_numbers(speech.content), class_numbers(speech.speaker)
     model, penalty = Voices(), penalty_for(kind, len(contents), len(speakers))
     model.standardize.fit(values[mask] for values, mask in zip(*speech.frames, strict=True))
-    apart = PenaltyLoss(penalty, weight=WEIGHTS[kind], seed=seed) if penalty else None
+    apart = PenaltyLoss(penalty, weight=WEIGHTS[kind], lr=ESTIMATOR_RATE, seed=seed) if penalty else None
     tell = nn.ModuleList([nn.Linear(CONTENT, len(contents)), nn.Linear(SPEAKER, len(speakers))])
     optimizer = torch.optim.Adam([*model.parameters(), *tell.parameters()], LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)

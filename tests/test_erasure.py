@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from disentangle.erasure import LEACE
+from disentangle.errors import EstimatorWarning
 
 
 def told(seed, n=300, d=6, k=2):
@@ -55,6 +58,21 @@ def test_no_linear_classifier_beats_the_frequencies():
     assert score > 0.9
     frequencies = np.array([(names == name).mean() for name in ("Ann", "Bo", "Cleo")])
     np.testing.assert_allclose(after, np.tile(frequencies, (900, 1)), atol=1e-3)
+
+
+@pytest.mark.parametrize(("dims", "classes"), [(4, 5), (4, 8), (1, 2)])
+def test_it_warns_where_the_classes_take_all_directions_of_x_and_leave_its_mean(dims, classes):
+    draw = np.random.default_rng(0)
+    z = np.arange(400) % classes
+    x = draw.normal(size=(classes, dims))[z] + draw.normal(size=(400, dims))
+    message = rf"^expected x with more directions than z takes, got {dims}, all of which are erased: .*: take a wider x"
+    with pytest.warns(EstimatorWarning, match=message):
+        erase = LEACE(x, z)
+    np.testing.assert_allclose(erase(x), np.tile(x.mean(0), (400, 1)), atol=1e-9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EstimatorWarning)
+        LEACE(np.hstack([x, draw.normal(size=(400, classes))]), z)  # room for more
+        LEACE(np.ones((400, dims)), z)  # nothing to erase
 
 
 def test_tensors_keep_their_dtype_and_gradient():

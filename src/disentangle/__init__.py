@@ -49,7 +49,7 @@ from disentangle.nn import (
 )
 from disentangle.pairwise import Pairwise
 from disentangle.saving import load, save
-from disentangle.training import AlternatingStep, AlternatingTrainer, Dial, PenaltyLoss
+from disentangle.training import AlternatingStep, AlternatingTrainer, Dial, KeepUp, PenaltyLoss
 from disentangle.variables import Masked, Rows, class_numbers, frames
 
 __version__ = "0.1.0"
@@ -72,6 +72,7 @@ __all__ = [
     "GaussianConditional",
     "GivenClasses",
     "InfoNCEEstimator",
+    "KeepUp",
     "LeaveOneOutEstimator",
     "MAGTextEncoder",
     "MINEEstimator",

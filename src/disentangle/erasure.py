@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from disentangle.errors import EstimatorWarning
 from disentangle.information.samples import Samples, as_variable
 
 __all__ = ["LEACE"]
@@ -23,6 +26,9 @@ class LEACE:
     classes no linear classifier under a convex loss beats the frequencies. Of all affine maps with that property it has the
     least mean squared distance to x. It says nothing of what is not linear: a small network may still read z from r(x), which
     `estimate_mutual_information` tells. So it is what a penalty that is trained has to beat beyond the linear.
+
+    It takes as many directions from x as z has columns, or one less than z has classes. Where x has no more than that, nothing
+    is left of it but its mean, and an `EstimatorWarning` says so.
 
     References:
         Belrose et al., LEACE: Perfect Linear Concept Erasure in Closed Form (NeurIPS 2023), theorem 4.3
@@ -56,6 +62,13 @@ class LEACE:
         whitened = (basis / root) @ (basis.T @ (x_centered.T @ z_centered / len(rows)))
         left, sizes, _ = np.linalg.svd(whitened, full_matrices=False)
         seen = left[:, sizes > sizes.max(initial=0.0) * max(whitened.shape) * np.finfo(np.float64).eps]
+        if 0 < len(root) == seen.shape[1]:
+            warnings.warn(
+                f"expected x with more directions than z takes, got {len(root)}, all of which are erased: nothing but the mean "
+                "is left: take a wider x, or a z of fewer columns or classes",
+                EstimatorWarning,
+                stacklevel=2,
+            )
         self.change = ((basis * root) @ (basis.T @ seen)) @ (seen.T @ ((basis / root) @ basis.T))
 
     def __call__(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:

@@ -39,7 +39,7 @@ class DataWarning(DisentangleError, UserWarning):
 
 
 class EstimatorWarning(DisentangleError, UserWarning):
-    """Estimators see less dependence than there is. The message is one line that says what to do."""
+    """Less dependence is seen than there is, or more is erased than was meant. The message is one line that says what to do."""
 
 
 class BackboneError(DisentangleError, RuntimeError):

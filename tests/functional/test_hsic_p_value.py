@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from disentangle import functional
+from disentangle import HSIC, functional
 
 
 def by_permutations(x, y, times=1000):
@@ -31,10 +31,11 @@ def test_it_is_near_that_of_permutations(draw, strength):
     assert functional.hsic_p_value(x, y).item() == pytest.approx(by_permutations(x, y, times=500), abs=0.06)
 
 
-@pytest.mark.parametrize("rows", [30, 100])
-def test_it_is_uniform_where_variables_are_independent(rows):
+@pytest.mark.parametrize(("rows", "kernel"), [(30, "gaussian"), (100, "gaussian"), (100, "laplace")])
+def test_it_is_uniform_where_variables_are_independent(rows, kernel):
     torch.manual_seed(0)
-    values = torch.stack([functional.hsic_p_value(torch.randn(rows, 3), torch.rand(rows, 1)) for _ in range(400)])
+    pairs = [(torch.randn(rows, 3), torch.rand(rows, 1)) for _ in range(400)]
+    values = torch.stack([functional.hsic_p_value(*pair, kernel=kernel) for pair in pairs])
     for share in (0.05, 0.1, 0.5, 0.9):
         deviation = (share * (1 - share) / 400) ** 0.5
         assert (values < share).float().mean().item() == pytest.approx(share, abs=3 * deviation + 0.02)
@@ -45,6 +46,15 @@ def test_it_is_small_where_variables_depend_and_one_where_one_is_constant():
     assert functional.hsic_p_value(x, x.square()) < 1e-4
     assert functional.hsic_p_value(x, torch.ones(100, 1)) == 1
     assert functional.hsic_p_value(x, 1000 * x, bandwidth=(1.0, 1000.0)) < 1e-4
+
+
+@pytest.mark.parametrize("options", [{"kernel": "laplace", "scales": (0.5,)}, {"bandwidth": 0.7, "scales": (0.3, 2.0)}])
+def test_that_of_the_dependence_is_that_of_its_own_kernel(options):
+    torch.manual_seed(0)
+    x, y = correlated(0.1)
+    found = HSIC(**options)(x, y)
+    others = torch.stack([HSIC(**options)(x, y[torch.randperm(80)]) for _ in range(500)])
+    assert HSIC(**options).p_value(x, y).item() == pytest.approx((others >= found).float().mean().item(), abs=0.06)
 
 
 def test_it_needs_six_rows():

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.distance import cdist, pdist
 from sklearn.metrics.pairwise import rbf_kernel
 
-from disentangle import functional
+from disentangle import DHSIC, functional
 
 F64 = torch.float64
 
@@ -181,12 +181,21 @@ def test_scales_that_are_none_are_refused():
                 function(x, x, scales=scales)
 
 
-def naive_dhsic(*variables, bandwidths):
+def gaussian(distance, width):
+    return math.exp(-(distance**2) / (2 * width**2))
+
+
+def laplace(distance, width):
+    return math.exp(-distance / width)
+
+
+def naive_dhsic(*variables, bandwidths, scales=(1.0,), kernel_of=gaussian):
     """By the definition, one pair of rows at a time."""
     n = len(variables[0])
 
     def kernel(v, i, j):
-        return math.exp(-float(((variables[v][i] - variables[v][j]) ** 2).sum()) / (2 * bandwidths[v] ** 2))
+        distance = math.dist(variables[v][i].tolist(), variables[v][j].tolist())
+        return np.mean([kernel_of(distance, scale * bandwidths[v]) for scale in scales])
 
     every, rows = range(len(variables)), range(n)
     together = sum(math.prod(kernel(v, i, j) for v in every) for i in rows for j in rows) / n**2
@@ -203,9 +212,20 @@ def test_dhsic_equals_its_definition(sizes):
     assert functional.dhsic(*variables, bandwidth=bandwidths).item() == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("scales", [(1.0,), (0.5, 3.0)])
+def test_dhsic_with_laplace_kernels_equals_its_definition(scales):
+    variables = draw(2, 1, 3)
+    expected = naive_dhsic(*variables, bandwidths=(0.5, 1.5, 2.5), scales=scales, kernel_of=laplace)
+    options = {"bandwidth": (0.5, 1.5, 2.5), "scales": scales}
+    value = functional.dhsic(*variables, kernel="laplace", **options)
+    assert value.item() == pytest.approx(expected, rel=1e-9)
+    assert DHSIC(kernel="laplace", **options)(*variables) == value
+    assert value != pytest.approx(functional.dhsic(*variables, **options).item(), rel=0.05)
+
+
 def test_dhsic_of_two_is_the_biased_hsic():
     x, y = draw(3, 2, n=20)
-    for options in ({}, {"bandwidth": 0.7}, {"bandwidth": (0.7, 2.0)}, {"scales": (0.3, 2.0)}):
+    for options in ({}, {"bandwidth": 0.7}, {"bandwidth": (0.7, 2.0)}, {"scales": (0.3, 2.0)}, {"kernel": "laplace"}):
         torch.testing.assert_close(functional.dhsic(x, y, **options), functional.hsic(x, y, **options))
 
 

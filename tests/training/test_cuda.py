@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, PenaltyLoss
+from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, KeepUp, Pairwise, PenaltyLoss
 from disentangle.training import NonFiniteError
 
 from .test_trainer import Regression, objective
@@ -22,10 +22,11 @@ def parts(device):
     return model, penalty, optimizers
 
 
-def test_a_step_does_not_wait_for_the_device(cuda, no_waiting):
+@pytest.mark.parametrize("keep_up", [None, KeepUp()])
+def test_a_step_does_not_wait_for_the_device(cuda, no_waiting, keep_up):
     model, penalty, optimizers = parts(cuda)
     clip = lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 1.0)  # noqa: E731
-    step = AlternatingStep(model, penalty, objective=objective, clip=clip, seed=0, **optimizers)
+    step = AlternatingStep(model, penalty, objective=objective, clip=clip, seed=0, keep_up=keep_up, **optimizers)
     batch = torch.randn(32, 4, device=cuda), torch.randn(32, device=cuda)
     step(batch)  # what is made once may wait
     with no_waiting():

@@ -1,5 +1,6 @@
 """A dial brings a pair to the dependence allowed, wherever its weight starts; its state is the penalty's."""
 
+import copy
 import math
 
 import pytest
@@ -17,6 +18,7 @@ from disentangle import (
     Pairwise,
     PenaltyLoss,
     Rows,
+    functional,
 )
 from disentangle.nn import NoisyLatent
 from disentangle.training import Run
@@ -194,3 +196,67 @@ def test_what_it_refuses():
         dial({"HSIC(a;c)": torch.tensor(1.0)})
     with pytest.raises(ValueError, match="expected the dial of this penalty, got one of another"):
         PenaltyLoss(Pairwise({("a", "b"): HSIC()}), weight=dial)
+
+
+@pytest.mark.parametrize(("way", "weight"), [("step", 10.0), ("loss", 1000.0)])
+def test_latents_end_at_the_p_value_asked_for(way, weight):
+    torch.manual_seed(0)
+    model, pairs = Shared(), Pairwise({("a", "b"): HSIC()})
+    dial = Dial(pairs, p_value=0.1, weight=weight)
+    optimizer = adam(model.parameters())
+    step = AlternatingStep(
+        model, pairs, objective=lambda losses, penalties: losses["Y"].mean() + dial(penalties), optimizer=optimizer
+    )
+    loss, found = PenaltyLoss(pairs, weight=dial), []
+    for i in range(1000):
+        batch = torch.randn(128, 3)
+        if way == "step":
+            step(batch)
+        else:
+            variables = model(batch)
+            optimizer.zero_grad()
+            (model.losses(variables, batch)["Y"].mean() + loss(variables)).backward()
+            optimizer.step()
+        if i >= 500:
+            with torch.no_grad():
+                latents = model(torch.randn(128, 3))
+            found.append(functional.hsic_p_value(latents["a"], latents["b"]))
+    assert 0.05 < torch.stack(found).mean() < 0.2
+    assert dial.weights["HSIC(a;b)"] > 10
+
+
+def test_independent_variables_drive_the_weight_of_a_p_value_to_the_floor_and_copies_the_ceiling():
+    pairs = Pairwise({("a", "b"): HSIC(), ("a", "c"): HSIC(kernel="laplace")})
+    dial = Dial(pairs, p_value=0.05, floor=0.5, ceiling=2.0)
+    copied = copy.deepcopy(pairs)
+    for each in (pairs, copied):
+        for _ in range(60):
+            a, b = torch.randn(2, 40, 1)
+            each.dial(each({"a": a, "b": b, "c": a}))
+        assert [weight.item() for weight in each.dial.weights.values()] == pytest.approx([0.5, 2.0])
+    assert copied.dial is not dial
+
+
+def test_a_p_value_of_too_few_rows_leaves_the_weight_alone():
+    pairs = Pairwise({("a", "b"): HSIC()})
+    dial = Dial(pairs, p_value=0.05)
+    a, b = torch.randn(2, 40, 1)
+    dial(pairs({"a": a, "b": b}, present={"a": torch.arange(40) < 5}))
+    assert dial.weights["HSIC(a;b)"] == 1
+    with pytest.raises(ValueError, match="expected the penalty to be called with gradients before its dial"):
+        dial({"HSIC(a;b)": torch.tensor(0.1)})
+    with torch.no_grad():
+        values = pairs({"a": a, "b": b})
+        assert dial(values) == values["HSIC(a;b)"]
+
+
+def test_a_p_value_is_of_hsic_alone_and_in_place_of_what_is_allowed():
+    with pytest.raises(ValueError, match=r"expected pairs of HSIC for a p_value, got CLUB\(a;b\)"):
+        Dial(Pairwise({("a", "b"): CLUBEstimator(1, 1), ("a", "c"): HSIC()}), p_value=0.05)
+    for p_value in (0.0, 0.5):
+        with pytest.raises(ValueError, match=rf"expected a p_value in \(0, 0\.5\), .*, got {p_value}"):
+            Dial(Pairwise({("a", "b"): HSIC()}), p_value=p_value)
+    with pytest.raises(ValueError, match="expected one of allowed and p_value, got None and None"):
+        Dial(Pairwise({("a", "b"): HSIC()}))
+    with pytest.raises(ValueError, match=r"expected one of allowed and p_value, got 0\.1 and 0\.05"):
+        Dial(Pairwise({("a", "b"): HSIC()}), 0.1, p_value=0.05)

@@ -1,5 +1,6 @@
 """Estimators that lag behind the latents are told from those that keep up, on a problem where it is known which do."""
 
+import re
 import warnings
 
 import pytest
@@ -85,6 +86,32 @@ def test_it_is_the_cosine_of_the_last_steps_and_the_new_batchs_gradient():
     torch.testing.assert_close(loss.lag, -(moved @ gradient) / (moved.norm() * gradient.norm()))
     torch.testing.assert_close(loss.held_out, -expected.detach())
     assert loss.held_out < loss.likelihood
+
+
+def test_a_loss_whose_estimators_lag_says_so_once():
+    torch.manual_seed(0)
+    slow = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}), lr=1e-5)
+    given = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(130):
+            a = torch.randn(64, 2, requires_grad=True)
+            slow({"a": a, "b": a + 0.1 * torch.randn(64, 2)})
+            given.append(len(caught))
+    expected = r"call 75: the estimators lag, by 0\.\d\d of 1: .*: raise lr, say threefold, or inner_steps"
+    assert [each.category for each in caught] == [EstimatorWarning]
+    assert re.fullmatch(expected, str(caught[0].message))
+    assert given.index(1) == 75  # what was measured by call 75 is looked at by the next
+
+
+def test_a_loss_that_adapts_does_not_lag():
+    torch.manual_seed(0)
+    loss = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EstimatorWarning)
+        for _ in range(130):
+            a = torch.randn(64, 2, requires_grad=True)
+            loss({"a": a, "b": a + 0.1 * torch.randn(64, 2)})
 
 
 def test_parameters_without_a_gradient_do_not_count():

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from io import BytesIO
 
 import pytest
 import torch
@@ -254,6 +255,25 @@ def test_it_refuses_in_one_line_what_it_cannot_do():
         empty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
     with pytest.raises(ValueError, match="expected estimators with values, got some on the meta device"):
         empty({"a": x, "b": x})
+
+
+def test_a_state_of_another_version_or_of_something_else_is_refused_and_changes_nothing():
+    model, other = Encoders(), Encoders()
+    train(model, torch.randn(1, 16, 6))
+    saved = torch.load(BytesIO(model.penalty.get_extra_state().numpy().tobytes()), weights_only=True)
+    del saved["lag"]
+    file = BytesIO()
+    torch.save(saved, file)
+    earlier = torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
+    before = estimators_of(other)
+    with pytest.raises(
+        ValueError, match=r"of this version, \[.*'lag'.*\], got \['iteration', 'optimizer', 'pairwise'\]: load"
+    ):
+        other.penalty.load_state_dict({"_extra_state": earlier})
+    for bytes_ in (torch.zeros(64, dtype=torch.uint8), earlier[:-100], earlier[:0]):
+        with pytest.raises(ValueError, match=r"^expected the state of a PenaltyLoss, got bytes that hold none$"):
+            other.penalty.load_state_dict({"_extra_state": bytes_})
+    assert_same(before, estimators_of(other))
 
 
 def test_a_penalty_without_parameters_has_no_optimizer():

@@ -185,7 +185,9 @@ class TotalCorrelationEstimator(Dependence):
         rows = rows_of_sizes((x, y, *others), self.dims, precision_of(self))
         n, k = len(rows[0]), len(rows)
         if n < k:
-            raise ValueError(f"expected at least {k} rows, as many as variables, got {n}")
+            raise ValueError(
+                f"expected at least {k} rows, as many as variables, got {n}: leave a last batch of so few out, drop_last=True"
+            )
         shifts = [0, *(torch.randperm(n - 1)[: k - 1] + 1).tolist()]
         together = self._logits(rows)
         apart = self._logits([z.roll(shift, 0) for z, shift in zip(rows, shifts, strict=True)])

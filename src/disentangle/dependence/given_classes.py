@@ -39,8 +39,9 @@ class GivenClasses(Dependence):
     the true p(y|x, c) in place of q the value is an upper bound of :math:`I(x; y \mid c)`, as it is of :math:`I(x; y)` without
     classes. All others that learn are refused: they would have to learn within classes, or need the marginal of each class.
 
-    Classes with fewer rows than `min_rows` are left out. How many rows each class has is read once per call, which waits for
-    the device where c is on one.
+    Classes with fewer rows than `min_rows` are left out. A batch without any other class is refused, since a penalty of 0 would
+    say that nothing depends: make the loader with `drop_last=True` where the last batch may be that small. How many rows each
+    class has is read once per call, which waits for the device where c is on one.
 
     Arguments:
         dependence: The dependence of x and y, or of x with the class's columns and y.
@@ -94,7 +95,7 @@ class GivenClasses(Dependence):
             most = max(counts, default=0)
             raise ValueError(
                 f"expected a class with at least {self.min_rows} rows in the batch, got {most} at most in {len(c)} rows: take "
-                "larger batches"
+                "larger batches, and leave a small last one out, drop_last=True"
             )
         return torch.stack([value * n for value, n in values]).sum() / sum(n for _, n in values)
 

@@ -133,7 +133,7 @@ class HSIC(Dependence):
         scales: Multiples of the bandwidths whose kernels are averaged: `(0.25, 0.5, 1.0)` sees finer dependence than the
             bandwidth alone.
         kernel: "gaussian", or "laplace", which sees coarse and fine dependence at once.
-        unbiased: Whether to take the unbiased estimate, which needs at least 4 rows.
+        unbiased: Whether to take the unbiased estimate, which needs at least 4 rows: make the loader with `drop_last=True`.
 
     Raises:
         ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`, with too few rows, with a bandwidth
@@ -169,9 +169,18 @@ class HSIC(Dependence):
             x, y, bandwidth=self.bandwidth, scales=self.scales, kernel=self.kernel, unbiased=self.unbiased
         )
 
+    def p_value(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
+        """How often independent x and y would have as large a value, `()`: `disentangle.functional.hsic_p_value`.
+
+        Raises:
+            ValueError: If there are fewer than 6 rows, or where the value itself is refused.
+        """
+        x, y = paired_rows(x, y)
+        return functional.hsic_p_value(x, y, bandwidth=self.bandwidth, scales=self.scales, kernel=self.kernel)
+
 
 class DHSIC(Dependence):
-    r"""dHSIC: how far two or more variables are from independent of one another, all at once, with Gaussian kernels.
+    r"""dHSIC: how far two or more variables are from independent of one another, all at once.
 
     It sees dependence of any form, also what no pair of the variables shows: of x, y and x·y of random signs each two are
     independent, and the three are not. For two variables it is the biased HSIC. See `disentangle.functional.dhsic` for the
@@ -183,11 +192,12 @@ class DHSIC(Dependence):
     Arguments:
         bandwidth: :math:`\sigma` of all kernels, or one for each variable; by default each variable's median distance over the
             batch, so that scale does not matter.
-        scales: Multiples of the bandwidths whose Gaussian kernels are averaged.
+        scales: Multiples of the bandwidths whose kernels are averaged.
+        kernel: "gaussian", or "laplace", which sees coarse and fine dependence at once.
 
     Raises:
-        ValueError: On calling it with variables that are not `(N, dim)` with the same N, or with bandwidths or scales that
-            `disentangle.functional.dhsic` refuses.
+        ValueError: On calling it with variables that are not `(N, dim)` with the same N, or with bandwidths, scales or a
+            kernel that `disentangle.functional.dhsic` refuses.
 
     Example:
         >>> import torch
@@ -200,13 +210,21 @@ class DHSIC(Dependence):
     label = "dHSIC"
     bound = Bound("neither", "zero means joint independence, and joint independence zero, in the population")
 
-    def __init__(self, *, bandwidth: float | Sequence[float] | None = None, scales: Sequence[float] = (1.0,)):
+    def __init__(
+        self,
+        *,
+        bandwidth: float | Sequence[float] | None = None,
+        scales: Sequence[float] = (1.0,),
+        kernel: Kernel = "gaussian",
+    ):
         super().__init__()
         self.bandwidth, self.scales = bandwidth, tuple(scales)
+        self.kernel: Kernel = kernel
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The criterion, `()`, of variables `(N, dim)`; O(N²) memory."""
-        return functional.dhsic(*joint_rows(x, y, *others), bandwidth=self.bandwidth, scales=self.scales)
+        variables = joint_rows(x, y, *others)
+        return functional.dhsic(*variables, bandwidth=self.bandwidth, scales=self.scales, kernel=self.kernel)
 
 
 class DistanceCorrelation(Dependence):

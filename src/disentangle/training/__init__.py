@@ -4,6 +4,7 @@ from disentangle.errors import EstimatorWarning, NonFiniteError, RunError, Seeds
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.dial import Dial
 from disentangle.training.guards import frozen
+from disentangle.training.keep_up import KeepUp
 from disentangle.training.penalty_loss import PenaltyLoss
 from disentangle.training.processes import DistributedProcesses
 from disentangle.training.reports import StepRecord
@@ -18,6 +19,7 @@ __all__ = [
     "Dial",
     "DistributedProcesses",
     "EstimatorWarning",
+    "KeepUp",
     "NonFiniteError",
     "PenaltyLoss",
     "Run",

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from disentangle.errors import EstimatorWarning, NonFiniteError, RunError, SavedModelError
+from disentangle.errors import NonFiniteError, RunError, SavedModelError
 from disentangle.saving import restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
 from disentangle.training.interrupts import Interrupts
-from disentangle.training.lag import FIRST_STEPS, LAGS
+from disentangle.training.keep_up import KeepUp
+from disentangle.training.lag import FIRST_STEPS, lag_warning
 from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, short
 from disentangle.training.run import Run
 
@@ -140,6 +141,8 @@ class Fit:
         epoch = position.epoch + (position.batch > 0)
         rates = [group["lr"] for group in self.trainer.step.optimizer.param_groups]
         report = {"epoch": epoch, "step": position.step, **self.means.read(), "lr": float(rates[0])}
+        if self.trainer.step.keep_up is not None and self.trainer.step.penalty_optimizer is not None:
+            report["penalty_lr"] = KeepUp.rate(self.trainer.step.penalty_optimizer).item()
         if self.evaluate is not None:
             self._copy_buffers()
             report["valid"] = self.processes.from_first(self.trainer.evaluate(self.evaluate))
@@ -160,15 +163,13 @@ class Fit:
     def _warn_of_lag(self, report: Report) -> None:
         """Says in the report where estimators lag in two reports in a row, and warns the first time."""
         lags = [each.get("lag", 0.0) for each in (*self.history[-1:], report)]
-        if report["step"] < FIRST_STEPS or len(lags) < 2 or min(lags) <= LAGS:
+        rate = "raise the learning rate of the penalty_optimizer, say threefold, or inner_steps"
+        cure = rate if self.trainer.step.keep_up is None else "raise inner_steps"
+        warning = lag_warning(f"step {report['step']}", lags, cure)
+        if report["step"] < FIRST_STEPS or warning is None:
             return
         if not self.warned:
-            warnings.warn(
-                f"step {report['step']}: the estimators lag, by {lags[-1]:.2f} of 1: they see less dependence than there is: "
-                "raise the learning rate of the penalty_optimizer, say threefold, or inner_steps",
-                EstimatorWarning,
-                stacklevel=5,  # where the user called fit
-            )
+            warnings.warn(warning, stacklevel=5)  # where the user called fit
         report["lags"] = self.warned = True
 
     def _save_best(self, run: Run) -> None:

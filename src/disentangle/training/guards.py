@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
 from disentangle.variables import values_of
 
 __all__ = [
+    "Arriving",
     "Watch",
     "frozen",
     "kinds_of",
     "refuse_dead_pairs",
     "refuse_frozen",
     "refuse_optimizers",
+    "refuse_schedulers",
 ]
 
 
@@ -58,6 +61,16 @@ def refuse_optimizers(
             )
 
 
+def refuse_schedulers(schedulers: Sequence[LRScheduler], penalty_optimizer: Optimizer | None) -> None:
+    """Refuses a scheduler of the penalty's optimiser, whose rate adapts."""
+    for scheduler in schedulers:
+        if scheduler.optimizer is getattr(penalty_optimizer, "optimizer", penalty_optimizer):
+            raise ValueError(
+                "expected keep_up or a scheduler to set the rate of the penalty's optimiser, got both: keep_up and "
+                f"{type(scheduler).__name__}"
+            )
+
+
 def refuse_frozen(penalty: Pairwise) -> None:
     """Refuses an estimator whose parameters are all frozen: it would compute its bound with random weights."""
     for name, dependence in penalty.dependences.alone().items():
@@ -92,6 +105,24 @@ def _held(optimizer: Optimizer) -> set[int]:
     return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
+class Arriving:
+    """A tensor on its way to the host: reading it waits for its copy alone, and not for what was queued after that."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor, self.arrived = tensor.detach(), None
+        if tensor.is_cuda:
+            self.tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self.tensor.copy_(tensor.detach(), non_blocking=True)
+            self.arrived = torch.cuda.Event()
+            self.arrived.record()
+
+    def read(self) -> Tensor:
+        """The tensor, on the host."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.tensor
+
+
 class Watch:
     """Finds out which of some scalars, given by name, are not finite, without stalling a device.
 
@@ -108,22 +139,14 @@ class Watch:
         self.arrived = None
         if not values:
             return
-        flags = torch.stack([value.detach().float() for value in values.values()]).isfinite()
-        if flags.is_cuda:
-            self.flags = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
-            self.flags.copy_(flags, non_blocking=True)
-            self.arrived = torch.cuda.Event()
-            self.arrived.record()
-        else:
-            self.flags = flags
+        self.flags = Arriving(torch.stack([value.detach().float() for value in values.values()]).isfinite())
+        self.arrived = self.flags.arrived
 
     def nonfinite(self) -> list[str]:
         """The names of those that are not finite."""
         if not self.names:
             return []
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        return [name for name, finite in zip(self.names, self.flags.tolist(), strict=True) if not finite]
+        return [name for name, finite in zip(self.names, self.flags.read().tolist(), strict=True) if not finite]
 
 
 @contextmanager

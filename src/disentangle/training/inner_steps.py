@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from disentangle.pairwise import Pairwise
 from disentangle.training.encoded import Encoded
+from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import Lag
 
 __all__ = ["Learning", "take_inner_steps"]
@@ -36,6 +37,7 @@ def take_inner_steps(
     steps: int,
     lag: Lag,
     backward: Callable[[Tensor], None] = Tensor.backward,
+    keep_up: KeepUp | None = None,
 ) -> Learning:
     """Fits the estimators of all kinds to a detached batch, and leaves them without gradients.
 
@@ -48,6 +50,7 @@ def take_inner_steps(
         steps: How many steps, at least 1.
         lag: What the steps on the batch before were; those on this one are noted there.
         backward: What is called with the loss.
+        keep_up: Adapts the optimiser's rate before the first step.
 
     Returns:
         What the steps say; nothing where no pair has anything to learn from.
@@ -69,6 +72,8 @@ def take_inner_steps(
             backward(loss)
             if not step:
                 learning = Learning(held_out=-loss.detach(), lag=lag.read(parameters))
+                if keep_up is not None and learning.lag is not None:
+                    keep_up.adapt(optimizer, learning.lag)
             optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     lag.note(before, parameters)

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FIRST_STEPS", "LAGS", "Lag"]
+from disentangle.errors import EstimatorWarning
+from disentangle.training.guards import Arriving
+
+__all__ = ["FIRST_STEPS", "LAGS", "Lag", "LagMeans", "lag_warning"]
 
 FIRST_STEPS = 25  # before that all estimators are behind
-LAGS = 0.4  # above it in two reports in a row, estimators lag
+LAGS = 0.4  # above it in two means in a row, estimators lag
 
 
 class Lag:
@@ -52,3 +55,35 @@ class Lag:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from what `state_dict` returned."""
         self.moved = list(state["moved"])
+
+
+class LagMeans:
+    """The mean lag of every `FIRST_STEPS` calls, read on a later call without stalling a device."""
+
+    def __init__(self) -> None:
+        self.lags: list[Tensor] = []
+        self.arriving: Arriving | None = None
+        self.means: list[float] = []
+
+    def add(self, lag: Tensor | None) -> None:
+        """Adds the lag of a call."""
+        if lag is not None:
+            self.lags.append(lag)
+        if len(self.lags) == FIRST_STEPS:
+            self.arriving, self.lags = Arriving(torch.stack(self.lags).mean()), []
+
+    def read(self) -> list[float]:
+        """The means that were added up before this call, in order."""
+        if self.arriving is not None:
+            self.means.append(self.arriving.read().item())
+            self.arriving = None
+        return self.means
+
+
+def lag_warning(where: str, lags: Sequence[float], cure: str) -> EstimatorWarning | None:
+    """What to warn of where the last two mean lags are above `LAGS`; `None` where they are not."""
+    if len(lags) < 2 or min(lags[-2:]) <= LAGS:
+        return None
+    return EstimatorWarning(
+        f"{where}: the estimators lag, by {lags[-1]:.2f} of 1: they see less dependence than there is: {cure}"
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,10 +22,13 @@ from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen
 from disentangle.training.inner_steps import Learning, take_inner_steps
-from disentangle.training.lag import Lag
+from disentangle.training.keep_up import KeepUp
+from disentangle.training.lag import FIRST_STEPS, Lag, LagMeans, lag_warning
 from disentangle.training.processes import SingleProcess, all_processes
 
 __all__ = ["PenaltyLoss"]
+
+FIRST_RATE = 1e-2  # where a rate that adapts starts
 
 
 class PenaltyLoss(nn.Module):
@@ -58,7 +63,7 @@ class PenaltyLoss(nn.Module):
         weight: What the sum of the values is multiplied by, a number that may be set at any time; or a `Dial` of the penalty,
             which weighs each pair so that it ends at the dependence allowed, and whose state is saved with the estimators.
         inner_steps: How many steps the estimators take per call.
-        lr: The learning rate of the estimators' optimiser, Adam.
+        lr: The learning rate of the estimators' optimiser, Adam. By default it starts at 1e-2 and adapts, see `KeepUp`.
         optimizer: Makes another optimiser of the estimators' parameters; then `lr` does not count.
         seed: Noise that estimators draw is a function of it and of the number of calls; torch's generators stay as they are.
 
@@ -69,7 +74,9 @@ class PenaltyLoss(nn.Module):
         held_out: The same before the first inner step, when the batch was new to the estimators.
         lag: Whether the estimators lag, in [-1, 1]. Near 1 each batch asks for more of what the one before asked for, and
             values are not to be trusted; a larger `lr` or more `inner_steps` help. Estimators that keep up are near 0; see
-            `disentangle.training.lag`. Its mean over some 10 calls is to be read.
+            `disentangle.training.lag`. Its mean over some 10 calls is to be read; where that of 25 calls is above 0.4 twice in
+            a row, after the first 25, an `EstimatorWarning` says so once.
+        rate: The learning rate of the estimators, `()`; `None` before they have learnt.
 
     Raises:
         TypeError: If the penalty is no `Pairwise`; on a call, if a variable is no tensor.
@@ -95,7 +102,7 @@ class PenaltyLoss(nn.Module):
         *,
         weight: float | Dial = 1.0,
         inner_steps: int = 5,
-        lr: float = 1e-2,
+        lr: float | None = None,
         optimizer: Callable[[list[nn.Parameter]], Optimizer] | None = None,
         seed: int = 0,
     ):
@@ -119,7 +126,9 @@ class PenaltyLoss(nn.Module):
         self.held_out: Tensor | None = None
         self.likelihood: Tensor | None = None
         self.lag: Tensor | None = None
-        self._lag = Lag()
+        self._lag, self._lag_means = Lag(), LagMeans()
+        self._warned = False  # that estimators lag
+        self._keep_up = KeepUp() if lr is None and optimizer is None else None
         self._make_optimizer = optimizer
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
         self._alike = False  # whether all processes have the first one's estimators
@@ -130,6 +139,11 @@ class PenaltyLoss(nn.Module):
         """The penalty that was given, with its estimators."""
         return self._hidden[0]
 
+    @property
+    def rate(self) -> Tensor | None:
+        """The learning rate of the estimators, `()`; `None` before they have learnt."""
+        return None if self._optimizer is None else KeepUp.rate(self._optimizer)
+
     def forward(self, variables: Mapping[str, Any], present: Mapping[str, Tensor] | None = None) -> Tensor:
         """The weighted penalty, `()`; in training the estimators learn first.
 
@@ -139,6 +153,7 @@ class PenaltyLoss(nn.Module):
         """
         self._refuse_places()
         self._raise_what_arrived()
+        self._warn_of_lag()
         learns = self.training and torch.is_grad_enabled()
         own = self._needed(variables, present)
         if learns:
@@ -181,8 +196,8 @@ class PenaltyLoss(nn.Module):
         return torch.frombuffer(bytearray(file.getvalue()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Goes on from what `get_extra_state` returned."""
-        saved = torch.load(BytesIO(state.cpu().numpy().tobytes()), map_location="cpu", weights_only=True)
+        """Goes on from what `get_extra_state` returned; raises `ValueError` for anything else, other versions' states too."""
+        saved = _read(state)
         if any(t.is_meta for t in self._tensors()):  # as `from_pretrained` of transformers builds a model
             _give_room(self.pairwise)
         self.pairwise.load_state_dict(saved["pairwise"])
@@ -192,7 +207,7 @@ class PenaltyLoss(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: it waits for nothing that a device computes."""
-        return {**self.__dict__, "_watches": []}
+        return {**self.__dict__, "_watches": [], "_lag_means": LagMeans()}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PenaltyLoss:
         """Moves the estimators with the model, and gives them its precision, from float32 upwards."""
@@ -220,7 +235,8 @@ class PenaltyLoss(nn.Module):
         parameters = [p for p in self.pairwise.parameters() if p.requires_grad]
         if self._make_optimizer is not None:
             return self._make_optimizer(parameters)
-        return torch.optim.Adam(parameters, self.lr, fused=parameters[0].device.type in ("cpu", "cuda"))
+        rate = FIRST_RATE if self.lr is None else self.lr
+        return torch.optim.Adam(parameters, rate, fused=parameters[0].device.type in ("cpu", "cuda"))
 
     def _needed(self, variables: Mapping[str, Any], present: Mapping[str, Tensor] | None) -> Encoded:
         """The variables of the pairs and their presences, in at least float32."""
@@ -233,7 +249,19 @@ class PenaltyLoss(nn.Module):
             return Learning()
         if self._optimizer is None:
             self._optimizer = self._new_optimizer()
-        return take_inner_steps({"": self.pairwise}, self._optimizer, batch, self.inner_steps, self._lag)
+        learning = take_inner_steps(
+            {"": self.pairwise}, self._optimizer, batch, self.inner_steps, self._lag, keep_up=self._keep_up
+        )
+        if self.iteration > FIRST_STEPS:
+            self._lag_means.add(learning.lag)
+        return learning
+
+    def _warn_of_lag(self) -> None:
+        cure = "raise inner_steps" if self._keep_up is not None else "raise lr, say threefold, or inner_steps"
+        warning = lag_warning(f"call {self.iteration}", self._lag_means.read(), cure)
+        if warning is not None and not self._warned:
+            warnings.warn(warning, stacklevel=5)  # where the user called the penalty
+            self._warned = True
 
     @contextmanager
     def _noise(self) -> Iterator[None]:
@@ -264,6 +292,22 @@ class PenaltyLoss(nn.Module):
         watches, self._watches = self._watches, []
         if bad := [name for watch in watches for name in watch.nonfinite()]:
             raise NonFiniteError(f"call {self.iteration}: not finite: {', '.join(bad)}", bad)
+
+
+def _read(state: Tensor) -> dict[str, Any]:
+    """What `get_extra_state` wrote into a tensor."""
+    expected = {"pairwise", "optimizer", "iteration", "lag"}
+    try:
+        saved = torch.load(BytesIO(state.cpu().numpy().tobytes()), map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError("expected the state of a PenaltyLoss, got bytes that hold none") from error
+    if not isinstance(saved, dict) or saved.keys() != expected:
+        got = sorted(saved) if isinstance(saved, dict) else type(saved).__name__
+        raise ValueError(
+            f"expected the state of a PenaltyLoss of this version, {sorted(expected)}, got {got}: load it with the version "
+            "that saved it"
+        )
+    return saved
 
 
 def _give_room(pairwise: Pairwise) -> None:

@@ -33,8 +33,10 @@ from disentangle.training.guards import (
     refuse_dead_pairs,
     refuse_frozen,
     refuse_optimizers,
+    refuse_schedulers,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
+from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import Lag
 from disentangle.training.processes import DistributedProcesses, SingleProcess
 from disentangle.training.reports import StepRecord, flat
@@ -80,6 +82,7 @@ class AlternatingStep:
         penalty_optimizer: The optimiser of the estimators' parameters; needed where the penalty learns.
         schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of each iteration.
         inner_steps: How many steps the estimators take for one of the model, T' in the paper.
+        keep_up: Adapts the learning rate of `penalty_optimizer`; without it the rate stays what it is.
         clip: Called with the model's parameters once they have their gradients; returns their norm. For example
             `lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 1.0)`.
         nonfinite: What to do where something is not finite: `"stop"` raises; `"skip"` leaves the step out, unless ten in a
@@ -92,9 +95,10 @@ class AlternatingStep:
 
     Raises:
         ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if parts of it cannot
-            learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own; if
-            there are several processes and no `seed`; on a call, if a pair is given what it does not take or has no
-            variable with a gradient, or if the objective is no scalar with a gradient.
+            learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own;
+            if `keep_up` and a scheduler would both set its rate; if there are several processes and no `seed`; on a call, if
+            a pair is given what it does not take or has no variable with a gradient, or if the objective is no scalar with
+            a gradient.
         TypeError: If the penalty is something else; on a call, if a variable is no tensor.
         NonFiniteError: On a call, where something is not finite; the model is as it was before.
 
@@ -132,6 +136,7 @@ class AlternatingStep:
         penalty_optimizer: Optimizer | None = None,
         schedulers: Sequence[LRScheduler] = (),
         inner_steps: int = 5,
+        keep_up: KeepUp | None = None,
         clip: Callable[[list[nn.Parameter]], Tensor | None] | None = None,
         nonfinite: Literal["stop", "skip"] = "stop",
         seed: int | None = None,
@@ -150,6 +155,8 @@ class AlternatingStep:
         for kind in kinds.values():
             refuse_frozen(kind)
         refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
+        if keep_up is not None:
+            refuse_schedulers(schedulers, penalty_optimizer)
         self.model: Any = model
         self.penalty, self.kinds, self.learns = penalty, kinds, learns
         dials = {name: getattr(kind, "dial", None) for name, kind in kinds.items()}
@@ -157,7 +164,8 @@ class AlternatingStep:
         self.objective = objective
         self.optimizer, self.penalty_optimizer = optimizer, penalty_optimizer
         self.schedulers = schedulers
-        self.inner_steps, self.clip, self.nonfinite = inner_steps, clip, nonfinite
+        self.inner_steps, self.keep_up = inner_steps, keep_up
+        self.clip, self.nonfinite = clip, nonfinite
         self.seed, self.iteration = seed, 0
         self.backward = backward
         self.processes = SingleProcess() if processes is None else processes
@@ -228,7 +236,9 @@ class AlternatingStep:
     def _fit(self, batch: Encoded) -> Learning:
         """The estimators' phase."""
         assert self.penalty_optimizer is not None
-        return take_inner_steps(self.kinds, self.penalty_optimizer, batch, self.inner_steps, self.lag, self.backward)
+        return take_inner_steps(
+            self.kinds, self.penalty_optimizer, batch, self.inner_steps, self.lag, self.backward, self.keep_up
+        )
 
     def _differentiate(self, batch: Encoded, record: StepRecord, has_rows: bool) -> StepRecord:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""

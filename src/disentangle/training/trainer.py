@@ -20,6 +20,7 @@ from disentangle.pairwise import Pairwise
 from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.fit import Callback, Evaluate, Fit, Report
+from disentangle.training.keep_up import KeepUp
 from disentangle.training.processes import all_processes
 from disentangle.training.reports import Monitor, loggable
 from disentangle.training.run import Run
@@ -47,6 +48,8 @@ class AlternatingTrainer:
         penalty_optimizer: The optimiser of the penalty's estimators, where it has any.
         schedulers: Learning rate schedulers of either; each takes a step per iteration.
         inner_steps: How many steps the estimators take for one of the model.
+        keep_up: Adapts the learning rate of `penalty_optimizer`, which reports then have as `penalty_lr`; without it the rate
+            stays what it is.
         accumulation: How many batches of the loader make one step: the gradients are those of one large batch, the memory is
             that of a small one, the model encodes each batch twice.
         clip_norm: The norm to which the model's gradients are clipped.
@@ -104,6 +107,7 @@ class AlternatingTrainer:
         penalty_optimizer: Optimizer | None = None,
         schedulers: Sequence[LRScheduler] = (),
         inner_steps: int = 5,
+        keep_up: KeepUp | None = None,
         accumulation: int = 1,
         clip_norm: float | None = None,
         nonfinite: Literal["stop", "skip"] = "stop",
@@ -141,6 +145,7 @@ class AlternatingTrainer:
             penalty_optimizer=None if penalty_optimizer is None else prepare(penalty_optimizer),
             schedulers=schedulers,
             inner_steps=inner_steps,
+            keep_up=keep_up,
             clip=None if clip_norm is None else lambda parameters: clip_to(parameters, clip_norm),
             nonfinite=nonfinite,
             seed=seed,
