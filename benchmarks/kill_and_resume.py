@@ -22,7 +22,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import accelerate  # noqa: F401  what a run would import else, each child anew
+import matplotlib.figure  # noqa: F401
+import sklearn.metrics  # noqa: F401
 import torch
+import transformers.models.bert.modeling_bert  # noqa: F401
 from safetensors.torch import load_file
 from tqdm import tqdm
 

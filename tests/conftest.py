@@ -13,6 +13,13 @@ from jaxtyping import install_import_hook
 # Shapes and types of every annotated function are checked at run time in the tests.
 install_import_hook("disentangle", "beartype.beartype")
 
+LONG = {"test_own_model", "test_mird_mosi", "test_every_example", "test_processes", "test_docs"}
+
+
+def pytest_collection_modifyitems(items):
+    """The modules that take long first, so that no process waits for another at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONG)
+
 
 @pytest.fixture(autouse=True)
 def _seeded():

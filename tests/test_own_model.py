@@ -2,8 +2,8 @@
 
 import os
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,8 +18,10 @@ def test_the_file_is_as_short_as_the_page_says():
 
 
 @pytest.mark.slow
-def test_every_command_and_snippet_runs(tmp_path, monkeypatch):
+def test_every_command_and_snippet_runs(tmp_path, monkeypatch, capsys):
+    """The commands in this process, since importing takes longer than most; the seeds are processes of their own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     monkeypatch.syspath_prepend(str(tmp_path))
     (language, file), *rest = BLOCKS
     assert language == "python"
@@ -30,11 +32,14 @@ def test_every_command_and_snippet_runs(tmp_path, monkeypatch):
             exec(compile(block, "docs/own_model.md", "exec"), namespace)
             continue
         for line in block.splitlines():
-            command = [sys.executable, *shlex.split(line)[1:]]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-            result = subprocess.run(command, capture_output=True, text=True, env=environment)
-            assert result.returncode == 0, f"{line}\n{result.stdout}{result.stderr[-3000:]}"
-            said[line] = result.stdout
+            python, *arguments = shlex.split(line)
+            assert python == "python"
+            monkeypatch.setattr(sys, "argv", arguments)
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as end:
+                runpy.run_path(arguments[0], run_name="__main__")
+            said[line], err = capsys.readouterr()
+            assert end.value.code == 0, f"{line}\n{said[line]}{err[-3000:]}"
     trained, test = namespace["trained"], namespace["test"]
     outcomes = trained.outcomes(test)
     assert trained.task.metrics(outcomes, test.labels)["acc"] > 0.95

@@ -1,12 +1,14 @@
 """Mutual information in closed form, or by quadrature of smooth densities on a grid, in nats.
 
-Where there is a grid, it is a trapezoid rule far finer than the density's width and wide enough to leave out less than
-1e-15 of the mass. Halving the steps moves no truth by more than 1e-7; the kink of |x| costs 2e-5.
+Where there is a grid, it is a trapezoid rule, or Simpson's where the grid ends at an edge, far finer than the density's width
+and wide enough to leave out less than 1e-15 of the mass. Halving the steps moves no truth by more than 1e-7; the kink of |x|
+costs 2e-5.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.integrate import simpson
 from scipy.special import digamma, entr, gammaln, i0e, ndtr, xlogy
 
 GAUSSIAN_ENTROPY = float(np.log(2 * np.pi * np.e)) / 2
@@ -148,12 +150,12 @@ def zero_inflated_poisson_mi(zeros: float) -> float:
 def rectified_mi(rho: float, threshold: float) -> float:
     """Of two normals that are replaced by the threshold below it: an atom, two edges and a density."""
     noise = np.sqrt(1 - rho**2)
-    z = np.linspace(threshold, 9, 4001)
+    z = np.linspace(threshold, 9, 1001)
     below = ndtr(threshold)
     given = ndtr((threshold - rho * z) / noise)  # that the other one is below
-    edge = float(np.trapezoid(normal_density(z) * xlogy(given, given / below), z))
-    corner = below - float(np.trapezoid(normal_density(z) * given, z))
+    edge = float(simpson(normal_density(z) * xlogy(given, given / below), x=z))
+    corner = below - float(simpson(normal_density(z) * given, x=z))
     conditional = normal_density(z[None], rho * z[:, None], noise)
     ratio = -np.log(noise) - (np.square((z[None] - rho * z[:, None]) / noise) - np.square(z[None])) / 2
-    inside = float(np.trapezoid(normal_density(z) * np.trapezoid(conditional * ratio, z, axis=1), z))
+    inside = float(simpson(normal_density(z) * simpson(conditional * ratio, x=z), x=z))
     return max(float(xlogy(corner, corner / below**2)) + 2 * edge + inside, 0.0)

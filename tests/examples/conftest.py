@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from disentangle.training import Run
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
@@ -22,6 +24,18 @@ def content(n, seed, *, labels=True, words=True):
     text = [" ".join(draw.choice(vocabulary, 2 + i % 6)) if words and i % 5 != 3 else "" for i in range(n)]
     split = {"raw_text": text, "audio": audio, "vision": vision}
     return {**split, "regression_labels": draw.uniform(-3, 3, n), "id": [str(i) for i in range(n)]} if labels else split
+
+
+@pytest.fixture
+def curves():
+    """For tests of a run with its `curves.png`."""
+
+
+@pytest.fixture(autouse=True)
+def _no_curves(request, monkeypatch):
+    """The others go without: drawing takes longer than a few steps."""
+    if "curves" not in request.fixturenames:
+        monkeypatch.setattr(Run, "draw", lambda run: None)
 
 
 @pytest.fixture(scope="session")

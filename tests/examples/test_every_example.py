@@ -51,6 +51,7 @@ def weights(folder):
 
 @pytest.mark.slow
 @every_example
+@pytest.mark.usefixtures("curves")
 def test_it_trains_goes_on_is_evaluated_and_predicts(paper, dump, data, tmp_path, capsys):
     """Killed after its first checkpoint, it ends as the run that was not."""
     options = ["--data", dump(data), *SMALL, "--epochs", 2, "--checkpoint-every", 1]

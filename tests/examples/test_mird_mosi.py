@@ -24,6 +24,7 @@ from disentangle.training import Run
 
 from .conftest import EXAMPLES, content
 
+BENCHMARKS = EXAMPLES.parent / "benchmarks"
 F64 = torch.float64
 METRICS = {"mae", "corr", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc5", "acc7"}
 NINE = {f"CLUB({x};{y})" for x, y in mird_mosi.LATENT_PAIRS + mird_mosi.INPUT_PAIRS}
@@ -42,6 +43,7 @@ def run(*arguments):
         (["--penalty", "none", "--no-reconstruction", "--inject-layer", "0"], set(), {"Y"}),
     ],
 )
+@pytest.mark.usefixtures("curves")
 def test_a_run_leaves_what_it_should(dump, data, unlabeled, tmp_path, capsys, options, pairs, losses):
     out = tmp_path / "run"
     files = ["--data", dump(data), "--unlabeled", dump(unlabeled, "more.pkl")]
@@ -343,30 +345,28 @@ def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data,
     assert run("evaluate", "--run", out) == 0
 
 
-def launch(processes, *arguments):
-    command = [sys.executable]
-    if processes > 1:
-        command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+def launch(*arguments):
+    """The example in two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [str(EXAMPLES / "mird_mosi.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path):
+def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path, capsys):
     """The same global batches, an uneven last one, unlabelled rows; without dropout, whose noise would differ."""
     backbone, tokenizer = tiny_backbone(data["train"]["raw_text"], hidden_size=16, layers=2, heads=2)
     backbone.config.hidden_dropout_prob = backbone.config.attention_probs_dropout_prob = 0.0
     backbone.save_pretrained(tmp_path / "backbone")
     tokenizer.save_pretrained(tmp_path / "backbone")
     files = ["--data", dump(data), "--unlabeled", dump(unlabeled, "more.pkl"), "--backbone", tmp_path / "backbone"]
-    histories = []
-    for processes in (1, 2):
-        out = tmp_path / f"run-{processes}"
-        result = launch(processes, *files, "--epochs", 3, "--lr", 1e-3, "--device", "cpu", "--out", out)
-        assert result.returncode == 0, result.stderr[-3000:]
-        assert result.stdout.count("everything is in") == 1
-        histories.append(Run.open(out).history)
-    alone, together = histories
+    options = [*files, "--epochs", 3, "--lr", 1e-3, "--device", "cpu", "--out"]
+    assert run(*options, tmp_path / "alone") == 0
+    for printed in (capsys.readouterr().out, launch(*options, tmp_path / "together")):
+        assert printed.count("everything is in") == 1
+    alone, together = (Run.open(tmp_path / name).history for name in ("alone", "together"))
     assert len(alone) == len(together) == 3
     for ours, theirs in zip(together, alone, strict=True):
         assert ours["objective"] == pytest.approx(theirs["objective"], rel=1e-4, abs=1e-4)
@@ -376,9 +376,11 @@ def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_that_were_killed_go_on_as_if_they_had_not_been():
-    script = EXAMPLES.parent / "benchmarks" / "kill_and_resume.py"
-    command = [sys.executable, str(script), "--kills", "1", "--processes", "2", "--precision", "bf16"]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    """The benchmark, with two epochs for four."""
+    benchmark = "import kill_and_resume as benchmark; benchmark.EPOCHS = 2; raise SystemExit(benchmark.main())"
+    command = [sys.executable, "-c", benchmark, "--kills", "1", "--processes", "2", "--precision", "bf16"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), *sys.path])}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     assert "equal bit for bit" in result.stdout
 

@@ -1,4 +1,4 @@
-"""One of several processes that train under `DistributedDataParallel` with a `PenaltyLoss`: run by `torchrun`, or alone.
+"""Two processes that train under `DistributedDataParallel` with a `PenaltyLoss`, forks of one that has imported everything.
 
 Takes a folder; every process writes there the gradients and values of each step, and its estimators at the end.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from disentangle import CLUBEstimator, Pairwise, PenaltyLoss, SampledCLUBEstimator, ScaleInvariant
@@ -44,10 +45,7 @@ class Encoders(nn.Module):
 
 
 def main(folder: Path) -> None:
-    rank, size = 0, 1
-    if dist.is_torchelastic_launched():
-        dist.init_process_group("gloo")
-        rank, size = dist.get_rank(), dist.get_world_size()
+    rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     torch.manual_seed(rank)  # processes that start from different weights
     model = Encoders().double()
     wrapped = DistributedDataParallel(model) if size > 1 else model
@@ -66,5 +64,10 @@ def main(folder: Path) -> None:
     torch.save({"seen": seen, "estimators": model.penalty.pairwise.state_dict()}, folder / f"{rank}.pt")
 
 
+def one_of_two(rank: int, folder: Path) -> None:
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
+    main(folder)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    start_processes(one_of_two, (Path(sys.argv[1]),), 2, start_method="fork")

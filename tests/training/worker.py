@@ -1,6 +1,7 @@
-"""One of several processes that train MIRD in float64 together: run by `torchrun`, or alone.
+"""Processes that train MIRD in float64 together, forks of one that has imported everything.
 
-Takes a folder; writes there the gradients and the losses of each step, from process 0.
+Takes a folder, how many processes, and numbers of pieces; for each of these, process 0 writes there the gradients and the
+losses of each step.
 """
 
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.multiprocessing.spawn import start_processes
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "examples"), str(ROOT)]
@@ -37,10 +39,7 @@ def main(folder: Path, pieces: int) -> None:
     labelled = read_split(content(12, 0))
     without = Recordings(text=labelled.text, sequences=labelled.sequences)
     rows = [data[i] for data in (RecordingDataset(r, tokenizer) for r in (labelled, without)) for i in range(12)]
-    group = None
-    if dist.is_torchelastic_launched():
-        dist.init_process_group("gloo")
-        group = DistributedProcesses()
+    group = DistributedProcesses() if dist.is_initialized() else None
     rank, size = (group.rank, group.size) if group else (0, 1)
     with torch.no_grad():  # the other processes start from other weights
         for parameter in [*model.parameters(), *penalty.parameters()]:
@@ -63,8 +62,15 @@ def main(folder: Path, pieces: int) -> None:
         moved = {name: (before[name] - p.detach()) / 0.01 for name, p in model.named_parameters()}
         seen.append({"gradients": moved, "objective": record.objective, "penalties": record.penalties})
     if rank == 0:
-        torch.save(seen, folder / "seen.pt")
+        torch.save(seen, folder / f"pieces-{pieces}.pt")
+
+
+def one_of(rank: int, processes: int, folder: Path, numbers: list[str]) -> None:
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=processes)
+    for number in numbers:
+        main(folder, int(number))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    where, how_many, *pieces = sys.argv[1:]
+    start_processes(one_of, (int(how_many), Path(where), pieces), int(how_many), start_method="fork")

@@ -194,13 +194,15 @@ def compare(where: str | os.PathLike[str], name: str, given: str | None, wanted:
 def with_modalities(
     recordings: Recordings,
     sizes: Mapping[str, int],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None,
     computed_by: Mapping[str, str] = {},
 ) -> Recordings:
     """The recordings with the modalities of the training data: one that they lack altogether is missing in each of them.
 
     Modalities that the training data lacks are left out; frames of another size, or computed by something else, are an error.
+    Without a path they are the program's own.
     """
+    path = path or "the program's own data"
     kinds = kinds_of(recordings)
     for name, size in recordings.feature_sizes.items():
         if size != sizes.get(name, size):
