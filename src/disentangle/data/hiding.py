@@ -85,12 +85,12 @@ def hide(batch: Batch, hidden: Mapping[str, Tensor]) -> Batch:
         raise ValueError(f"expected modalities of the batch, {sorted(batch.present)}, got {sorted(unknown)}")
     device = batch.labels.device
     sequences = {
-        name: _without(sequence, hidden[name].to(device)) if name in hidden else sequence
+        name: _without(sequence, hidden[name].to(device, non_blocking=True)) if name in hidden else sequence
         for name, sequence in batch.sequences.items()
     }
     present = {name: rows & ~hidden[name] if name in hidden else rows for name, rows in batch.present.items()}
     seen = replace(batch, sequences=sequences, present=present)
-    return _without_words(seen, hidden["text"].to(device)) if "text" in hidden else seen
+    return _without_words(seen, hidden["text"].to(device, non_blocking=True)) if "text" in hidden else seen
 
 
 def noise_like(latent: Tensor) -> Tensor:
