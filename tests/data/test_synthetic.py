@@ -57,3 +57,27 @@ def test_a_modality_shows_its_own_factors_and_not_those_of_others(splits, modali
     for name, factor in train.factors.items():
         value = linear_decodability(pooled, factor)
         assert value > 0.5 if name in ("shared", modality) else value < 0.02
+
+
+def test_other_sequences_are_made_as_the_first_ones_are():
+    two, three = (
+        synthetic_recordings((50, 2, 2), features=features)["train"]
+        for features in ({"audio": 16}, {"audio": 16, "vision": 24, "motion": 12})
+    )
+    assert (two.feature_sizes, [*two.factors]) == ({"audio": 16}, ["shared", "text", "audio"])
+    assert three.feature_sizes == {"audio": 16, "vision": 24, "motion": 12}
+    assert three.factors["motion"].shape == (50, 2)
+
+
+def test_private_factors_depend_on_the_shared_one_as_told_and_their_own_parts_do_not():
+    factors = synthetic_recordings((3000, 20, 20), seed=3, dependence=0.6)["train"].factors
+    assert [*factors] == ["shared", "text", "audio", "vision", "own text", "own audio", "own vision"]
+    u, p, own = factors["shared"], factors["audio"], factors["own audio"]
+    np.testing.assert_allclose(p, 0.6 * u + 0.8 * own, atol=1e-5)
+    independent = np.hstack([u, *(factors[f"own {m}"] for m in ("text", "audio", "vision"))])
+    np.testing.assert_allclose(np.cov(independent.T), np.eye(8), atol=4 * np.sqrt(2 / 3000))
+
+
+def test_a_dependence_that_no_factor_can_have_is_refused():
+    with pytest.raises(ValueError, match="expected a dependence from 0 to below 1, got 1"):
+        synthetic_recordings((5, 2, 2), dependence=1.0)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from disentangle import Rows
 from disentangle.training import Run
 
 from .conftest import content
@@ -155,3 +156,12 @@ def test_without_order_words_count_and_frames_are_decoded_alike_wherever_they_st
     assert steps.shape == (2, 5, 5)
     assert torch.equal(steps, steps[:, :1].expand(-1, 5, -1))
     assert not torch.equal(steps[0], steps[1])
+
+
+def test_the_words_losses_weigh_what_is_said_and_all_others_once():
+    one = torch.ones(1)
+    losses = {name: Rows(2.0 * one, one) for name in ("Y", "recon_L", "cross_L", "recon_A")}
+    plain, weighed = (mird_mosi.objective_for(0.5, words)(losses, {"CLUB": 3 * one[0]}) for words in (1.0, 10.0))
+    log = (torch.tensor(2.0) + mird_mosi.EPS).log()
+    torch.testing.assert_close(plain, 4 * log + 1.5)
+    torch.testing.assert_close(weighed, 22 * log + 1.5)

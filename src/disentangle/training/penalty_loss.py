@@ -76,7 +76,6 @@ class PenaltyLoss(nn.Module):
             values are not to be trusted; a larger `lr` or more `inner_steps` help. Estimators that keep up are near 0; see
             `disentangle.training.lag`. Its mean over some 10 calls is to be read; where that of 25 calls is above 0.4 twice in
             a row, after the first 25, an `EstimatorWarning` says so once.
-        rate: The learning rate of the estimators, `()`; `None` before they have learnt.
 
     Raises:
         TypeError: If the penalty is no `Pairwise`; on a call, if a variable is no tensor.
