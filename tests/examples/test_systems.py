@@ -1,0 +1,126 @@
+"""What holds for every system that is rebuilt here: it can learn, its masks hold, and what a row lacks leaves no trace."""
+
+from dataclasses import replace
+
+import mag_bert
+import numpy as np
+import pytest
+import torch
+
+from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
+from disentangle.nn.backbones import tiny_backbone
+from disentangle.tasks import task_of
+from disentangle.variables import Masked
+
+from .conftest import content
+
+SYSTEMS = [mag_bert]
+every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
+
+
+def built(system, train, **arguments):
+    """A system on a small backbone, prepared for training, and the rows of its training split."""
+    torch.manual_seed(0)
+    backbone, tokenizer = tiny_backbone(train.text, hidden_size=16, layers=2, heads=2)
+    model = system.EXPERIMENT.build(
+        backbone=backbone, sizes=train.feature_sizes, task=task_of(train.labels), **arguments
+    )
+    system.EXPERIMENT.prepare(model, train)
+    dataset = RecordingDataset(train, tokenizer)
+    return model, [dataset[i] for i in range(len(dataset))]
+
+
+@every_system
+def test_it_learns_32_rows_by_heart(system):
+    train = synthetic_recordings((32, 2, 2))["train"]
+    model, rows = built(system, train)
+    batch, objective = collate(rows), system.EXPERIMENT.objective(None)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        objective(model.losses(model(batch), batch), {}).backward()
+        optimizer.step()
+    with torch.no_grad():
+        error = (model.eval().predict(model(batch)) - batch.labels).square().mean()
+    assert error < 0.05 * train.labels.var()
+
+
+def lacking(n=6):
+    """Rows of which some lack audio, some vision, some text."""
+    split = content(n, 0)
+    frames = {m: [x[x.any(1)] for x in split[m]] for m in ("audio", "vision")}
+    return Recordings(split["raw_text"], frames, split["regression_labels"].astype(np.float32))
+
+
+def double(batch):
+    sequences = {m: Masked(x.values.double(), x.mask) for m, x in batch.sequences.items()}
+    return replace(batch, sequences=sequences, labels=batch.labels.double(), labeled=batch.labeled.double())
+
+
+def padded(batch, steps):
+    """The batch with more padding behind its tokens and frames, in which anything may stand."""
+
+    def longer(x, value):
+        return torch.cat([x, x.new_full((len(x), steps, *x.shape[2:]), value)], 1)
+
+    filling = {"input_ids": 7, "attention_mask": 0, "special_tokens_mask": 1}
+    return replace(
+        batch,
+        tokens={name: longer(ids, filling[name]) for name, ids in batch.tokens.items()},
+        words=Masked(longer(batch.words.values, 7), longer(batch.words.mask, False)),
+        sequences={m: Masked(longer(x.values, torch.nan), longer(x.mask, False)) for m, x in batch.sequences.items()},
+    )
+
+
+def results(model, batch):
+    """The predictions, and the gradient of each parameter."""
+    variables = model(batch)
+    sum(rows.mean() for rows in model.losses(variables, batch).values()).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return {"prediction": model.predict(variables).detach(), **gradients}
+
+
+@every_system
+def test_padding_changes_neither_values_nor_gradients(system):
+    model, rows = built(system, lacking())
+    model, batch = model.double().eval(), double(collate(rows))
+    before = results(model, batch)
+    for steps in (1, 5):
+        after = results(model, padded(batch, steps))
+        assert after.keys() == before.keys()
+        for name, value in before.items():
+            torch.testing.assert_close(after[name], value, msg=name)
+
+
+def prediction(model, rows):
+    with torch.no_grad():
+        return model.predict(model(double(collate(rows))))
+
+
+@every_system
+def test_a_row_is_predicted_as_if_it_were_alone(system):
+    """In a batch by itself, what it lacks has no frame, and no other row has one."""
+    model, rows = built(system, lacking())
+    model.double().eval()
+    alone = torch.cat([prediction(model, [row]) for row in rows])
+    torch.testing.assert_close(alone, prediction(model, rows))
+
+
+@pytest.mark.parametrize(
+    ("system", "modality"),
+    [(each, m) for each in SYSTEMS for m in ("text", "audio", "vision") if (each, m) != (mag_bert, "text")],
+)  # words carry what MAG-BERT injects: where a row has none, its special tokens do
+def test_what_reads_a_modality_has_no_say_in_rows_that_lack_it(system, modality):
+    model, rows = built(system, lacking())
+    model.double().eval()
+    has, before = collate(rows).present[modality], prediction(model, rows)
+    assert has.any()
+    assert not has.all()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parts = name.split(".")
+            if {modality, "backbone" if modality == "text" else modality} & set(parts) and parts[0] != "fusion":
+                parameter.add_(torch.randn_like(parameter))
+    changed = prediction(model, rows) != before
+    assert torch.equal(changed, has)
