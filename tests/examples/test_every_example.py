@@ -15,6 +15,7 @@ import misa
 import numpy as np
 import pytest
 import text_only
+import tfn
 import torch
 from safetensors.torch import load_file
 
@@ -27,7 +28,7 @@ from disentangle.training import Run
 from .conftest import EXAMPLES
 
 PAPERS = [mird_mosi, misa, text_only]  # one of each kind, for what a program does with any of them
-SYSTEMS = [mag_bert]
+SYSTEMS = [mag_bert, tfn]
 every_example = pytest.mark.parametrize("paper", PAPERS + SYSTEMS, ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import mag_bert
 import numpy as np
 import pytest
+import tfn
 import torch
 
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
@@ -14,16 +15,16 @@ from disentangle.variables import Masked
 
 from .conftest import content
 
-SYSTEMS = [mag_bert]
+SYSTEMS = {mag_bert: {}, tfn: {"d": 8, "text_d": 16}}  # with what makes them small
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
 
-def built(system, train, **arguments):
+def built(system, train):
     """A system on a small backbone, prepared for training, and the rows of its training split."""
     torch.manual_seed(0)
     backbone, tokenizer = tiny_backbone(train.text, hidden_size=16, layers=2, heads=2)
     model = system.EXPERIMENT.build(
-        backbone=backbone, sizes=train.feature_sizes, task=task_of(train.labels), **arguments
+        backbone=backbone, sizes=train.feature_sizes, task=task_of(train.labels), **SYSTEMS[system]
     )
     system.EXPERIMENT.prepare(model, train)
     dataset = RecordingDataset(train, tokenizer)
@@ -124,3 +125,18 @@ def test_what_reads_a_modality_has_no_say_in_rows_that_lack_it(system, modality)
                 parameter.add_(torch.randn_like(parameter))
     changed = prediction(model, rows) != before
     assert torch.equal(changed, has)
+
+
+def test_tfn_predicts_numbers_within_their_range_if_it_shall():
+    train = replace(lacking(), labels=np.array([-1.0, 1.0, 2.0, 4.0, 0.5, 3.5], np.float32))
+    backbone, tokenizer = tiny_backbone(train.text, hidden_size=16, layers=2, heads=2)
+    dataset, task = RecordingDataset(train, tokenizer), task_of(train.labels)
+    model = tfn.TFN(backbone, train.feature_sizes, task, bounded=True, d=2, text_d=2).double().eval()
+    rows = [dataset[i] for i in range(len(dataset))]
+    within = prediction(model, rows)
+    with torch.no_grad():
+        torch.nn.init.constant_(model.head[-1].bias, 50.0)
+    torch.testing.assert_close(prediction(model, rows), torch.full((6,), 4.0, dtype=torch.float64))
+    assert ((within > -1) & (within < 4)).all()
+    with pytest.raises(ValueError, match="expected task regression where predictions are bounded, got binary"):
+        tfn.TFN(backbone, train.feature_sizes, task_of(np.array([0.0, 1.0])), bounded=True)

@@ -4,6 +4,7 @@ from disentangle.nn.fusion import MultimodalAdaptiveGate, NonverbalInjection, Wo
 from disentangle.nn.noisy_latent import NoisyLatent
 from disentangle.nn.sequence import SequenceDecoder, SequenceEncoder, masked_cross_entropy, masked_mse
 from disentangle.nn.standardize import Standardize
+from disentangle.nn.tensor_fusion import TensorFusion
 from disentangle.nn.text import MAGTextEncoder
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "SequenceDecoder",
     "SequenceEncoder",
     "Standardize",
+    "TensorFusion",
     "WordwiseSparseAttention",
     "masked_cross_entropy",
     "masked_mse",
