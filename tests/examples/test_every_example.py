@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import lmf
 import mag_bert
 import mird_mosi
 import misa
@@ -28,7 +29,7 @@ from disentangle.training import Run
 from .conftest import EXAMPLES
 
 PAPERS = [mird_mosi, misa, text_only]  # one of each kind, for what a program does with any of them
-SYSTEMS = [mag_bert, tfn]
+SYSTEMS = [mag_bert, tfn, lmf]
 every_example = pytest.mark.parametrize("paper", PAPERS + SYSTEMS, ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
 

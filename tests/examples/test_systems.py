@@ -1,7 +1,9 @@
 """What holds for every system that is rebuilt here: it can learn, its masks hold, and what a row lacks leaves no trace."""
 
+from argparse import Namespace
 from dataclasses import replace
 
+import lmf
 import mag_bert
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from disentangle.variables import Masked
 
 from .conftest import content
 
-SYSTEMS = {mag_bert: {}, tfn: {"d": 8, "text_d": 16}}  # with what makes them small
+SYSTEMS = {mag_bert: {}, tfn: {"d": 8, "text_d": 16}, lmf: {}}  # with what makes them small
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
 
@@ -125,6 +127,18 @@ def test_what_reads_a_modality_has_no_say_in_rows_that_lack_it(system, modality)
                 parameter.add_(torch.randn_like(parameter))
     changed = prediction(model, rows) != before
     assert torch.equal(changed, has)
+
+
+@every_system
+def test_everything_that_can_learn_does(system):
+    """LMF's published optimiser leaves out two tensors."""
+    model, rows = built(system, lacking())
+    batch, before = collate(rows), {name: p.clone() for name, p in model.named_parameters()}
+    optimizer = system.EXPERIMENT.optimizer(model, Namespace(**system.EXPERIMENT.defaults))
+    for _ in range(3):  # what a 0 is multiplied by has no gradient at first
+        sum(loss.mean() for loss in model.losses(model(batch), batch).values()).backward()
+        optimizer.step()
+    assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
 
 
 def test_tfn_predicts_numbers_within_their_range_if_it_shall():

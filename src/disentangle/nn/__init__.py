@@ -4,10 +4,11 @@ from disentangle.nn.fusion import MultimodalAdaptiveGate, NonverbalInjection, Wo
 from disentangle.nn.noisy_latent import NoisyLatent
 from disentangle.nn.sequence import SequenceDecoder, SequenceEncoder, masked_cross_entropy, masked_mse
 from disentangle.nn.standardize import Standardize
-from disentangle.nn.tensor_fusion import TensorFusion
+from disentangle.nn.tensor_fusion import LowRankFusion, TensorFusion
 from disentangle.nn.text import MAGTextEncoder
 
 __all__ = [
+    "LowRankFusion",
     "MAGTextEncoder",
     "MultimodalAdaptiveGate",
     "NoisyLatent",
