@@ -15,6 +15,7 @@ import mird_mosi
 import misa
 import numpy as np
 import pytest
+import self_mm
 import text_only
 import tfn
 import torch
@@ -28,7 +29,7 @@ from disentangle.training import Run
 
 from .conftest import EXAMPLES
 
-PAPERS = [mird_mosi, misa, text_only]  # one of each kind, for what a program does with any of them
+PAPERS = [mird_mosi, misa, self_mm, text_only]  # of each kind, one: they are killed as well
 SYSTEMS = [mag_bert, tfn, lmf]
 every_example = pytest.mark.parametrize("paper", PAPERS + SYSTEMS, ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
@@ -156,7 +157,7 @@ def emotions(folder):
 @pytest.mark.parametrize(
     ("paper", "options", "kind", "metrics"),
     [
-        *((paper, [], "classes", CLASSES) for paper in (misa, *SYSTEMS)),
+        *((paper, [], "classes", CLASSES) for paper in (misa, self_mm, *SYSTEMS)),
         (misa, ["--label", "joke"], "binary", CLASSES),
         (misa, ["--label", "joke", "--task", "regression"], "regression", CLASSES),
         (
@@ -167,7 +168,7 @@ def emotions(folder):
         ),
     ],
     ids=[
-        *(f"{paper.__name__}, classes" for paper in (misa, *SYSTEMS)),
+        *(f"{paper.__name__}, classes" for paper in (misa, self_mm, *SYSTEMS)),
         *("binary", "two classes as numbers", "labels at once"),
     ],
 )

@@ -1,5 +1,6 @@
 """What holds for every system that is rebuilt here: it can learn, its masks hold, and what a row lacks leaves no trace."""
 
+import copy
 from argparse import Namespace
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import lmf
 import mag_bert
 import numpy as np
 import pytest
+import self_mm
 import tfn
 import torch
 
@@ -17,7 +19,7 @@ from disentangle.variables import Masked
 
 from .conftest import content
 
-SYSTEMS = {mag_bert: {}, tfn: {"d": 8, "text_d": 16}, lmf: {}}  # with what makes them small
+SYSTEMS = {mag_bert: {}, tfn: {"d": 8, "text_d": 16}, lmf: {}, self_mm: {}}  # with what makes them small
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
 
@@ -76,11 +78,12 @@ def padded(batch, steps):
 
 
 def results(model, batch):
-    """The predictions, and the gradient of each parameter."""
+    """The predictions, and the gradient of each parameter; the model in training, its dropout not."""
+    model = copy.deepcopy(model).eval()
+    model.training = True
     variables = model(batch)
     sum(rows.mean() for rows in model.losses(variables, batch).values()).backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad(set_to_none=True)
     return {"prediction": model.predict(variables).detach(), **gradients}
 
 
