@@ -12,6 +12,7 @@ import self_mm
 import tfn
 import torch
 
+from disentangle import AlternatingStep
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.tasks import task_of
@@ -157,3 +158,36 @@ def test_tfn_predicts_numbers_within_their_range_if_it_shall():
     assert ((within > -1) & (within < 4)).all()
     with pytest.raises(ValueError, match="expected task regression where predictions are bounded, got binary"):
         tfn.TFN(backbone, train.feature_sizes, task_of(np.array([0.0, 1.0])), bounded=True)
+
+
+def stepped(pieces):
+    """Self-MM after three steps, each with the same rows in so many pieces."""
+    model, rows = built(self_mm, lacking(8))
+    optimizer = torch.optim.SGD(model.double().parameters(), 0.01)
+    step = AlternatingStep(model.eval(), None, objective=self_mm.EXPERIMENT.objective(None), optimizer=optimizer)
+    model.training = True  # its dropout is not
+    size = len(rows) // pieces
+    for _ in range(3):
+        step(*(double(collate(rows[start : start + size])) for start in range(0, len(rows), size)))
+    return model
+
+
+def test_the_labels_of_self_mm_are_the_same_in_pieces_at_first_and_move_once_a_step():
+    whole, pieces = stepped(1), stepped(4)
+    assert whole.memory is not None
+    assert pieces.memory is not None
+    assert torch.equal(pieces.memory.seen, whole.memory.seen)
+    assert whole.memory.seen[:, 0].tolist() == [3] * 8
+    assert (whole.memory.kept[:, 1:] != whole.memory.kept[:, :1]).any()
+
+
+def test_self_mm_learns_the_given_labels_of_each_modality_where_they_are_no_numbers():
+    train = replace(lacking(), labels=np.array([0, 1, 0, 1, 1, 0], np.float32))
+    model, rows = built(self_mm, train)
+    model.training, batch = True, collate(rows)
+    variables = model(batch)
+    losses = model.losses(variables, batch)
+    assert model.memory is None
+    expected = model.task.loss(model.heads["audio"](variables["audio"]).squeeze(1), batch.labels, batch.labeled)
+    torch.testing.assert_close(losses["Y_audio"].values, expected.values)
+    assert torch.equal(losses["Y_audio"].weights.bool(), batch.present["audio"])

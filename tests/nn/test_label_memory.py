@@ -135,6 +135,18 @@ def test_the_middle_of_ratings_is_their_mean():
     assert (results[0] != y).any()
 
 
+def test_mixed_precision_changes_nothing_but_the_features_that_are_given():
+    y, results = torch.randn(64), []
+    inputs = [(torch.randn(64, 3), {m: torch.randn(64, size) for m, size in SIZES.items()}) for _ in range(3)]
+    for enabled in (False, True):
+        memory = LabelMemory(3, SIZES).start(y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            for joint, own in inputs:
+                memory.update(torch.arange(64), joint, own)
+        results.append(memory.labels("text", torch.arange(64)))
+    assert torch.equal(*results)
+
+
 def test_a_memory_that_was_saved_goes_on_where_it_was(tmp_path):
     y, present = drawn()
     first = LabelMemory(3, SIZES).double().start(y)

@@ -127,14 +127,14 @@ class LabelMemory(nn.Module):
         everywhere = torch.ones_like(index, dtype=torch.bool)
         has = torch.stack([everywhere, *((present or {}).get(m, everywhere) for m in self.names)], 1)
         seen, kept = self.seen[index], self.kept[index]
-        generated = self._generated(kept[:, :1], parts)
+        with torch.autocast(index.device.type, enabled=False):
+            generated = self._generated(kept[:, :1], parts)
         times = seen[:, 1:] + 1
         moved = ((times - 1) * kept[:, 1:] + 2 * generated) / (times + 1)
         moves = has[:, 1:] & (seen[:, 1:] > 0) & generated.isfinite()
         kept[:, 1:] = torch.where(moves, moved, kept[:, 1:])
         self.kept[index], self.seen[index] = kept, seen + has
-        widths = torch.tensor(self.widths, device=index.device)
-        each = has.repeat_interleave(widths, 1, output_size=sum(self.widths))
+        each = torch.cat([has[:, k : k + 1].expand(-1, width) for k, width in enumerate(self.widths)], 1)
         self.features[index] = torch.where(each, torch.cat(parts, 1), self.features[index])
 
     def _generated(self, y: Tensor, parts: list[Tensor]) -> Tensor:
