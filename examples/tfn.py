@@ -10,7 +10,8 @@ two modalities beside text.
 
 Where this differs from the published codes: words are those of a text encoder that learns too, where they have fixed vectors;
 frames are averaged over those that are real, where others count padding; they are standardised by the training split, not
-by a batch norm, which mixes the rows of a batch; a number is learnt by its squared error, not the absolute one.
+by a batch norm, which mixes the rows of a batch; a number is learnt by its squared error, not the absolute one, and kept within
+the range of the labels only by `--bounded`.
 """
 
 from __future__ import annotations
