@@ -9,11 +9,15 @@ import sys
 import time
 from dataclasses import replace
 
+import lmf
+import mag_bert
 import mird_mosi
 import misa
 import numpy as np
 import pytest
+import self_mm
 import text_only
+import tfn
 import torch
 from safetensors.torch import load_file
 
@@ -25,8 +29,9 @@ from disentangle.training import Run
 
 from .conftest import EXAMPLES
 
-PAPERS = [mird_mosi, misa, text_only]
-every_example = pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.__name__)
+PAPERS = [mird_mosi, misa, self_mm, text_only]  # of each kind, one: they are killed as well
+SYSTEMS = [mag_bert, tfn, lmf]
+every_example = pytest.mark.parametrize("paper", PAPERS + SYSTEMS, ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
 
 
@@ -50,7 +55,7 @@ def weights(folder):
 
 
 @pytest.mark.slow
-@every_example
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.__name__)
 @pytest.mark.usefixtures("curves")
 def test_it_trains_goes_on_is_evaluated_and_predicts(paper, dump, data, tmp_path, capsys):
     """Killed after its first checkpoint, it ends as the run that was not."""
@@ -124,6 +129,7 @@ def test_a_paper_may_bring_metrics_of_its_own(dump, data, tmp_path, capsys):
 
 
 EMOTIONS = ("anger", "joy", "neutral")
+CLASSES = ["acc", "f1_weighted", "f1_macro", "auc"]
 
 
 def emotions(folder):
@@ -149,31 +155,35 @@ def emotions(folder):
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "metrics"),
+    ("paper", "options", "kind", "metrics"),
     [
-        ([], "classes", ["acc", "f1_weighted", "f1_macro", "auc"]),
-        (["--label", "joke"], "binary", ["acc", "f1_weighted", "f1_macro", "auc"]),
-        (["--label", "joke", "--task", "regression"], "regression", ["acc", "f1_weighted", "f1_macro", "auc"]),
+        *((paper, [], "classes", CLASSES) for paper in (misa, self_mm, *SYSTEMS)),
+        (misa, ["--label", "joke"], "binary", CLASSES),
+        (misa, ["--label", "joke", "--task", "regression"], "regression", CLASSES),
         (
+            misa,
             [part for name in EMOTIONS for part in ("--label", name)],
             "labels",
-            ["acc", "f1_weighted", "f1_macro", "auc", "f1_anger", "f1_joy", "f1_neutral"],
+            [*CLASSES, "f1_anger", "f1_joy", "f1_neutral"],
         ),
     ],
-    ids=["classes", "binary", "two classes as numbers", "labels at once"],
+    ids=[
+        *(f"{paper.__name__}, classes" for paper in (misa, self_mm, *SYSTEMS)),
+        *("binary", "two classes as numbers", "labels at once"),
+    ],
 )
-def test_every_task_is_trained_evaluated_and_predicted(options, kind, metrics, tmp_path, capsys):
+def test_every_task_is_trained_evaluated_and_predicted(paper, options, kind, metrics, tmp_path, capsys):
     out, folder = tmp_path / "run", emotions(tmp_path / "set")
-    assert run(misa, "--data", folder, *options, *SMALL, "--epochs", 1, "--out", out) == 0
+    assert run(paper, "--data", folder, *options, *SMALL, "--epochs", 1, "--out", out) == 0
     assert list(json.loads((out / "result.json").read_text())["test"]) == metrics
     task = as_task(json.loads((out / "model" / "config.json").read_text())["task"])
     assert task.kind == kind
     assert f"labels    {task}" in capsys.readouterr().out
-    assert run(misa, "evaluate", "--run", out) == 0
-    assert run(misa, "predict", "--run", out, "--text", "so joy", "--json") == 0
+    assert run(paper, "evaluate", "--run", out) == 0
+    assert run(paper, "predict", "--run", out, "--text", "so joy", "--json") == 0
     printed = capsys.readouterr().out
     said = json.loads(printed[printed.index("{") :])
-    trained = open_trained(out, misa.EXPERIMENT.build)
+    trained = open_trained(out, paper.EXPERIMENT.build)
     none = {m: [np.zeros((0, size), np.float32)] for m, size in trained.sizes.items()}
     outcomes = trained.outcomes(Recordings(["so joy"], none))
     if kind == "regression":
@@ -181,7 +191,7 @@ def test_every_task_is_trained_evaluated_and_predicted(options, kind, metrics, t
     else:
         assert said["prediction"] == task.said(outcomes)[0]
         assert list(said["outcomes"]) == list(task.names)
-    assert run(misa, "predict", "--run", out, "--data", folder, "--out", tmp_path / "said.csv") == 0
+    assert run(paper, "predict", "--run", out, "--data", folder, "--out", tmp_path / "said.csv") == 0
     first = (tmp_path / "said.csv").read_text().splitlines()[0]
     assert first.startswith("id,split,label,prediction,")
     assert all(name in first for name in (task.names if kind != "regression" else ()))

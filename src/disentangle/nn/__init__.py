@@ -1,12 +1,16 @@
 """Networks for padded multimodal sequences: encoders, decoders, fusion, text backbones."""
 
 from disentangle.nn.fusion import MultimodalAdaptiveGate, NonverbalInjection, WordwiseSparseAttention
+from disentangle.nn.label_memory import LabelMemory
 from disentangle.nn.noisy_latent import NoisyLatent
 from disentangle.nn.sequence import SequenceDecoder, SequenceEncoder, masked_cross_entropy, masked_mse
 from disentangle.nn.standardize import Standardize
+from disentangle.nn.tensor_fusion import LowRankFusion, TensorFusion
 from disentangle.nn.text import MAGTextEncoder
 
 __all__ = [
+    "LabelMemory",
+    "LowRankFusion",
     "MAGTextEncoder",
     "MultimodalAdaptiveGate",
     "NoisyLatent",
@@ -14,6 +18,7 @@ __all__ = [
     "SequenceDecoder",
     "SequenceEncoder",
     "Standardize",
+    "TensorFusion",
     "WordwiseSparseAttention",
     "masked_cross_entropy",
     "masked_mse",

@@ -1,0 +1,193 @@
+"""What holds for every system that is rebuilt here: it can learn, its masks hold, and what a row lacks leaves no trace."""
+
+import copy
+from argparse import Namespace
+from dataclasses import replace
+
+import lmf
+import mag_bert
+import numpy as np
+import pytest
+import self_mm
+import tfn
+import torch
+
+from disentangle import AlternatingStep
+from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
+from disentangle.nn.backbones import tiny_backbone
+from disentangle.tasks import task_of
+from disentangle.variables import Masked
+
+from .conftest import content
+
+SYSTEMS = {mag_bert: {}, tfn: {"d": 8, "text_d": 16}, lmf: {}, self_mm: {}}  # with what makes them small
+every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
+
+
+def built(system, train):
+    """A system on a small backbone, prepared for training, and the rows of its training split."""
+    torch.manual_seed(0)
+    backbone, tokenizer = tiny_backbone(train.text, hidden_size=16, layers=2, heads=2)
+    model = system.EXPERIMENT.build(
+        backbone=backbone, sizes=train.feature_sizes, task=task_of(train.labels), **SYSTEMS[system]
+    )
+    system.EXPERIMENT.prepare(model, train)
+    dataset = RecordingDataset(train, tokenizer)
+    return model, [dataset[i] for i in range(len(dataset))]
+
+
+@every_system
+def test_it_learns_32_rows_by_heart(system):
+    train = synthetic_recordings((32, 2, 2))["train"]
+    model, rows = built(system, train)
+    batch, objective = collate(rows), system.EXPERIMENT.objective(None)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        objective(model.losses(model(batch), batch), {}).backward()
+        optimizer.step()
+    with torch.no_grad():
+        error = (model.eval().predict(model(batch)) - batch.labels).square().mean()
+    assert error < 0.05 * train.labels.var()
+
+
+def lacking(n=6):
+    """Rows of which some lack audio, some vision, some text."""
+    split = content(n, 0)
+    frames = {m: [x[x.any(1)] for x in split[m]] for m in ("audio", "vision")}
+    return Recordings(split["raw_text"], frames, split["regression_labels"].astype(np.float32))
+
+
+def double(batch):
+    sequences = {m: Masked(x.values.double(), x.mask) for m, x in batch.sequences.items()}
+    return replace(batch, sequences=sequences, labels=batch.labels.double(), labeled=batch.labeled.double())
+
+
+def padded(batch, steps):
+    """The batch with more padding behind its tokens and frames, in which anything may stand."""
+
+    def longer(x, value):
+        return torch.cat([x, x.new_full((len(x), steps, *x.shape[2:]), value)], 1)
+
+    filling = {"input_ids": 7, "attention_mask": 0, "special_tokens_mask": 1}
+    return replace(
+        batch,
+        tokens={name: longer(ids, filling[name]) for name, ids in batch.tokens.items()},
+        words=Masked(longer(batch.words.values, 7), longer(batch.words.mask, False)),
+        sequences={m: Masked(longer(x.values, torch.nan), longer(x.mask, False)) for m, x in batch.sequences.items()},
+    )
+
+
+def results(model, batch):
+    """The predictions, and the gradient of each parameter; the model in training, its dropout not."""
+    model = copy.deepcopy(model).eval()
+    model.training = True
+    variables = model(batch)
+    sum(rows.mean() for rows in model.losses(variables, batch).values()).backward()
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return {"prediction": model.predict(variables).detach(), **gradients}
+
+
+@every_system
+def test_padding_changes_neither_values_nor_gradients(system):
+    model, rows = built(system, lacking())
+    model, batch = model.double().eval(), double(collate(rows))
+    before = results(model, batch)
+    for steps in (1, 5):
+        after = results(model, padded(batch, steps))
+        assert after.keys() == before.keys()
+        for name, value in before.items():
+            torch.testing.assert_close(after[name], value, msg=name)
+
+
+def prediction(model, rows):
+    with torch.no_grad():
+        return model.predict(model(double(collate(rows))))
+
+
+@every_system
+def test_a_row_is_predicted_as_if_it_were_alone(system):
+    """In a batch by itself, what it lacks has no frame, and no other row has one."""
+    model, rows = built(system, lacking())
+    model.double().eval()
+    alone = torch.cat([prediction(model, [row]) for row in rows])
+    torch.testing.assert_close(alone, prediction(model, rows))
+
+
+@pytest.mark.parametrize(
+    ("system", "modality"),
+    [(each, m) for each in SYSTEMS for m in ("text", "audio", "vision") if (each, m) != (mag_bert, "text")],
+)  # words carry what MAG-BERT injects: where a row has none, its special tokens do
+def test_what_reads_a_modality_has_no_say_in_rows_that_lack_it(system, modality):
+    model, rows = built(system, lacking())
+    model.double().eval()
+    has, before = collate(rows).present[modality], prediction(model, rows)
+    assert has.any()
+    assert not has.all()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parts = name.split(".")
+            if {modality, "backbone" if modality == "text" else modality} & set(parts) and parts[0] != "fusion":
+                parameter.add_(torch.randn_like(parameter))
+    changed = prediction(model, rows) != before
+    assert torch.equal(changed, has)
+
+
+@every_system
+def test_everything_that_can_learn_does(system):
+    """LMF's published optimiser leaves out two tensors."""
+    model, rows = built(system, lacking())
+    batch, before = collate(rows), {name: p.clone() for name, p in model.named_parameters()}
+    optimizer = system.EXPERIMENT.optimizer(model, Namespace(**system.EXPERIMENT.defaults))
+    for _ in range(3):  # what a 0 is multiplied by has no gradient at first
+        sum(loss.mean() for loss in model.losses(model(batch), batch).values()).backward()
+        optimizer.step()
+    assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
+
+
+def test_tfn_predicts_numbers_within_their_range_if_it_shall():
+    train = replace(lacking(), labels=np.array([-1.0, 1.0, 2.0, 4.0, 0.5, 3.5], np.float32))
+    backbone, tokenizer = tiny_backbone(train.text, hidden_size=16, layers=2, heads=2)
+    dataset, task = RecordingDataset(train, tokenizer), task_of(train.labels)
+    model = tfn.TFN(backbone, train.feature_sizes, task, bounded=True, d=2, text_d=2).double().eval()
+    rows = [dataset[i] for i in range(len(dataset))]
+    within = prediction(model, rows)
+    with torch.no_grad():
+        torch.nn.init.constant_(model.head[-1].bias, 50.0)
+    torch.testing.assert_close(prediction(model, rows), torch.full((6,), 4.0, dtype=torch.float64))
+    assert ((within > -1) & (within < 4)).all()
+    with pytest.raises(ValueError, match="expected task regression where predictions are bounded, got binary"):
+        tfn.TFN(backbone, train.feature_sizes, task_of(np.array([0.0, 1.0])), bounded=True)
+
+
+def stepped(pieces):
+    """Self-MM after three steps, each with the same rows in so many pieces."""
+    model, rows = built(self_mm, lacking(8))
+    optimizer = torch.optim.SGD(model.double().parameters(), 0.01)
+    step = AlternatingStep(model.eval(), None, objective=self_mm.EXPERIMENT.objective(None), optimizer=optimizer)
+    model.training = True  # its dropout is not
+    size = len(rows) // pieces
+    for _ in range(3):
+        step(*(double(collate(rows[start : start + size])) for start in range(0, len(rows), size)))
+    return model
+
+
+def test_the_labels_of_self_mm_are_the_same_in_pieces_at_first_and_move_once_a_step():
+    whole, pieces = stepped(1), stepped(4)
+    assert whole.memory is not None
+    assert pieces.memory is not None
+    assert torch.equal(pieces.memory.seen, whole.memory.seen)
+    assert whole.memory.seen[:, 0].tolist() == [3] * 8
+    assert (whole.memory.kept[:, 1:] != whole.memory.kept[:, :1]).any()
+
+
+def test_self_mm_learns_the_given_labels_of_each_modality_where_they_are_no_numbers():
+    train = replace(lacking(), labels=np.array([0, 1, 0, 1, 1, 0], np.float32))
+    model, rows = built(self_mm, train)
+    model.training, batch = True, collate(rows)
+    variables = model(batch)
+    losses = model.losses(variables, batch)
+    assert model.memory is None
+    expected = model.task.loss(model.heads["audio"](variables["audio"]).squeeze(1), batch.labels, batch.labeled)
+    torch.testing.assert_close(losses["Y_audio"].values, expected.values)
+    assert torch.equal(losses["Y_audio"].weights.bool(), batch.present["audio"])
