@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,12 +41,12 @@ def over_seeds(differences: Sequence[float]) -> OverSeeds:
         return OverSeeds(mean, None, None, None)
     if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):  # but for rounding
         return OverSeeds(mean, (mean, mean), None, None)
-    test = stats.ttest_1samp(values, 0.0)
+    test: Any = stats.ttest_1samp(values, 0.0)
     low, high = test.confidence_interval(CONFIDENCE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # differences of 0 or of one size: the p-value is then a normal one's, by scipy
-        p_wilcoxon = float(stats.wilcoxon(values)[1])
-    return OverSeeds(mean, (float(low), float(high)), float(test[1]), p_wilcoxon)
+        signed: Any = stats.wilcoxon(values)
+    return OverSeeds(mean, (float(low), float(high)), float(test.pvalue), float(signed.pvalue))
 
 
 def resampled(

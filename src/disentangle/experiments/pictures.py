@@ -26,7 +26,7 @@ def plot_systems(values: Values, path: str | os.PathLike[str]) -> None:
     figure, axes = _panels(values, 1.1 + 0.4 * len(names))
     for ax, of in zip(axes, values.values(), strict=True):
         for place, (name, each) in enumerate(of.items()):
-            _point(ax, place, each, COLORS[place % len(COLORS)], sideways=True)
+            _point(ax, float(place), each, COLORS[place % len(COLORS)], sideways=True)
             if not each:
                 ax.text(0.5, place, f"{name} has none", transform=ax.get_yaxis_transform(), ha="center", va="center")
         ax.set_yticks(range(len(names)), labels=names)
