@@ -44,7 +44,7 @@ def over_seeds(differences: Sequence[float]) -> OverSeeds:
     test: Any = stats.ttest_1samp(values, 0.0)
     low, high = test.confidence_interval(CONFIDENCE)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # differences of 0 or of one size: the p-value is then a normal one's, by scipy
+        warnings.simplefilter("ignore")  # scipy 1.12 warns of differences of 0 and of few seeds
         signed: Any = stats.wilcoxon(values)
     return OverSeeds(mean, (float(low), float(high)), float(test.pvalue), float(signed.pvalue))
 
