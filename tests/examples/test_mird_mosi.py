@@ -51,6 +51,7 @@ def test_a_run_leaves_what_it_should(dump, data, unlabeled, tmp_path, capsys, op
     names = {
         "config.json",
         "metrics.jsonl",
+        "predictions.json",
         "result.json",
         "checkpoints",
         "curves.png",

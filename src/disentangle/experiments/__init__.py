@@ -1,11 +1,24 @@
 """The program around a paper: reading, training, resuming, seeds, evaluating, predicting; a paper adds what is its own.
 
 An `Experiment` holds the functions that a paper consists of. `run_program` is its command line; `open_trained` opens from
-Python what it has saved.
+Python what it has saved. `compare_runs` puts finished runs side by side, and `Sweep` trains one at several values of an
+option.
 """
 
+from disentangle.experiments.comparison import Comparison, Difference, compare_runs
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.program import run_program
+from disentangle.experiments.sweep import Sweep, SweepResult
 from disentangle.experiments.trained import Trained, open_trained
 
-__all__ = ["Experiment", "Trained", "open_trained", "run_program"]
+__all__ = [
+    "Comparison",
+    "Difference",
+    "Experiment",
+    "Sweep",
+    "SweepResult",
+    "Trained",
+    "compare_runs",
+    "open_trained",
+    "run_program",
+]

@@ -61,6 +61,13 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     def metrics_on(name: str) -> Callable[[nn.Module], Metrics]:
         return lambda model: metrics_of(experiment, model, datasets[name], task)
 
+    def keep_test(model: nn.Module) -> Metrics:
+        """The metrics on the test split; what the model says of its rows stays in the run's folder."""
+        outcomes, labels = outcomes_of(model, datasets["test"], task)
+        kept = {"task": task.to_dict(), "outcomes": outcomes.tolist(), "labels": labels.tolist()}
+        run.write("predictions.json", kept)
+        return experiment.metrics(task, outcomes, labels)
+
     def train() -> None:
         monitor, mode = task.monitor
         trainer.fit(
@@ -74,7 +81,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
             resume=resume,
         )
         if first:
-            result = {name: trainer.evaluate(metrics_on(name)) for name in ("valid", "test")}
+            result = {"valid": trainer.evaluate(metrics_on("valid")), "test": trainer.evaluate(keep_test)}
             run.write("result.json", result)
             print(metrics_table({**result, **baselines(experiment, task, labels)}))
             print(f"everything is in {run.folder}")
@@ -161,10 +168,14 @@ def class_names(train: Recordings, options: argparse.Namespace) -> list[str]:
 
 def metrics_of(experiment: Experiment, model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:
     """The metrics of a model on the rows of a split that have a label."""
+    return experiment.metrics(task, *outcomes_of(model, dataset, task))
+
+
+def outcomes_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """What a model says of the rows of a split that have a label, `(N, K)`, and their labels."""
     labels = dataset.labels
     there = have_label(labels)
-    outcomes = task.outcomes(predict(model, loader(dataset)))
-    return experiment.metrics(task, outcomes[there], labels[there])
+    return task.outcomes(predict(model, loader(dataset)))[there], labels[there]
 
 
 def baselines(experiment: Experiment, task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:

@@ -1,4 +1,4 @@
-"""The same run with many seeds: each in a process and a folder of its own.
+"""The same run with many seeds, or any runs side by side: each in a process and a folder of its own.
 
 seed-0/    whatever the run with seed 0 leaves; its result.json says that it has finished
 seed-0.log what that run printed
@@ -14,13 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from disentangle.errors import SeedsError
 from disentangle.training.interrupts import Interrupts
 
-__all__ = ["run_seeds", "seed_results"]
+__all__ = ["finished", "run_each", "run_seeds", "seed_results"]
 
 PATIENCE = 60.0  # seconds from SIGINT to SIGKILL: a step, and the weights that a run saves when stopped
 POLL = 0.05  # seconds
@@ -67,41 +67,70 @@ def run_seeds(
         >>> seed_results(folder)
         {1: {'test': {'mae': 0.25}}, 2: {'test': {'mae': 0.5}}}
     """
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"expected seeds that are all different, got {list(seeds)}")
+    folder = Path(folder)
+    folders = {seed: folder / f"seed-{seed}" for seed in seeds}
+    commands = {path: lambda seed=seed, path=path: command(seed, path) for seed, path in folders.items()}
+    names = {path: str(seed) for seed, path in folders.items()}
+    run_each(commands, names, unit="seed", at_once=at_once, progress=progress)
+    return folders
+
+
+def run_each(
+    commands: Mapping[Path, Callable[[], Sequence[str]]],
+    names: Mapping[Path, str],
+    *,
+    unit: str = "run",
+    at_once: int = 1,
+    progress: bool = True,
+) -> None:
+    """Runs a program for each of many folders, as `run_seeds` does for each seed, with one progress bar for all.
+
+    Arguments:
+        commands: What makes the program and its arguments, by the run's folder; called when the run starts.
+        names: What the run is called in the progress bar and in errors, by its folder.
+        unit: What a run is called.
+        at_once: How many run at a time, at most.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: If `at_once` is below 1.
+        SeedsError: When all others have ended, if a run has failed.
+    """
     from tqdm.auto import tqdm
 
     if at_once < 1:
         raise ValueError(f"expected at_once of at least 1, got {at_once}")
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"expected seeds that are all different, got {list(seeds)}")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    folders = {seed: folder / f"seed-{seed}" for seed in seeds}
-    left = [seed for seed in seeds if not _finished(folders[seed])]
-    running: dict[int, subprocess.Popen[bytes]] = {}
+    for folder in commands:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    left = [folder for folder in commands if not finished(folder)]
+    running: dict[Path, subprocess.Popen[bytes]] = {}
     failures: list[str] = []
     environment = {"OMP_NUM_THREADS": str(max(1, _cores() // at_once)), **os.environ}
-    bar = tqdm(total=len(seeds), initial=len(seeds) - len(left), unit="seed", disable=not progress, dynamic_ncols=True)
+    bar = tqdm(
+        total=len(commands), initial=len(commands) - len(left), unit=unit, disable=not progress, dynamic_ncols=True
+    )
     with bar, Interrupts() as interrupts:
         try:
             while left or running:
                 while left and len(running) < at_once:
-                    seed = left.pop(0)
-                    running[seed] = _start(command(seed, folders[seed]), _log(folders[seed]), environment)
-                    bar.set_postfix_str(_state(running, failures))
+                    folder = left.pop(0)
+                    running[folder] = _start(commands[folder](), _log(folder), environment)
+                    bar.set_postfix_str(_state([names[each] for each in running], failures))
                 time.sleep(POLL)
-                for seed in [seed for seed, child in running.items() if child.poll() is not None]:
-                    code = running.pop(seed).returncode
-                    if code != 0 or not _finished(folders[seed]):
-                        failures.append(_failure(seed, code, folders[seed]))
-                    bar.set_postfix_str(_state(running, failures), refresh=False)
+                for folder in [folder for folder, child in running.items() if child.poll() is not None]:
+                    code = running.pop(folder).returncode
+                    if code != 0 or not finished(folder):
+                        failures.append(f"{unit} {names[folder]}, {_failure(code, folder)}")
+                    bar.set_postfix_str(_state([names[each] for each in running], failures), refresh=False)
                     bar.update()
                 if interrupts.heard is not None:
                     interrupts.raise_it()
         finally:
             _end(list(running.values()))
     if failures:
-        raise SeedsError(f"{len(failures)} of {len(seeds)} seeds failed: {'; '.join(failures)}")
-    return folders
+        raise SeedsError(f"{len(failures)} of {len(commands)} {unit}s failed: {'; '.join(failures)}")
 
 
 def seed_results(folder: str | os.PathLike[str]) -> dict[int, dict[str, dict[str, float | None]]]:
@@ -128,7 +157,8 @@ def seed_results(folder: str | os.PathLike[str]) -> dict[int, dict[str, dict[str
     return dict(sorted(results.items()))
 
 
-def _finished(folder: Path) -> bool:
+def finished(folder: Path) -> bool:
+    """Whether the run in a folder has finished."""
     return (folder / "result.json").exists()
 
 
@@ -153,16 +183,16 @@ def _start(argv: Sequence[str], log: Path, environment: dict[str, str]) -> subpr
         )
 
 
-def _state(running: Iterable[int], failures: Sequence[str]) -> str:
+def _state(running: Iterable[str], failures: Sequence[str]) -> str:
     failed = f", {len(failures)} failed" if failures else ""
-    return f"running {', '.join(map(str, running)) or 'none'}{failed}"
+    return f"running {', '.join(running) or 'none'}{failed}"
 
 
-def _failure(seed: int, code: int, folder: Path) -> str:
+def _failure(code: int, folder: Path) -> str:
     log = _log(folder)
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     missing = "" if code else " without a result.json"
-    return f"seed {seed}, exit code {code}{missing}, {lines[-1] if lines else 'printed nothing'} ({log})"
+    return f"exit code {code}{missing}, {lines[-1] if lines else 'printed nothing'} ({log})"
 
 
 def _end(children: Sequence[subprocess.Popen[bytes]]) -> None:

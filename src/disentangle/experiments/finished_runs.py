@@ -1,0 +1,152 @@
+"""Finished runs as one reads them from their folders, and whether their numbers can be compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from disentangle.data.messages import listed
+from disentangle.errors import RunError
+from disentangle.tasks import Task, as_task
+from disentangle.training import Run
+
+__all__ = ["FinishedRuns", "Predictions", "check_comparable", "read_finished"]
+
+Metrics = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run's model says of the labelled rows of the test split, and what these are."""
+
+    task: Task
+    outcomes: np.ndarray  # (N, K)
+    labels: np.ndarray  # (N,) or (N, K)
+
+
+@dataclass(frozen=True)
+class FinishedRuns:
+    """The finished runs of one system: one run, or one per seed.
+
+    What the folders do not tell is not in `data` and `predictions`.
+    """
+
+    name: str
+    results: dict[int, dict[str, Metrics]]  # by seed, then by split
+    data: dict[int, dict[str, str]]  # what was learnt from, by seed: the name of the file, the label, the task
+    predictions: dict[int, Predictions]  # by seed
+
+    def metrics(self, split: str) -> list[str]:
+        """The names of the metrics on a split."""
+        return list(dict.fromkeys(name for result in self.results.values() for name in result[split]))
+
+
+def read_finished(name: str, folder: str | os.PathLike[str], seeds: Sequence[int] | None = None) -> FinishedRuns:
+    """The finished runs in a folder: of one run, or of many seeds, of which `seeds` names those to read.
+
+    Raises `RunError` where there are none, where one has not finished, or where a file cannot be read.
+    """
+    folders = _folders(Path(folder), seeds)
+    results = {seed: _result(place) for seed, place in folders.items()}
+    data = {seed: _data(Run.open(place).config) for seed, place in folders.items() if (place / "config.json").exists()}
+    kept = {seed: place / "predictions.json" for seed, place in folders.items()}
+    return FinishedRuns(name, results, data, {seed: _predictions(path) for seed, path in kept.items() if path.exists()})
+
+
+def check_comparable(systems: Sequence[FinishedRuns], split: str) -> None:
+    """Refuses runs that learnt from other data or labels than the first, or that have other metrics."""
+    first = systems[0]
+    data = next(iter(first.data.values()), {})
+    rows = next(iter(first.predictions.values()), None)
+    for system in systems:
+        for seed, own in system.data.items():
+            for what, value in own.items():
+                if data and value != data[what]:
+                    raise ValueError(
+                        f"expected the {what} of {first.name}, {data[what]}, got {value} in {_at(system, seed)}"
+                    )
+        if set(system.metrics(split)) != set(first.metrics(split)):
+            wanted, given = listed(first.metrics(split)), listed(system.metrics(split))
+            raise ValueError(f"expected the metrics of {first.name}, {wanted}, got {given} in {system.name}")
+        for seed, own in system.predictions.items():
+            if rows is not None and not np.array_equal(own.labels, rows.labels):
+                raise ValueError(
+                    f"expected the {len(rows.labels)} labels of the test split of {first.name}, got {len(own.labels)} "
+                    f"that differ from these in {_at(system, seed)}"
+                )
+
+
+def _at(system: FinishedRuns, seed: int) -> str:
+    return f"{system.name}, seed {seed}" if len(system.results) > 1 else system.name
+
+
+def _folders(folder: Path, wanted: Sequence[int] | None) -> dict[int, Path]:
+    """The folder of each seed, all of them finished; of a single run, its own."""
+    found = {
+        int(match[1]): path for path in folder.glob("seed-*") if (match := re.fullmatch(r"seed-(-?\d+)", path.name))
+    }
+    if not found and not (folder / "config.json").exists() and not (folder / "result.json").exists():
+        raise RunError(f"{folder}: expected the folder of a finished run, or of many seeds, got none")
+    config = Run.open(folder).config if (folder / "config.json").exists() else {}
+    seeds = config.get("seeds") or []
+    if not found and not seeds:
+        found = {config.get("seed", 0): folder}
+    if wanted is None:
+        wanted = sorted({*found, *seeds})
+    unfinished = [seed for seed in wanted if seed not in found or not (found[seed] / "result.json").exists()]
+    if unfinished:
+        which = (
+            "without a result.json"
+            if list(found.values()) == [folder]
+            else f"with seeds unfinished: {listed(unfinished)}"
+        )
+        raise RunError(f"{folder}: expected a finished run, got one {which}")
+    return {seed: found[seed] for seed in wanted}
+
+
+def _result(folder: Path) -> dict[str, Metrics]:
+    path = folder / "result.json"
+    result = _json(path)
+    if not all(isinstance(each, dict) for each in result.values()):
+        raise RunError(f"{path}: expected metrics by split, got {listed(result)}")
+    return result
+
+
+def _data(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a run learnt from, as far as its configuration says it."""
+    if "data" not in config:
+        return {}
+    data = config["data"]
+    return {
+        "data": Path(data).name if data else "the embedded set",
+        "label": listed(config.get("label") or ["the main one"]),
+        "task": config.get("task") or "told from the labels",
+    }
+
+
+def _predictions(path: Path) -> Predictions:
+    kept = _json(path)
+    try:
+        outcomes, labels = (np.array(kept[name], dtype=float) for name in ("outcomes", "labels"))
+        if outcomes.ndim != 2 or len(outcomes) != len(labels):
+            raise ValueError(f"outcomes {outcomes.shape}, labels {labels.shape}")
+        return Predictions(as_task(kept["task"]), outcomes, labels)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{path}: expected task, outcomes (N, K) and labels of N rows, got {error}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content

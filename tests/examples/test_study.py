@@ -1,0 +1,115 @@
+"""Comparing runs and sweeping an option, from the command line."""
+
+import csv
+import json
+import shlex
+
+import pytest
+import study
+import text_only
+
+from disentangle.errors import SeedsError
+from disentangle.experiments import Sweep, compare_runs
+
+SMALL = ["--backbone", "tiny", "--epochs", "1"]
+
+
+def run(*arguments):
+    return study.main([str(each) for each in arguments])
+
+
+@pytest.fixture
+def two_runs(dump, data, tmp_path):
+    for name, lr in (("slow", 1e-4), ("fast", 3e-3)):
+        options = ["--data", dump(data), *SMALL, "--lr", lr, "--out", tmp_path / name]
+        assert text_only.main([str(each) for each in options]) == 0
+    return [tmp_path / "slow", tmp_path / "fast"]
+
+
+def test_trained_runs_are_compared_with_a_bootstrap_of_what_they_predicted(two_runs, tmp_path, capsys):
+    capsys.readouterr()
+    assert run("compare", two_runs[0], f"quick={two_runs[1]}", "--resamples", 50, "--out", tmp_path / "table") == 0
+    printed = capsys.readouterr().out
+    assert "| slow | 1 |" in printed
+    assert "paired bootstrap over the 12 rows of the test split, 50 resamples" in printed
+    with (tmp_path / "table" / "comparison.csv").open() as file:
+        mae = {line["system"]: line for line in csv.DictReader(file) if line["metric"] == "mae"}
+    kept = [json.loads((folder / "result.json").read_text())["test"]["mae"] for folder in two_runs]
+    assert float(mae["quick"]["difference"]) == pytest.approx(kept[1] - kept[0])
+    assert float(mae["quick"]["rows_low"]) <= kept[1] - kept[0] <= float(mae["quick"]["rows_high"])
+    assert (tmp_path / "table" / "comparison.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_what_is_left_and_draws_it(dump, data, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    arguments = ["sweep", "text_only", "--lr", "1e-4", "3e-3", "--seeds", 0, "--out", folder]
+    more = ["--", "--data", dump(data), *SMALL]
+    assert run(*arguments, "--dry-run", *more) == 0
+    *commands, count = capsys.readouterr().out.splitlines()
+    assert count == "2 of 2 runs are left"
+    assert [shlex.split(command)[-5:] for command in commands] == [
+        [f"--lr={value}", "--seed", "0", "--out", str(folder / f"lr-{value}" / "seed-0")] for value in ("1e-4", "3e-3")
+    ]
+    assert not folder.exists()
+    assert text_only.main(shlex.split(commands[0])[2:]) == 0  # one of them has finished
+    written = (folder / "lr-1e-4" / "seed-0" / "result.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(*arguments, "--at-once", 2, *more) == 0
+    assert "| lr 3e-3 | 1 |" in capsys.readouterr().out
+    assert (folder / "lr-1e-4" / "seed-0" / "result.json").stat().st_mtime_ns == written
+    assert {f"sweep.{ending}" for ending in ("md", "csv", "tex", "png", "json")} <= {p.name for p in folder.iterdir()}
+    config = json.loads((folder / "lr-3e-3" / "seed-0" / "config.json").read_text())
+    assert (config["lr"], config["epochs"]) == (3e-3, 1)
+    table = compare_runs({each: folder / f"lr-{each}" for each in ("1e-4", "3e-3")}, split="valid")
+    assert table.differences[0].mean != 0
+    assert run(*arguments, "--dry-run", *more) == 0
+    assert capsys.readouterr().out == "0 of 2 runs are left\n"
+    assert run(*arguments, "--dry-run", "--", "--epochs", 2) == 2
+    assert capsys.readouterr().err.startswith(f"error: {folder}: expected a new folder, or this sweep of text_only.py")
+
+
+def test_a_run_that_has_begun_goes_on(tmp_path):
+    begun = tmp_path / "lr-0.1" / "seed-1"
+    begun.mkdir(parents=True)
+    (begun / "config.json").write_text("{}")
+    commands = Sweep(text_only.EXPERIMENT, "lr", [0.1], [0, 1], tmp_path).commands
+    assert commands[begun][2:] == ["--resume", str(begun)]
+    assert commands[tmp_path / "lr-0.1" / "seed-0"][2] == "--lr=0.1"
+
+
+def test_a_run_that_fails_is_named(tmp_path):
+    sweep = Sweep(text_only.EXPERIMENT, "lr", [0.1], [0], tmp_path, ["--data", str(tmp_path / "absent.pkl")])
+    with pytest.raises(
+        SeedsError, match=r"^1 of 1 runs failed: run lr 0\.1, seed 0, exit code 2, error: .*absent\.pkl"
+    ):
+        sweep.run(progress=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "absent"], "absent: expected the folder of a finished run, or of many seeds, got none"),
+        (["compare", "x=a", "x=b"], "expected runs of different names, got one name twice; NAME=FOLDER gives another"),
+        (["sweep", "text_only", "--out", "x"], "expected one option with its values, such as --lr 1e-4 1e-3, got none"),
+        (["sweep", "digits", "--lr", "1", "--out", "x"], "expected the name of an example with an experiment"),
+        (["sweep", "text_only", "--alpha", "1", "--out", "x"], "text_only.py: unknown option --alpha=1"),
+        (
+            ["sweep", "text_only", "--lr", "fast", "--out", "x"],
+            "text_only.py: argument --lr: invalid float value: 'fast'",
+        ),
+        (["sweep", "text_only", "--lr", "1", "1", "--out", "x"], "expected values of --lr that are all different"),
+        (["sweep", "text_only", "--resume", "1", "--out", "x"], "expected options other than --seed, --seeds"),
+        (["sweep", "text_only", "--lr", "1", "--out", "x", "--", "--lr", "2"], "expected options other than --seed"),
+        (["sweep", "text_only", "--lr", "1", "--epochs", "2", "--out", "x"], "expected one option with its values"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_before_anything_is_trained(
+    arguments, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())

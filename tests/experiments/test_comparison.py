@@ -1,0 +1,191 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from disentangle.errors import RunError
+from disentangle.experiments import compare_runs
+from disentangle.metrics import label_scale
+from disentangle.tasks import Regression
+
+LABELS = np.random.default_rng(0).uniform(-40, 40, 50).round(3)
+TASK = Regression(label_scale(LABELS))
+
+
+def write(folder, outcomes=None, *, result=None, config=None, labels=LABELS):
+    """A finished run as the program leaves it: its metrics, and what it predicted where that is given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    if outcomes is not None:
+        outcomes = np.reshape(outcomes, (-1, 1))
+        kept = {"task": TASK.to_dict(), "outcomes": outcomes.tolist(), "labels": labels.tolist()}
+        (folder / "predictions.json").write_text(json.dumps(kept))
+        result = {"test": TASK.metrics(outcomes, labels)} if result is None else result
+    if result is not None:
+        (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def system(folder, errors, size=4.0):
+    """A run for each seed, whose predictions are off by noise of the seed and, beside it, by `errors`."""
+    for seed, error in enumerate(errors):
+        noise = np.random.default_rng(seed).normal(size=len(LABELS))
+        write(folder / f"seed-{seed}", LABELS + error + size * noise)
+    return folder
+
+
+def maes(folder, values, name="mae"):
+    for seed, value in values.items():
+        write(folder / f"seed-{seed}", result={"test": {name: value}, "valid": {name: 1.0}})
+    return folder
+
+
+def test_means_over_seeds_and_differences_over_those_in_common(tmp_path):
+    one = maes(tmp_path / "one", {0: 1.0, 1: 2.0, 2: 9.0})
+    other = maes(tmp_path / "other", {1: 1.5, 0: 0.25, 7: 100.0})
+    table = compare_runs({"one": one, "other": other})
+    assert table.values("one", "mae") == [1.0, 2.0, 9.0]
+    (difference,) = table.differences
+    assert (difference.system, difference.metric, difference.seeds) == ("other", "mae", 2)
+    assert difference.mean == pytest.approx((-0.75 - 0.5) / 2)
+    assert "| one | 3 | 4.000 ± 4.359 |" in str(table)  # the deviations -3, -2, 5 over 2
+    assert "difference: the system less one" in str(table)
+    assert compare_runs({"one": one, "other": other}, against="other").differences[0].mean == -difference.mean
+
+
+def test_equal_runs_differ_by_nothing(tmp_path):
+    runs = {"a": system(tmp_path / "a", [0, 1, 2]), "b": system(tmp_path / "b", [0, 1, 2])}
+    for each in compare_runs(runs, resamples=50).differences:
+        assert (each.mean, each.interval, each.p_t, each.p_wilcoxon) == (0.0, (0.0, 0.0), None, None)
+        assert each.rows_interval == (0.0, 0.0)
+
+
+def test_the_bootstrap_is_of_the_mean_over_seeds_and_holds_the_difference(tmp_path):
+    runs = {"good": system(tmp_path / "good", [0, 0]), "bad": system(tmp_path / "bad", [3, 4], size=8.0)}
+    mae = compare_runs(runs, resamples=300).differences[0]
+    low, high = mae.rows_interval
+    assert mae.metric == "mae"
+    assert 0 < low < mae.mean < high
+    assert compare_runs(runs, resamples=300).differences[0].rows_interval == (low, high)
+    assert compare_runs(runs, resamples=0).differences[0].rows_interval is None
+
+
+def test_a_metric_of_the_experiments_own_has_no_bootstrap(tmp_path):
+    """Predictions give other numbers than the result has: nothing can be drawn anew."""
+    for name in ("a", "b"):
+        write(tmp_path / name, LABELS + 1, result={"test": {"mae": 0.5, "corr": 1.0}})
+    table = compare_runs({"a": tmp_path / "a", "b": tmp_path / "b"}, resamples=20)
+    assert [(each.metric, each.rows_interval is None) for each in table.differences] == [("mae", True), ("corr", False)]
+
+
+def test_single_runs_compare_by_their_seed_and_without_tests(tmp_path):
+    for name, mae in (("a", 1.0), ("b", 0.5)):
+        write(tmp_path / name, result={"test": {"mae": mae}}, config={"seed": 3, "data": "x/m.pkl"})
+    table = compare_runs({name: tmp_path / name for name in "ab"})
+    assert list(table.results["a"]) == [3]
+    assert "| b | mae | -0.500 | 1 |\n" in str(table)  # and no columns of what one seed cannot tell
+    write(tmp_path / "c", result={"test": {"mae": 1.0}}, config={"seed": 4, "data": "m.pkl"})
+    with pytest.raises(ValueError, match=r"^expected a seed of a, 3, in c, got 4$"):
+        compare_runs({name: tmp_path / name for name in "ac"})
+
+
+def test_a_value_that_is_undefined_is_left_out(tmp_path):
+    one, other = maes(tmp_path / "one", {0: None, 1: 2.0}), maes(tmp_path / "other", {0: 1.0, 1: 1.5})
+    none = maes(tmp_path / "none", {0: None})
+    table = compare_runs({"one": one, "other": other, "none": none})
+    assert [(each.system, each.seeds, each.mean) for each in table.differences] == [("other", 1, -0.5)]
+    assert "| none | 1 | – |" in str(table)
+
+
+def test_latex_escapes_names_and_percent(tmp_path):
+    one, other = (maes(tmp_path / name, {0: 1.0, 1: 2.0 + k}, "acc_7") for k, name in enumerate(("a_b", "50%")))
+    text = compare_runs({"a_b": one, "50%": other}).to_latex()
+    assert r"system & seeds & acc\_7 \\" in text
+    assert r"a\_b & 2 & 1.500 $\pm$ 0.707 \\" in text
+    assert r"50\% & acc\_7 & +0.500 & 2 & [" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert text.replace(r"\%", "").count("%") == text.replace(r"\_", "").count("_") == 0
+
+
+def test_csv_holds_every_system_and_metric_in_full_precision(tmp_path):
+    one, other = maes(tmp_path / "one", {0: 1 / 3, 1: 2 / 3}), maes(tmp_path / "other", {0: 0.1, 1: 0.7})
+    table = compare_runs({"one": one, "other": other})
+    lines = list(csv.DictReader(io.StringIO(table.to_csv())))
+    assert [(line["system"], float(line["mean"]), line["seeds"]) for line in lines] == [
+        ("one", 0.5, "2"),
+        ("other", pytest.approx(0.4), "2"),
+    ]
+    assert lines[0]["difference"] == lines[0]["p_t"] == ""
+    assert float(lines[1]["difference_low"]) == table.differences[0].interval[0]
+    assert lines[1]["common_seeds"] == "2"
+
+
+def test_it_is_saved_in_four_notations(tmp_path):
+    table = compare_runs({"one": maes(tmp_path / "one", {0: 1.0, 1: 2.0}), "none": maes(tmp_path / "none", {0: None})})
+    table.save(tmp_path / "new" / "folder")
+    names = ["comparison.csv", "comparison.md", "comparison.png", "comparison.tex"]
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == names
+    assert (tmp_path / "new" / "folder" / "comparison.md").read_text() == f"{table}\n"
+    table.save(tmp_path / "new" / "folder")  # again, in its place
+
+
+def refused(runs, message, error=ValueError, **options):
+    with pytest.raises(error) as caught:
+        compare_runs(runs, **options)
+    assert str(caught.value) == message
+
+
+def test_runs_of_other_data_labels_or_metrics_are_refused(tmp_path):
+    def run(name, **config):
+        return write(
+            tmp_path / name, result={"test": {"mae": 1.0}}, config={"data": "some/mosi.pkl", "label": None, **config}
+        )
+
+    a = run("a")
+    assert compare_runs({"a": a, "b": run("b", data="elsewhere/mosi.pkl")}).differences[0].mean == 0.0
+    refused({"a": a, "b": run("b", data="mosei.pkl")}, "expected the data of a, mosi.pkl, got mosei.pkl in b")
+    refused({"a": a, "b": run("b", data=None)}, "expected the data of a, mosi.pkl, got the embedded set in b")
+    refused({"a": a, "b": run("b", label=["joy"])}, "expected the label of a, the main one, got joy in b")
+    refused({"a": a, "b": run("b", task="binary")}, "expected the task of a, told from the labels, got binary in b")
+    other = maes(tmp_path / "other", {0: 0.5}, "acc")
+    refused({"a": a, "o": other}, "expected the metrics of a, mae, got acc in o")
+
+
+def test_other_labels_of_the_test_split_are_refused(tmp_path):
+    a, b = write(tmp_path / "a", LABELS), write(tmp_path / "b", LABELS[:-1], labels=LABELS[:-1])
+    message = "expected the 50 labels of the test split of a, got 49 that differ from these in b"
+    refused({"a": a, "b": b}, message)
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path):
+    a = maes(tmp_path / "a", {0: 1.0})
+    empty, begun, many = tmp_path / "empty", tmp_path / "begun", tmp_path / "many"
+    empty.mkdir()
+    write(begun, config={"data": None})
+    maes(many, {0: 1.0})
+    (many / "config.json").write_text(json.dumps({"seeds": [0, 1]}))
+    message = f"{empty}: expected the folder of a finished run, or of many seeds, got none"
+    refused({"a": a, "b": empty}, message, RunError)
+    refused({"b": begun}, f"{begun}: expected a finished run, got one without a result.json", RunError)
+    refused({"b": many}, f"{many}: expected a finished run, got one with seeds unfinished: 1", RunError)
+    refused({}, "expected at least 1 run, got 0")
+    refused({"a": a}, "expected one of a to compare against, got 'b'", against="b")
+    refused({"a": a}, "expected metrics of 'train' in a, got those of test, valid", split="train")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"test": 1}'])
+def test_a_result_that_cannot_be_read_is_an_error_of_one_line(tmp_path, text):
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(RunError, match=r"result\.json: (cannot be read|expected)[^\n]*$"):
+        compare_runs({"a": tmp_path})
+
+
+@pytest.mark.parametrize("kept", [{}, {"task": {}, "outcomes": [[1.0]], "labels": [1.0]}, {"task": 1}])
+def test_predictions_that_cannot_be_read_are_an_error_of_one_line(tmp_path, kept):
+    write(tmp_path, result={"test": {"mae": 1.0}})
+    (tmp_path / "predictions.json").write_text(json.dumps(kept))
+    with pytest.raises(RunError, match=r"predictions\.json: expected task, outcomes \(N, K\)[^\n]*$"):
+        compare_runs({"a": tmp_path})

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from disentangle.experiments.paired import interval_of, over_seeds, resampled
+
+
+def mae(outcomes, labels):
+    return {"mae": float(np.abs(outcomes[:, 0] - labels).mean())}
+
+
+def test_no_difference_has_an_interval_of_nothing_and_no_p_value():
+    assert over_seeds([0.0, 0.0, 0.0]) == (0.0, (0.0, 0.0), None, None)
+
+
+def test_a_constant_shift_is_the_shift_whatever_the_rounding():
+    values = np.array([0.71, 0.83, 0.64, 0.77])
+    mean, interval, p_t, p_wilcoxon = over_seeds(list((values + 0.1) - values))
+    assert mean == pytest.approx(0.1)
+    assert interval == pytest.approx((0.1, 0.1))
+    assert p_t is p_wilcoxon is None
+
+
+def test_one_seed_tells_the_difference_alone():
+    assert over_seeds([0.25]) == (0.25, None, None, None)
+
+
+def test_the_p_value_of_three_differences_in_closed_form():
+    """Of 2 degrees of freedom, Student's distribution is elementary: P(|T| > t) = 1 - t / sqrt(t² + 2)."""
+    values = np.array([0.1, 0.2, 0.4])
+    t = values.mean() / (values.std(ddof=1) / np.sqrt(3))
+    test = over_seeds(list(values))
+    assert test.p_t == pytest.approx(1 - t / np.sqrt(t**2 + 2))
+    assert test.p_wilcoxon == pytest.approx(2 / 2**3)  # one of the 8 ways to put signs on three ranks, on either side
+
+
+def test_the_interval_of_seeds_covers_the_truth_as_often_as_it_says():
+    draw = np.random.default_rng(0)
+    tests = [over_seeds(list(draw.normal(0.3, 0.1, 5))) for _ in range(400)]
+    covered = sum(test.interval[0] <= 0.3 <= test.interval[1] for test in tests)
+    assert stats.binomtest(covered, 400, 0.95).pvalue > 0.01
+
+
+def test_the_interval_of_rows_covers_the_truth_nearly_as_often_as_it_says():
+    """Two predictors whose errors have means 0.8 and 0.5 over all rows there could be."""
+    draw = np.random.default_rng(1)
+    covered = 0
+    for i in range(200):
+        labels = np.zeros(60)
+        one, other = draw.gamma(4, 0.2, (60, 1)), draw.gamma(4, 0.125, (60, 1))
+        found = resampled(mae, {"one": one, "other": other}, labels, resamples=200, seed=i)
+        low, high = interval_of(found["one"]["mae"] - found["other"]["mae"])
+        covered += low <= 0.3 <= high
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_resamples_are_the_same_for_all_and_by_the_seed():
+    draw = np.random.default_rng(0)
+    labels, said = draw.normal(size=30), draw.normal(size=(30, 1))
+    found = resampled(mae, {"a": said, "b": said}, labels, resamples=20, seed=3)
+    assert (found["a"]["mae"] == found["b"]["mae"]).all()
+    assert found["a"]["mae"].std() > 0
+    assert (resampled(mae, {"a": said}, labels, resamples=20, seed=3)["a"]["mae"] == found["a"]["mae"]).all()
+    assert (resampled(mae, {"a": said}, labels, resamples=20, seed=4)["a"]["mae"] != found["a"]["mae"]).any()
+
+
+def test_a_metric_that_some_resamples_lack_is_told_by_the_others_and_one_that_many_lack_is_not():
+    values = np.arange(100.0)
+    values[:5] = np.nan
+    assert interval_of(values) == pytest.approx(tuple(np.quantile(np.arange(5.0, 100.0), [0.025, 0.975])))
+    values[:20] = np.nan
+    assert interval_of(values) is None
+
+
+def test_a_resample_that_cannot_be_measured_is_undefined():
+    def fussy(outcomes, labels):
+        if len(np.unique(labels)) < 2:
+            raise ValueError("one class")
+        return {"acc": 1.0 if labels[0] else None}
+
+    found = resampled(fussy, {"a": np.zeros((2, 1))}, np.array([0.0, 1.0]), resamples=60)["a"]["acc"]
+    assert np.isnan(found).any()
+    assert set(found[~np.isnan(found)]) == {1.0}
