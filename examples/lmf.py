@@ -20,10 +20,11 @@ from functools import partial
 from typing import Any
 
 import torch
+from tfn import three_layers, vectors_of
 from torch import Tensor, nn
 
 from disentangle import Model, Rows
-from disentangle.experiments import Experiment, run_program
+from disentangle.experiments import Experiment, run_program, standardize_frames
 from disentangle.nn import LowRankFusion, SequenceEncoder, Standardize
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
@@ -49,13 +50,7 @@ class LMF(Model):
         self.fusion = LowRankFusion({"text": text_d, **dict.fromkeys(sizes, d)}, self.task.outputs, rank)
 
     def forward(self, batch) -> dict[str, Any]:
-        ids, attended = batch.tokens["input_ids"], batch.tokens["attention_mask"]
-        hidden = self.backbone(input_ids=ids, attention_mask=attended).last_hidden_state
-        latents = {"text": self.read["text"](hidden, attended.bool())}
-        for m, standardize in self.standardize.items():
-            latents[m] = self.read[m](standardize(batch.sequences[m]).mean())
-        has = {m: batch.present[m].to(hidden.device, non_blocking=True) for m in latents}
-        return {**latents, "_has": has}
+        return vectors_of(self, batch)
 
     def present(self, batch) -> dict[str, Tensor]:
         return {m: batch.present[m] for m in self.read}
@@ -65,17 +60,6 @@ class LMF(Model):
 
     def losses(self, variables, batch) -> dict[str, Rows]:
         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
-
-
-def three_layers(size: int, d: int, dropout: float) -> nn.Sequential:
-    layers = [part for start in (size, d, d) for part in (nn.Linear(start, d), nn.ReLU())]
-    return nn.Sequential(nn.Dropout(dropout), *layers)
-
-
-def standardize(model: LMF, train) -> None:
-    for name, layer in model.standardize.items():
-        assert isinstance(layer, Standardize)
-        layer.fit(train.sequences[name])
 
 
 def optimizer_of(model: LMF, options) -> torch.optim.Optimizer:
@@ -96,7 +80,7 @@ EXPERIMENT = Experiment(
     description=__doc__,
     options=add_options,
     arguments=lambda options: {"rank": options.rank, "dropout": options.dropout},
-    prepare=standardize,
+    prepare=standardize_frames,
     optimizer=optimizer_of,
     objective=lambda options: lambda losses, penalties: losses["Y"].mean(),
     defaults={"lr": 1e-4, "factor_lr": 1e-3, "epochs": 100, "backbone": "bert-base-uncased"},

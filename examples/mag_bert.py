@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle import Model, Rows
-from disentangle.experiments import Experiment, run_program
+from disentangle.experiments import Experiment, run_program, standardize_frames
 from disentangle.nn import MAGTextEncoder, Standardize
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
@@ -61,12 +61,6 @@ class MAGBERT(Model):
         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
 
 
-def standardize(model: MAGBERT, train) -> None:
-    for name, layer in model.standardize.items():
-        assert isinstance(layer, Standardize)
-        layer.fit(train.sequences[name])
-
-
 def add_options(method) -> None:
     add = method.add_argument
     add("--inject-layer", type=int, default=0, help="move the words after this layer (default: 0, the embeddings)")
@@ -83,7 +77,7 @@ EXPERIMENT = Experiment(
         "epsilon": options.epsilon,
         "dropout": options.dropout,
     },
-    prepare=standardize,
+    prepare=standardize_frames,
     objective=lambda options: lambda losses, penalties: losses["Y"].mean(),
     defaults={"lr": 1e-5, "epochs": 40, "backbone": "bert-base-uncased"},
     batch_size=48,

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from disentangle import CentralMomentDiscrepancy, FeatureCorrelation, Masked, Model, Pairwise, Rows
-from disentangle.experiments import Experiment, run_program
+from disentangle.experiments import Experiment, run_program, standardize_frames
 from disentangle.nn import SequenceEncoder, Standardize
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
@@ -101,12 +101,6 @@ def objective_for(options):
     return objective
 
 
-def standardize(model: MISA, train) -> None:
-    for name, layer in model.standardize.items():
-        assert isinstance(layer, Standardize)
-        layer.fit(train.sequences[name])
-
-
 def add_options(method) -> None:
     for name, weight in (("similarity", 1.0), ("difference", 300.0), ("reconstruction", 1.0)):
         method.add_argument(
@@ -118,7 +112,7 @@ EXPERIMENT = Experiment(
     build=MISA,
     description=__doc__,
     options=add_options,
-    prepare=standardize,
+    prepare=standardize_frames,
     penalty=penalty_for,
     objective=objective_for,
     defaults={"lr": 1e-4, "epochs": 100, "backbone": "bert-base-uncased"},

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle import Model, Rows
-from disentangle.experiments import Experiment, run_program
+from disentangle.experiments import Experiment, run_program, standardize_frames
 from disentangle.nn import LabelMemory, SequenceEncoder, Standardize
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Regression, Task, as_task
@@ -98,9 +98,7 @@ def head(d: int, outputs: int) -> nn.Sequential:
 
 def prepare(model: SelfMM, train) -> None:
     """Fits the statistics of frames to the training split, and starts the memory with its labels."""
-    for name, each in model.standardize.items():
-        assert isinstance(each, Standardize)
-        each.fit(train.sequences[name])
+    standardize_frames(model, train)
     if model.memory is not None:
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             raise ValueError(

@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from disentangle import Model, Rows
-from disentangle.experiments import Experiment, run_program
+from disentangle.experiments import Experiment, run_program, standardize_frames
 from disentangle.nn import SequenceEncoder, Standardize, TensorFusion
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Regression, Task, as_task
@@ -54,13 +54,7 @@ class TFN(Model):
         )
 
     def forward(self, batch) -> dict[str, Any]:
-        ids, attended = batch.tokens["input_ids"], batch.tokens["attention_mask"]
-        hidden = self.backbone(input_ids=ids, attention_mask=attended).last_hidden_state
-        latents = {"text": self.read["text"](hidden, attended.bool())}
-        for m, standardize in self.standardize.items():
-            latents[m] = self.read[m](standardize(batch.sequences[m]).mean())
-        has = {m: batch.present[m].to(hidden.device, non_blocking=True) for m in latents}
-        return {**latents, "_has": has}
+        return vectors_of(self, batch)
 
     def present(self, batch) -> dict[str, Tensor]:
         return {m: batch.present[m] for m in self.read}
@@ -83,15 +77,20 @@ def range_of(task: Task) -> tuple[float, float]:
     return task.scale.values[0], task.scale.values[-1]
 
 
+def vectors_of(model: Any, batch) -> dict[str, Any]:
+    """A vector of the words by an LSTM, and of each modality's mean frame; `_has` says which rows have which."""
+    ids, attended = batch.tokens["input_ids"], batch.tokens["attention_mask"]
+    hidden = model.backbone(input_ids=ids, attention_mask=attended).last_hidden_state
+    latents = {"text": model.read["text"](hidden, attended.bool())}
+    for m, standardize in model.standardize.items():
+        latents[m] = model.read[m](standardize(batch.sequences[m]).mean())
+    has = {m: batch.present[m].to(hidden.device, non_blocking=True) for m in latents}
+    return {**latents, "_has": has}
+
+
 def three_layers(size: int, d: int, dropout: float) -> nn.Sequential:
     layers = [part for start in (size, d, d) for part in (nn.Linear(start, d), nn.ReLU())]
     return nn.Sequential(nn.Dropout(dropout), *layers)
-
-
-def standardize(model: TFN, train) -> None:
-    for name, layer in model.standardize.items():
-        assert isinstance(layer, Standardize)
-        layer.fit(train.sequences[name])
 
 
 def add_options(method) -> None:
@@ -109,7 +108,7 @@ EXPERIMENT = Experiment(
     description=__doc__,
     options=add_options,
     arguments=lambda options: {"dropout": options.dropout, "bounded": options.bounded},
-    prepare=standardize,
+    prepare=standardize_frames,
     objective=lambda options: lambda losses, penalties: losses["Y"].mean(),
     defaults={"lr": 1e-4, "epochs": 100, "backbone": "bert-base-uncased"},
     unlabeled=False,

@@ -6,7 +6,7 @@ option.
 """
 
 from disentangle.experiments.comparison import Comparison, Difference, compare_runs
-from disentangle.experiments.experiment import Experiment
+from disentangle.experiments.experiment import Experiment, standardize_frames
 from disentangle.experiments.program import run_program
 from disentangle.experiments.sweep import Sweep, SweepResult
 from disentangle.experiments.trained import Trained, open_trained
@@ -21,4 +21,5 @@ __all__ = [
     "compare_runs",
     "open_trained",
     "run_program",
+    "standardize_frames",
 ]

@@ -19,7 +19,7 @@ from disentangle.pairwise import Pairwise
 from disentangle.tasks import Task
 from disentangle.training.step import Objective
 
-__all__ = ["Experiment", "warmup_then_decay"]
+__all__ = ["Experiment", "standardize_frames", "warmup_then_decay"]
 
 Metrics = dict[str, float | None]
 
@@ -39,6 +39,12 @@ def warmup_then_decay(optimizer: Optimizer, steps: int) -> LRScheduler:
     from transformers import get_linear_schedule_with_warmup
 
     return get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
+
+
+def standardize_frames(model: Any, train: Recordings) -> None:
+    """Fits `model.standardize`, a `Standardize` by the name of each modality, to the frames of training: a `prepare`."""
+    for name, layer in model.standardize.items():
+        layer.fit(train.sequences[name])
 
 
 def no_penalty(model: Any, options: argparse.Namespace) -> None:
