@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import lmf
 import mag_bert
+import mult
 import numpy as np
 import pytest
 import self_mm
@@ -20,7 +21,13 @@ from disentangle.variables import Masked
 
 from .conftest import content
 
-SYSTEMS = {mag_bert: {}, tfn: {"d": 8, "text_d": 16}, lmf: {}, self_mm: {}}  # with what makes them small
+SYSTEMS = {  # with what makes them small
+    mag_bert: {},
+    tfn: {"d": 8, "text_d": 16},
+    lmf: {},
+    self_mm: {},
+    mult: {"d": 8, "layers": 1, "heads": 2, "dropout": 0.0, "step_dropout": 0.0},
+}
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
 
