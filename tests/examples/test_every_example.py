@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import lmf
+import lmr_cbt
 import mag_bert
 import mird_mosi
 import misa
@@ -31,7 +32,14 @@ from disentangle.training import Run
 from .conftest import EXAMPLES
 
 PAPERS = [mird_mosi, self_mm, text_only]  # of each kind, one: they are killed as well
-SYSTEMS = {misa: [], mag_bert: [], tfn: [], lmf: [], mult: ["--layers", 1]}  # with what makes them small
+SYSTEMS = {
+    misa: [],
+    mag_bert: [],
+    tfn: [],
+    lmf: [],
+    mult: ["--layers", 1],
+    lmr_cbt: ["--layers", 1],
+}  # with what makes them small
 every_example = pytest.mark.parametrize("paper", [*PAPERS, *SYSTEMS], ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
 
