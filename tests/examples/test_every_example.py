@@ -16,6 +16,7 @@ import mird_mosi
 import misa
 import mult
 import numpy as np
+import pmr
 import pytest
 import self_mm
 import text_only
@@ -39,6 +40,7 @@ SYSTEMS = {
     lmf: [],
     mult: ["--layers", 1],
     lmr_cbt: ["--layers", 1],
+    pmr: ["--cycles", 1],
 }  # with what makes them small
 every_example = pytest.mark.parametrize("paper", [*PAPERS, *SYSTEMS], ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]

@@ -9,6 +9,7 @@ import lmr_cbt
 import mag_bert
 import mult
 import numpy as np
+import pmr
 import pytest
 import self_mm
 import tfn
@@ -28,6 +29,7 @@ SYSTEMS = {  # with what makes them small
     lmf: {},
     self_mm: {},
     mult: {"d": 8, "layers": 1, "heads": 2, "dropout": 0.0, "step_dropout": 0.0},
+    pmr: {"d": 8, "cycles": 1, "heads": 2, "dropout": 0.0, "attention_dropout": 0.0, "step_dropout": 0.0},
     lmr_cbt: {"d": 8, "layers": 1, "heads": 2, "dropout": 0.0, "step_dropout": 0.0},
 }
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
