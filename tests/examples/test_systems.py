@@ -11,6 +11,7 @@ import pytest
 import self_mm
 import tfn
 import torch
+import wsa_bert
 
 from disentangle import AlternatingStep
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
@@ -20,7 +21,13 @@ from disentangle.variables import Masked
 
 from .conftest import content
 
-SYSTEMS = {mag_bert: {}, tfn: {"d": 8, "text_d": 16}, lmf: {}, self_mm: {}}  # with what makes them small
+SYSTEMS = {  # with what makes them small
+    mag_bert: {},
+    wsa_bert: {"dropout": 0.0},
+    tfn: {"d": 8, "text_d": 16},
+    lmf: {},
+    self_mm: {},
+}
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
 
@@ -116,8 +123,13 @@ def test_a_row_is_predicted_as_if_it_were_alone(system):
 
 @pytest.mark.parametrize(
     ("system", "modality"),
-    [(each, m) for each in SYSTEMS for m in ("text", "audio", "vision") if (each, m) != (mag_bert, "text")],
-)  # words carry what MAG-BERT injects: where a row has none, its special tokens do
+    [
+        (each, m)
+        for each in SYSTEMS
+        for m in ("text", "audio", "vision")
+        if m != "text" or each not in (mag_bert, wsa_bert)
+    ],
+)  # words carry what these two inject: where a row has none, its special tokens do
 def test_what_reads_a_modality_has_no_say_in_rows_that_lack_it(system, modality):
     model, rows = built(system, lacking())
     model.double().eval()
@@ -158,6 +170,30 @@ def test_tfn_predicts_numbers_within_their_range_if_it_shall():
     assert ((within > -1) & (within < 4)).all()
     with pytest.raises(ValueError, match="expected task regression where predictions are bounded, got binary"):
         tfn.TFN(backbone, train.feature_sizes, task_of(np.array([0.0, 1.0])), bounded=True)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_wsa_bert_reads_the_first_token_or_the_words(pooling):
+    model, rows = built(wsa_bert, lacking())
+    model.eval().pooling, batch, seen = pooling, collate(rows), {}
+    model.words.backbone.encoder.layer[-1].register_forward_hook(lambda layer, args, out: seen.update(states=out))
+    model.words.output.register_forward_hook(lambda layer, args, out: seen.update(read=args[0]))
+    model(replace(batch, lengths=torch.full_like(batch.lengths, 9)))  # of one length: all rows run together
+    states = seen["states"][0] if isinstance(seen["states"], tuple) else seen["states"]
+    read = batch.present["text"] if pooling == "mean" else torch.ones(6, dtype=torch.bool)
+    words = Masked(states, ~batch.tokens["special_tokens_mask"].bool()).mean()
+    torch.testing.assert_close(seen["read"][read], (states[:, 0] if pooling == "cls" else words)[read])
+
+
+def test_wsa_bert_attends_to_all_frames_by_a_softmax_if_it_shall():
+    attention = wsa_bert.WordwiseAttention(6, 3, 4).double()
+    words, values = torch.randn(3, 2, 6, dtype=torch.float64), torch.randn(3, 5, 3, dtype=torch.float64)
+    mask = torch.tensor([[True] * 5, [True, True, False, False, False], [False] * 5])
+    found = attention(words, torch.where(mask.unsqueeze(2), values, torch.nan), mask)
+    for row, frames in ((0, values[0]), (1, values[1, :2])):
+        scores = attention.words(words[row]) @ attention.frames(frames).T
+        torch.testing.assert_close(found[row], scores.softmax(1) @ frames)
+    assert not found[2].any()
 
 
 def stepped(pieces):
