@@ -9,10 +9,13 @@ import sys
 import time
 from dataclasses import replace
 
+import gpfn_style
+import graphcage
 import lmf
 import mag_bert
 import mird_mosi
 import misa
+import mult
 import numpy as np
 import pytest
 import self_mm
@@ -31,7 +34,17 @@ from disentangle.training import Run
 from .conftest import EXAMPLES
 
 PAPERS = [mird_mosi, self_mm, text_only]  # of each kind, one: they are killed as well
-SYSTEMS = [misa, mag_bert, wsa_bert, tfn, lmf]
+SYSTEMS = {  # with what makes them small
+    misa: [],
+    mag_bert: [],
+    wsa_bert: [],
+    tfn: [],
+    lmf: [],
+    mult: ["--layers", 1],
+    graphcage: ["--layers", 1, "--vertices", 3, "--vertex-d", 8],
+    gpfn_style: ["--layers", 1],
+}
+every_example = pytest.mark.parametrize("paper", [*PAPERS, *SYSTEMS], ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
 
 
@@ -108,11 +121,12 @@ def test_an_example_has_seeds(paper, dump, data, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "paper", [each for each in PAPERS + SYSTEMS if each is not wsa_bert], ids=lambda paper: paper.__name__
+    "paper", [each for each in [*PAPERS, *SYSTEMS] if each is not wsa_bert], ids=lambda paper: paper.__name__
 )
 def test_the_result_is_the_monitored_metric_in_half_precision_too(paper, dump, data, tmp_path):
     """Of WSA-BERT too, which is MAG-BERT but for its head."""
-    options = ["--data", dump(data), *SMALL, "--epochs", 2, "--precision", "bf16"]
+    small = [*SMALL, *SYSTEMS.get(paper, [])]
+    options = ["--data", dump(data), *small, "--epochs", 2, "--precision", "bf16"]
     assert run(paper, *options, "--out", tmp_path / "run") == 0
     monitored = min(record["valid"]["mae"] for record in Run.open(tmp_path / "run").history)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["valid"]["mae"] == monitored
@@ -177,8 +191,8 @@ def emotions(folder):
     ],
 )
 def test_every_task_is_trained_evaluated_and_predicted(paper, options, kind, metrics, tmp_path, capsys):
-    out, folder = tmp_path / "run", emotions(tmp_path / "set")
-    assert run(paper, "--data", folder, *options, *SMALL, "--epochs", 1, "--out", out) == 0
+    out, folder, small = tmp_path / "run", emotions(tmp_path / "set"), [*SMALL, *SYSTEMS.get(paper, [])]
+    assert run(paper, "--data", folder, *options, *small, "--epochs", 1, "--out", out) == 0
     assert list(json.loads((out / "result.json").read_text())["test"]) == metrics
     task = as_task(json.loads((out / "model" / "config.json").read_text())["task"])
     assert task.kind == kind

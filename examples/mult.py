@@ -1,0 +1,135 @@
+"""MulT: the multimodal transformer, each modality reinforced by each other one, from the library's parts.
+
+    python examples/mult.py                                       trains on the embedded synthetic set
+    python examples/mult.py --data FILE --backbone bert-base-uncased
+    python examples/mult.py evaluate --run RUN                    and every other command of mird_mosi.py
+
+The paper is Tsai, Bai, Liang, Kolter, Morency and Salakhutdinov, "Multimodal Transformer for Unaligned Multimodal Language
+Sequences" (ACL 2019). A convolution maps the steps of each modality to d features. For each ordered pair of modalities there
+is a transformer in which the steps of one attend to those of the other, so words and frames need not be aligned. What the steps
+of a modality found in each other one, side by side, goes through a transformer of its own, whose last step is read.
+
+Where this differs from the published code: nothing attends to padding, and the step that is read is the last real one, where
+that code reads padding if a sequence is short. Steps attend to later ones too: the mask that forbids it there is left out,
+since an utterance is known as a whole, and since that mask depends on how far the batch is padded. Where a row lacks the other
+modality, the steps themselves, normalized, stand for what they would have found. Words are those of a text encoder that learns
+too, where they have fixed vectors; frames are standardised by the training split; a number is learnt by its squared error, not
+the absolute one; one rate of dropout holds within all transformers.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from disentangle import Masked, Model, Rows
+from disentangle.experiments import Experiment, run_program, standardize_frames
+from disentangle.nn import CrossModalTransformer, Standardize, TemporalConvolution, last_step, sinusoidal_positions
+from disentangle.nn.backbones import as_backbone
+from disentangle.tasks import Task, as_task
+
+
+class MulT(Model):
+    def __init__(
+        self,
+        backbone: Any,
+        sizes: dict[str, int],
+        task: Task | dict[str, Any],
+        *,
+        d=30,
+        layers=5,
+        heads=5,
+        kernel=1,
+        dropout=0.1,
+        step_dropout=0.25,
+    ):
+        super().__init__()
+        self.backbone, self.task = as_backbone(backbone), as_task(task)
+        self.standardize = nn.ModuleDict({m: Standardize(size) for m, size in sizes.items()})
+        widths = {"text": self.backbone.config.hidden_size, **sizes}
+        self.steps = nn.ModuleDict({m: TemporalConvolution(size, d, kernel) for m, size in widths.items()})
+        self.step_dropout = nn.Dropout(step_dropout)
+        transformer = partial(CrossModalTransformer, heads=heads, dropout=dropout, attention_dropout=dropout)
+        sources = {m: [other for other in widths if other != m] or [m] for m in widths}
+        self.reinforce = nn.ModuleDict(
+            {m: nn.ModuleDict({source: transformer(d, layers) for source in sources[m]}) for m in widths}
+        )
+        width = len(sources["text"]) * d
+        self.gather = nn.ModuleDict({m: transformer(width, layers) for m in widths})
+        self.head = ResidualHead(len(widths) * width, self.task.outputs)
+
+    def forward(self, batch) -> dict[str, Any]:
+        steps = {}
+        for m, sequence in sequences_of(self, batch).items():
+            placed = sinusoidal_positions(self.steps[m](sequence))
+            steps[m] = Masked(self.step_dropout(placed.values), placed.mask)
+        latents = {}
+        for m, target in steps.items():
+            found = [reinforced(target, steps[source], by) for source, by in self.reinforce[m].items()]
+            latents[m] = last_step(self.gather[m](sinusoidal_positions(Masked(torch.cat(found, 2), target.mask))))
+        return latents
+
+    def present(self, batch) -> dict[str, Tensor]:
+        return {m: batch.present[m] for m in self.steps}
+
+    def predict(self, variables) -> Tensor:
+        return self.head(torch.cat([variables[m] for m in self.steps], 1)).squeeze(1)
+
+    def losses(self, variables, batch) -> dict[str, Rows]:
+        return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
+
+
+class ResidualHead(nn.Module):
+    """Scores of a vector to which two layers have added something."""
+
+    def __init__(self, d: int, outputs: int, dropout: float = 0.0):
+        super().__init__()
+        self.change = nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Dropout(dropout), nn.Linear(d, d))
+        self.output = nn.Linear(d, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(x + self.change(x))
+
+
+def sequences_of(model: Any, batch) -> dict[str, Masked]:
+    """The words as the backbone has them, and the standardised frames of each other modality."""
+    ids, attended = batch.tokens["input_ids"], batch.tokens["attention_mask"]
+    hidden = model.backbone(input_ids=ids, attention_mask=attended).last_hidden_state
+    words = Masked(hidden, ~batch.tokens["special_tokens_mask"].bool())
+    return {"text": words, **{m: standardize(batch.sequences[m]) for m, standardize in model.standardize.items()}}
+
+
+def reinforced(target: Masked, source: Masked, transformer: CrossModalTransformer) -> Tensor:
+    """The steps of the target, `(B, T, d)`, after they attended to the source; normalized alone in rows without one."""
+    alone = F.layer_norm(target.values, target.values.shape[2:])
+    return torch.where(source.mask.any(1)[:, None, None], transformer(target, source).values, alone)
+
+
+def add_options(method) -> None:
+    add = method.add_argument
+    add("--layers", type=int, default=5, help="of each transformer (default: %(default)s)")
+    add("--kernel", type=int, default=1, help="frames that a step of a modality sees (default: %(default)s)")
+    add("--dropout", type=float, default=0.1, help="within the transformers (default: %(default)s)")
+    add("--step-dropout", type=float, default=0.25, help="of the steps that they get (default: %(default)s)")
+
+
+EXPERIMENT = Experiment(
+    build=MulT,
+    description=__doc__,
+    options=add_options,
+    arguments=lambda options: {
+        name: getattr(options, name) for name in ("layers", "kernel", "dropout", "step_dropout")
+    },
+    prepare=standardize_frames,
+    objective=lambda options: lambda losses, penalties: losses["Y"].mean(),
+    defaults={"lr": 1e-4, "epochs": 40, "backbone": "bert-base-uncased"},
+    unlabeled=False,
+)
+main = partial(run_program, EXPERIMENT)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
