@@ -57,29 +57,21 @@ class GPFNStyle(Model):
         widths = {"text": self.backbone.config.hidden_size, **sizes}
         self.nodes = nn.ModuleDict({m: TemporalConvolution(size, d) for m, size in widths.items()})
         self.dropout = nn.Dropout(dropout)
-        self.width = width
-        self.edges = nn.ModuleDict({m: SimilarityAdjacency(d) for m in widths} if edges == "similarity" else {})
-        self.graphs = nn.ModuleDict({m: nn.ModuleList(GraphLayer(d) for _ in range(layers)) for m in widths})
+        self.graphs = nn.ModuleDict({m: StepGraph(d, layers, edges, width) for m in widths})
         self.joint_edges = SimilarityAdjacency(d)
         self.pools = nn.ModuleList(SoftAssignment(d, n) for n in clusters)
         self.head = nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Dropout(dropout), nn.Linear(d, self.task.outputs))
 
     def forward(self, batch) -> dict[str, Tensor]:
-        graphs = [self.graph_of(m, self.nodes[m](x)) for m, x in sequences_of(self, batch).items()]
-        nodes = Masked(torch.cat([graph.values for graph in graphs], 1), torch.cat([graph.mask for graph in graphs], 1))
+        graphs = []
+        for m, sequence in sequences_of(self, batch).items():
+            nodes = self.nodes[m](sequence)
+            graphs.append(self.graphs[m](Masked(self.dropout(nodes.values), nodes.mask)))
+        nodes = Masked(*(torch.cat(tensors, 1) for tensors in zip(*graphs, strict=True)))
         adjacency = self.joint_edges(nodes)
         for pool in self.pools:
             nodes, adjacency = pool(nodes, adjacency)
         return {"joint": nodes.mean()}
-
-    def graph_of(self, m: str, nodes: Masked) -> Masked:
-        """The nodes of a modality after its graph convolutions."""
-        nodes = Masked(self.dropout(nodes.values), nodes.mask)
-        adjacency = self.edges[m](nodes) if m in self.edges else band_adjacency(nodes, self.width)
-        mean = mean_adjacency(adjacency)
-        for layer in self.graphs[m]:
-            nodes = layer(nodes, mean)
-        return nodes
 
     def present(self, batch) -> dict[str, Tensor]:
         return {"joint": torch.stack([batch.present[m] for m in self.nodes]).any(0)}
@@ -89,6 +81,22 @@ class GPFNStyle(Model):
 
     def losses(self, variables, batch) -> dict[str, Rows]:
         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
+
+
+class StepGraph(nn.Module):
+    """The steps of a modality after graph convolutions among themselves."""
+
+    def __init__(self, d: int, layers: int, edges: Literal["band", "similarity"], width: int):
+        super().__init__()
+        self.width, self.similarity = width, SimilarityAdjacency(d) if edges == "similarity" else None
+        self.layers = nn.ModuleList(GraphLayer(d) for _ in range(layers))
+
+    def forward(self, nodes: Masked) -> Masked:
+        adjacency = self.similarity(nodes) if self.similarity else band_adjacency(nodes, self.width)
+        mean = mean_adjacency(adjacency)
+        for layer in self.layers:
+            nodes = layer(nodes, mean)
+        return nodes
 
 
 class GraphLayer(nn.Module):
@@ -126,7 +134,6 @@ def add_options(method) -> None:
         help="whether the steps nearby are neighbors, or those that are alike (default: %(default)s)",
     )
     add("--width", type=int, default=2, help="how far a neighbor is at most, in steps (default: %(default)s)")
-    add("--clusters", type=int, nargs="+", default=[16, 4], help="of each pooling (default: 16 4)")
     add("--dropout", type=float, default=0.1, help="of nodes, and before the last layer (default: %(default)s)")
 
 
@@ -134,9 +141,7 @@ EXPERIMENT = Experiment(
     build=GPFNStyle,
     description=__doc__,
     options=add_options,
-    arguments=lambda options: {
-        name: getattr(options, name) for name in ("layers", "edges", "width", "clusters", "dropout")
-    },
+    arguments=lambda options: {name: getattr(options, name) for name in ("layers", "edges", "width", "dropout")},
     prepare=standardize_frames,
     objective=lambda options: lambda losses, penalties: losses["Y"].mean(),
     defaults={"lr": 1e-4, "epochs": 40, "backbone": "bert-base-uncased"},

@@ -24,8 +24,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from mult import reinforced, sequences_of
+from mult import sequences_of
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from disentangle import Masked, Model, Rows
 from disentangle.experiments import Experiment, run_program, standardize_frames
@@ -65,11 +66,11 @@ class GraphCAGE(Model):
         widths = {"text": self.backbone.config.hidden_size, **sizes}
         self.steps = nn.ModuleDict({m: TemporalConvolution(size, d) for m, size in widths.items()})
         self.step_dropout = nn.Dropout(step_dropout)
-        sources = {m: [other for other in widths if other != m] or [m] for m in widths}
         transformer = partial(CrossModalTransformer, d, layers, heads, dropout=dropout, attention_dropout=dropout)
-        self.reinforce = nn.ModuleDict({m: nn.ModuleDict({s: transformer() for s in sources[m]}) for m in widths})
-        found = len(sources["text"]) * d
-        self.vertices = nn.ModuleDict({m: SequenceCapsules(found, vertices, vertex_d, rounds) for m in widths})
+        sources = {m: [other for other in widths if other != m] or [m] for m in widths}
+        self.gather = nn.ModuleDict(
+            {m: Gather({source: transformer() for source in sources[m]}, d, vertices, vertex_d, rounds) for m in widths}
+        )
         self.edges = nn.ModuleDict({m: SimilarityAdjacency(vertex_d) for m in widths})
         self.graph = nn.ModuleList(GraphConvolution(vertex_d, vertex_d) for _ in range(2))
         self.readouts = nn.ModuleList(CapsuleReadout(vertices, vertex_d, vertex_d, rounds) for _ in self.graph)
@@ -81,14 +82,7 @@ class GraphCAGE(Model):
         for m, sequence in sequences_of(self, batch).items():
             placed = sinusoidal_positions(self.steps[m](sequence))
             steps[m] = Masked(self.step_dropout(placed.values), placed.mask)
-        return {m: self.read_graph(m, self.vertices_of(m, steps)) for m in steps}
-
-    def vertices_of(self, m: str, steps: dict[str, Masked]) -> Masked:
-        """What the steps of a modality found in the others, gathered: none in rows that lack the modality."""
-        target = steps[m]
-        found = [reinforced(target, steps[source], by) for source, by in self.reinforce[m].items()]
-        vertices = self.vertices[m](Masked(torch.cat(found, 2), target.mask))
-        return Masked(vertices, target.mask.any(1, keepdim=True).expand(vertices.shape[:2]))
+        return {m: self.read_graph(m, self.gather[m](target, steps)) for m, target in steps.items()}
 
     def read_graph(self, m: str, vertices: Masked) -> Tensor:
         """The vector of a modality's vertices, `(B, 2 d)`: one part after each convolution, zeros where there are none."""
@@ -106,6 +100,25 @@ class GraphCAGE(Model):
 
     def losses(self, variables, batch) -> dict[str, Rows]:
         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
+
+
+class Gather(nn.Module):
+    """The steps of a modality as a few vertices, after they attended to each source."""
+
+    def __init__(self, by: dict[str, CrossModalTransformer], d: int, vertices: int, vertex_d: int, rounds: int):
+        super().__init__()
+        self.by = nn.ModuleDict(by)
+        self.capsules = SequenceCapsules(len(by) * d, vertices, vertex_d, rounds)
+
+    def forward(self, target: Masked, steps: dict[str, Masked]) -> Masked:
+        """The vertices, `(B, n, vertex_d)`, of the target, `(B, T, d)`: none in rows that lack the modality."""
+        alone = F.layer_norm(target.values, target.values.shape[2:])
+        found = []
+        for source, transformer in self.by.items():
+            has = steps[source].mask.any(1)[:, None, None]
+            found.append(torch.where(has, transformer(target, steps[source]).values, alone))
+        vertices = self.capsules(Masked(torch.cat(found, 2), target.mask))
+        return Masked(vertices, target.mask.any(1, keepdim=True).expand(vertices.shape[:2]))
 
 
 def add_options(method) -> None:

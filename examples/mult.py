@@ -19,6 +19,7 @@ the absolute one; one rate of dropout holds within all transformers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -55,11 +56,8 @@ class MulT(Model):
         self.step_dropout = nn.Dropout(step_dropout)
         transformer = partial(CrossModalTransformer, heads=heads, dropout=dropout, attention_dropout=dropout)
         sources = {m: [other for other in widths if other != m] or [m] for m in widths}
-        self.reinforce = nn.ModuleDict(
-            {m: nn.ModuleDict({source: transformer(d, layers) for source in sources[m]}) for m in widths}
-        )
+        self.reinforce = nn.ModuleDict({m: Reinforce(sources[m], d, layers, transformer) for m in widths})
         width = len(sources["text"]) * d
-        self.gather = nn.ModuleDict({m: transformer(width, layers) for m in widths})
         self.head = ResidualHead(len(widths) * width, self.task.outputs)
 
     def forward(self, batch) -> dict[str, Any]:
@@ -67,11 +65,7 @@ class MulT(Model):
         for m, sequence in sequences_of(self, batch).items():
             placed = sinusoidal_positions(self.steps[m](sequence))
             steps[m] = Masked(self.step_dropout(placed.values), placed.mask)
-        latents = {}
-        for m, target in steps.items():
-            found = [reinforced(target, steps[source], by) for source, by in self.reinforce[m].items()]
-            latents[m] = last_step(self.gather[m](sinusoidal_positions(Masked(torch.cat(found, 2), target.mask))))
-        return latents
+        return {m: last_step(self.reinforce[m](target, steps)) for m, target in steps.items()}
 
     def present(self, batch) -> dict[str, Tensor]:
         return {m: batch.present[m] for m in self.steps}
@@ -83,8 +77,26 @@ class MulT(Model):
         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
 
 
+class Reinforce(nn.Module):
+    """The steps of a modality after they attended to each source, side by side, through a transformer of their own."""
+
+    def __init__(self, sources: list[str], d: int, layers: int, transformer: Callable[..., CrossModalTransformer]):
+        super().__init__()
+        self.by = nn.ModuleDict({source: transformer(d, layers) for source in sources})
+        self.gather = transformer(len(sources) * d, layers)
+
+    def forward(self, target: Masked, steps: dict[str, Masked]) -> Masked:
+        """The target, `(B, T, d)`, as `(B, T, d * sources)`."""
+        alone = F.layer_norm(target.values, target.values.shape[2:])
+        found = []
+        for source, transformer in self.by.items():
+            has = steps[source].mask.any(1)[:, None, None]
+            found.append(torch.where(has, transformer(target, steps[source]).values, alone))
+        return self.gather(sinusoidal_positions(Masked(torch.cat(found, 2), target.mask)))
+
+
 class ResidualHead(nn.Module):
-    """Scores of a vector to which two layers have added something."""
+    """Scores of a vector after two layers have added to it."""
 
     def __init__(self, d: int, outputs: int, dropout: float = 0.0):
         super().__init__()
@@ -101,12 +113,6 @@ def sequences_of(model: Any, batch) -> dict[str, Masked]:
     hidden = model.backbone(input_ids=ids, attention_mask=attended).last_hidden_state
     words = Masked(hidden, ~batch.tokens["special_tokens_mask"].bool())
     return {"text": words, **{m: standardize(batch.sequences[m]) for m, standardize in model.standardize.items()}}
-
-
-def reinforced(target: Masked, source: Masked, transformer: CrossModalTransformer) -> Tensor:
-    """The steps of the target, `(B, T, d)`, after they attended to the source; normalized alone in rows without one."""
-    alone = F.layer_norm(target.values, target.values.shape[2:])
-    return torch.where(source.mask.any(1)[:, None, None], transformer(target, source).values, alone)
 
 
 def add_options(method) -> None:
