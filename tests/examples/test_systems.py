@@ -4,6 +4,8 @@ import copy
 from argparse import Namespace
 from dataclasses import replace
 
+import gpfn_style
+import graphcage
 import lmf
 import lmr_cbt
 import mag_bert
@@ -14,6 +16,7 @@ import pytest
 import self_mm
 import tfn
 import torch
+import wsa_bert
 
 from disentangle import AlternatingStep
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
@@ -25,12 +28,15 @@ from .conftest import content
 
 SYSTEMS = {  # with what makes them small
     mag_bert: {},
+    wsa_bert: {"dropout": 0.0},
     tfn: {"d": 8, "text_d": 16},
     lmf: {},
     self_mm: {},
     mult: {"d": 8, "layers": 1, "heads": 2, "dropout": 0.0, "step_dropout": 0.0},
     pmr: {"d": 8, "cycles": 1, "heads": 2, "dropout": 0.0, "attention_dropout": 0.0, "step_dropout": 0.0},
     lmr_cbt: {"d": 8, "layers": 1, "heads": 2, "dropout": 0.0, "step_dropout": 0.0},
+    graphcage: {"d": 32, "layers": 1, "heads": 2, "vertices": 4, "dropout": 0.0, "step_dropout": 0.0},
+    gpfn_style: {"d": 32, "layers": 1, "clusters": (4, 2), "dropout": 0.0},
 }
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
@@ -50,6 +56,7 @@ def built(system, train):
 @every_system
 def test_it_learns_32_rows_by_heart(system):
     train = synthetic_recordings((32, 2, 2))["train"]
+    train = replace(train, sequences={m: [x[:8] for x in frames] for m, frames in train.sequences.items()})
     model, rows = built(system, train)
     batch, objective = collate(rows), system.EXPERIMENT.objective(None)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3, fused=True)
@@ -129,9 +136,25 @@ def test_a_row_is_predicted_as_if_it_were_alone(system):
 
 
 @pytest.mark.parametrize(
+    ("system", "option"),
+    [(wsa_bert, {"attention": "softmax"}), (wsa_bert, {"pooling": "mean"}), (gpfn_style, {"edges": "similarity"})],
+    ids=lambda each: each.__name__ if hasattr(each, "__name__") else next(iter(each)),
+)
+def test_the_masks_hold_with_other_options(system, option, monkeypatch):
+    monkeypatch.setitem(SYSTEMS, system, SYSTEMS[system] | option)
+    test_padding_changes_neither_values_nor_gradients(system)
+    test_a_row_is_predicted_as_if_it_were_alone(system)
+
+
+@pytest.mark.parametrize(
     ("system", "modality"),
-    [(each, m) for each in SYSTEMS for m in ("text", "audio", "vision") if (each, m) != (mag_bert, "text")],
-)  # words carry what MAG-BERT injects: where a row has none, its special tokens do
+    [
+        (each, m)
+        for each in SYSTEMS
+        for m in ("text", "audio", "vision")
+        if m != "text" or each not in (mag_bert, wsa_bert)
+    ],
+)  # words carry what these two inject: where a row has none, its special tokens do
 def test_what_reads_a_modality_has_no_say_in_rows_that_lack_it(system, modality):
     model, rows = built(system, lacking())
     model.double().eval()
@@ -172,6 +195,41 @@ def test_tfn_predicts_numbers_within_their_range_if_it_shall():
     assert ((within > -1) & (within < 4)).all()
     with pytest.raises(ValueError, match="expected task regression where predictions are bounded, got binary"):
         tfn.TFN(backbone, train.feature_sizes, task_of(np.array([0.0, 1.0])), bounded=True)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_wsa_bert_reads_the_first_token_or_the_words(pooling):
+    model, rows = built(wsa_bert, lacking())
+    model.eval().pooling, batch, seen = pooling, collate(rows), {}
+    model.words.backbone.encoder.layer[-1].register_forward_hook(lambda layer, args, out: seen.update(states=out))
+    model.words.output.register_forward_hook(lambda layer, args, out: seen.update(read=args[0]))
+    model(replace(batch, lengths=torch.full_like(batch.lengths, 9)))  # of one length: all rows run together
+    states = seen["states"][0] if isinstance(seen["states"], tuple) else seen["states"]
+    read = batch.present["text"] if pooling == "mean" else torch.ones(6, dtype=torch.bool)
+    words = Masked(states, ~batch.tokens["special_tokens_mask"].bool()).mean()
+    torch.testing.assert_close(seen["read"][read], (states[:, 0] if pooling == "cls" else words)[read])
+
+
+def test_wsa_bert_attends_to_all_frames_by_a_softmax_if_it_shall():
+    attention = wsa_bert.WordwiseAttention(6, 3, 4).double()
+    words, values = torch.randn(3, 2, 6, dtype=torch.float64), torch.randn(3, 5, 3, dtype=torch.float64)
+    mask = torch.tensor([[True] * 5, [True, True, False, False, False], [False] * 5])
+    found = attention(words, torch.where(mask.unsqueeze(2), values, torch.nan), mask)
+    for row, frames in ((0, values[0]), (1, values[1, :2])):
+        scores = attention.words(words[row]) @ attention.frames(frames).T
+        torch.testing.assert_close(found[row], scores.softmax(1) @ frames)
+    assert not found[2].any()
+
+
+def test_soft_assignment_keeps_all_edges_whatever_the_order_of_nodes():
+    pool = gpfn_style.SoftAssignment(4, 3).double()
+    mask, order = torch.tensor([[True, True, False, True, True]]), torch.tensor([3, 0, 2, 4, 1])
+    values, weights = torch.randn(1, 5, 4, dtype=torch.float64), torch.rand(1, 5, 5, dtype=torch.float64)
+    adjacency = weights * mask.unsqueeze(1) * mask.unsqueeze(2)
+    clusters, edges = pool(Masked(values, mask), adjacency)
+    torch.testing.assert_close(edges.sum(), adjacency.sum())
+    again = pool(Masked(values[:, order], mask[:, order]), adjacency[:, order][:, :, order])
+    torch.testing.assert_close(again, (clusters, edges))
 
 
 def stepped(pieces):
