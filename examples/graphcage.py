@@ -24,9 +24,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from mult import sequences_of
+from mult import Reinforce, sequences_of
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from disentangle import Masked, Model, Rows
 from disentangle.experiments import Experiment, run_program, standardize_frames
@@ -67,10 +66,9 @@ class GraphCAGE(Model):
         self.steps = nn.ModuleDict({m: TemporalConvolution(size, d) for m, size in widths.items()})
         self.step_dropout = nn.Dropout(step_dropout)
         transformer = partial(CrossModalTransformer, d, layers, heads, dropout=dropout, attention_dropout=dropout)
-        sources = {m: [other for other in widths if other != m] or [m] for m in widths}
-        self.gather = nn.ModuleDict(
-            {m: Gather({source: transformer() for source in sources[m]}, d, vertices, vertex_d, rounds) for m in widths}
-        )
+        self.reinforce = nn.ModuleDict({m: Reinforce(m, widths, transformer) for m in widths})
+        reinforced = max(1, len(sizes)) * d
+        self.vertices = nn.ModuleDict({m: SequenceCapsules(reinforced, vertices, vertex_d, rounds) for m in widths})
         self.edges = nn.ModuleDict({m: SimilarityAdjacency(vertex_d) for m in widths})
         self.graph = nn.ModuleList(GraphConvolution(vertex_d, vertex_d) for _ in range(2))
         self.readouts = nn.ModuleList(CapsuleReadout(vertices, vertex_d, vertex_d, rounds) for _ in self.graph)
@@ -82,10 +80,12 @@ class GraphCAGE(Model):
         for m, sequence in sequences_of(self, batch).items():
             placed = sinusoidal_positions(self.steps[m](sequence))
             steps[m] = Masked(self.step_dropout(placed.values), placed.mask)
-        return {m: self.read_graph(m, self.gather[m](target, steps)) for m, target in steps.items()}
+        return {m: self.read_graph(m, self.reinforce[m](target, steps)) for m, target in steps.items()}
 
-    def read_graph(self, m: str, vertices: Masked) -> Tensor:
-        """The vector of a modality's vertices, `(B, 2 d)`: one part after each convolution, zeros where there are none."""
+    def read_graph(self, m: str, steps: Masked) -> Tensor:
+        """The vector of a modality's graph, `(B, 2 d)`: a part after each convolution, zeros in rows that lack it."""
+        vertices = self.vertices[m](steps)
+        vertices = Masked(vertices, steps.mask.any(1, keepdim=True).expand(vertices.shape[:2]))
         adjacency, read = self.edges[m](vertices), []
         for convolve, readout in zip(self.graph, self.readouts, strict=True):
             vertices = Masked(convolve(vertices, adjacency).values.tanh(), vertices.mask)
@@ -100,25 +100,6 @@ class GraphCAGE(Model):
 
     def losses(self, variables, batch) -> dict[str, Rows]:
         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
-
-
-class Gather(nn.Module):
-    """The steps of a modality as a few vertices, after they attended to each source."""
-
-    def __init__(self, by: dict[str, CrossModalTransformer], d: int, vertices: int, vertex_d: int, rounds: int):
-        super().__init__()
-        self.by = nn.ModuleDict(by)
-        self.capsules = SequenceCapsules(len(by) * d, vertices, vertex_d, rounds)
-
-    def forward(self, target: Masked, steps: dict[str, Masked]) -> Masked:
-        """The vertices, `(B, n, vertex_d)`, of the target, `(B, T, d)`: none in rows that lack the modality."""
-        alone = F.layer_norm(target.values, target.values.shape[2:])
-        found = []
-        for source, transformer in self.by.items():
-            has = steps[source].mask.any(1)[:, None, None]
-            found.append(torch.where(has, transformer(target, steps[source]).values, alone))
-        vertices = self.capsules(Masked(torch.cat(found, 2), target.mask))
-        return Masked(vertices, target.mask.any(1, keepdim=True).expand(vertices.shape[:2]))
 
 
 def add_options(method) -> None:

@@ -19,7 +19,7 @@ the absolute one; one rate of dropout holds within all transformers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -54,10 +54,12 @@ class MulT(Model):
         widths = {"text": self.backbone.config.hidden_size, **sizes}
         self.steps = nn.ModuleDict({m: TemporalConvolution(size, d, kernel) for m, size in widths.items()})
         self.step_dropout = nn.Dropout(step_dropout)
-        transformer = partial(CrossModalTransformer, heads=heads, dropout=dropout, attention_dropout=dropout)
-        sources = {m: [other for other in widths if other != m] or [m] for m in widths}
-        self.reinforce = nn.ModuleDict({m: Reinforce(sources[m], d, layers, transformer) for m in widths})
-        width = len(sources["text"]) * d
+        transformer = partial(
+            CrossModalTransformer, layers=layers, heads=heads, dropout=dropout, attention_dropout=dropout
+        )
+        self.reinforce = nn.ModuleDict({m: Reinforce(m, widths, lambda: transformer(d)) for m in widths})
+        width = max(1, len(sizes)) * d
+        self.gather = nn.ModuleDict({m: transformer(width) for m in widths})
         self.head = ResidualHead(len(widths) * width, self.task.outputs)
 
     def forward(self, batch) -> dict[str, Any]:
@@ -65,7 +67,8 @@ class MulT(Model):
         for m, sequence in sequences_of(self, batch).items():
             placed = sinusoidal_positions(self.steps[m](sequence))
             steps[m] = Masked(self.step_dropout(placed.values), placed.mask)
-        return {m: last_step(self.reinforce[m](target, steps)) for m, target in steps.items()}
+        found = {m: sinusoidal_positions(self.reinforce[m](target, steps)) for m, target in steps.items()}
+        return {m: last_step(self.gather[m](sequence)) for m, sequence in found.items()}
 
     def present(self, batch) -> dict[str, Tensor]:
         return {m: batch.present[m] for m in self.steps}
@@ -78,21 +81,21 @@ class MulT(Model):
 
 
 class Reinforce(nn.Module):
-    """The steps of a modality after they attended to each source, side by side, through a transformer of their own."""
+    """The steps of a modality after they attended to those of each other one, side by side; alone, to its own."""
 
-    def __init__(self, sources: list[str], d: int, layers: int, transformer: Callable[..., CrossModalTransformer]):
+    def __init__(self, modality: str, modalities: Iterable[str], transformer: Callable[[], CrossModalTransformer]):
         super().__init__()
-        self.by = nn.ModuleDict({source: transformer(d, layers) for source in sources})
-        self.gather = transformer(len(sources) * d, layers)
+        others = [m for m in modalities if m != modality] or [modality]
+        self.by = nn.ModuleDict({m: transformer() for m in others})
 
     def forward(self, target: Masked, steps: dict[str, Masked]) -> Masked:
-        """The target, `(B, T, d)`, as `(B, T, d * sources)`."""
+        """The target, `(B, T, d)`, as `(B, T, d * others)`."""
         alone = F.layer_norm(target.values, target.values.shape[2:])
         found = []
         for source, transformer in self.by.items():
             has = steps[source].mask.any(1)[:, None, None]
             found.append(torch.where(has, transformer(target, steps[source]).values, alone))
-        return self.gather(sinusoidal_positions(Masked(torch.cat(found, 2), target.mask)))
+        return Masked(torch.cat(found, 2), target.mask)
 
 
 class ResidualHead(nn.Module):
