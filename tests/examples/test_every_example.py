@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import lmf
 import mag_bert
+import mfsa_style
 import mird_mosi
 import misa
 import numpy as np
@@ -30,7 +31,7 @@ from disentangle.training import Run
 from .conftest import EXAMPLES
 
 PAPERS = [mird_mosi, self_mm, text_only]  # of each kind, one: they are killed as well
-SYSTEMS = [misa, mag_bert, tfn, lmf]
+SYSTEMS = [misa, mag_bert, tfn, lmf, mfsa_style]
 every_example = pytest.mark.parametrize("paper", PAPERS + SYSTEMS, ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
 

@@ -7,8 +7,10 @@ from disentangle.nn.sequence import SequenceDecoder, SequenceEncoder, masked_cro
 from disentangle.nn.standardize import Standardize
 from disentangle.nn.tensor_fusion import LowRankFusion, TensorFusion
 from disentangle.nn.text import MAGTextEncoder
+from disentangle.nn.transformer import CrossModalTransformer, TemporalConvolution, last_step, sinusoidal_positions
 
 __all__ = [
+    "CrossModalTransformer",
     "LabelMemory",
     "LowRankFusion",
     "MAGTextEncoder",
@@ -18,8 +20,11 @@ __all__ = [
     "SequenceDecoder",
     "SequenceEncoder",
     "Standardize",
+    "TemporalConvolution",
     "TensorFusion",
     "WordwiseSparseAttention",
+    "last_step",
     "masked_cross_entropy",
     "masked_mse",
+    "sinusoidal_positions",
 ]
