@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import dlf
 import lmf
 import mag_bert
 import mfsa_style
@@ -31,7 +32,7 @@ from disentangle.training import Run
 from .conftest import EXAMPLES
 
 PAPERS = [mird_mosi, self_mm, text_only]  # of each kind, one: they are killed as well
-SYSTEMS = [misa, mag_bert, tfn, lmf, mfsa_style]
+SYSTEMS = [misa, mag_bert, tfn, lmf, mfsa_style, dlf]
 every_example = pytest.mark.parametrize("paper", PAPERS + SYSTEMS, ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
 

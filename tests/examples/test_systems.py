@@ -4,6 +4,7 @@ import copy
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 
+import dlf
 import lmf
 import mag_bert
 import mfsa_style
@@ -27,6 +28,7 @@ SYSTEMS = {  # with what makes them small
     lmf: {},
     self_mm: {},
     mfsa_style: {"d": 8, "vector_d": 8, "layers": 1, "heads": 1, "dropout": 0.0},
+    dlf: {"d": 8, "layers": 1, "heads": 1, "dropout": 0.0},
 }
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
