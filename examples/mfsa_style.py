@@ -117,9 +117,9 @@ def two_layers(size: int, d: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(size, d), nn.GELU(), nn.Linear(d, d))
 
 
-def cross_entropy(logits: Tensor, modality: int) -> Tensor:
-    """Of each row, `(B,)`, where all are of one modality."""
-    return F.cross_entropy(logits, torch.full((len(logits),), modality, device=logits.device), reduction="none")
+def cross_entropy(logits: Tensor, name: int) -> Tensor:
+    """The cross entropy of each row, `(B,)`, all of which are of the class `name`."""
+    return F.cross_entropy(logits, torch.full((len(logits),), name, device=logits.device), reduction="none")
 
 
 def penalty_for(model: MFSAStyle, options) -> Pairwise:

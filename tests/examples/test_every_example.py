@@ -21,6 +21,7 @@ import self_mm
 import text_only
 import tfn
 import torch
+import tsd_style
 from safetensors.torch import load_file
 
 from disentangle import DisentangleError
@@ -32,7 +33,7 @@ from disentangle.training import Run
 from .conftest import EXAMPLES
 
 PAPERS = [mird_mosi, self_mm, text_only]  # of each kind, one: they are killed as well
-SYSTEMS = [misa, mag_bert, tfn, lmf, mfsa_style, dlf]
+SYSTEMS = [misa, mag_bert, tfn, lmf, mfsa_style, dlf, tsd_style]
 every_example = pytest.mark.parametrize("paper", PAPERS + SYSTEMS, ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]
 

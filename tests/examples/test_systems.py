@@ -13,6 +13,7 @@ import pytest
 import self_mm
 import tfn
 import torch
+import tsd_style
 
 from disentangle import AlternatingStep
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
@@ -29,6 +30,7 @@ SYSTEMS = {  # with what makes them small
     self_mm: {},
     mfsa_style: {"d": 8, "vector_d": 8, "layers": 1, "heads": 1, "dropout": 0.0},
     dlf: {"d": 8, "layers": 1, "heads": 1, "dropout": 0.0},
+    tsd_style: {"d": 8, "heads": 2, "dropout": 0.0},
 }
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
@@ -229,3 +231,35 @@ def test_encoders_of_mfsa_style_fool_one_discriminator_where_the_other_is_unsure
     )
     torch.testing.assert_close(opposed, (-wanted[0], *wanted[1:]))
     assert torch.autograd.grad(losses["counts_audio"].values.sum(), agnostic, allow_unused=True) == (None,)
+
+
+def test_in_the_fusion_of_tsd_style_each_vector_attends_to_the_others_that_a_row_has():
+    fusion = tsd_style.GatedCrossAttention(4, heads=1, dropout=0.0).double()
+    vectors = torch.randn(4, 3, 4, dtype=torch.float64)
+    has = torch.tensor([[True, True, True], [True, False, True], [False, True, False], [False, False, False]])
+    attention = fusion.attention
+    for row, there, fused in zip(vectors, has, fusion(vectors, has), strict=True):
+        own, found = row[there], []
+        queries, keys, values = (own @ attention.in_proj_weight.T + attention.in_proj_bias).chunk(3, 1)
+        for i, query in enumerate(queries):
+            others = [j for j in range(len(own)) if j != i]
+            weights = torch.softmax(keys[others] @ query / 2, 0)
+            found.append(attention.out_proj(weights @ values[others]) if others else torch.zeros_like(query))
+        expected = torch.zeros(4, dtype=torch.float64)
+        if len(own):
+            attended = fusion.norm(own + torch.stack(found))
+            expected = (fusion.gate(attended).softmax(0) * attended).sum(0)
+        torch.testing.assert_close(fused, expected)
+    vectors[~has] = torch.nan
+    assert fusion(vectors, has).isfinite().all()
+
+
+def test_without_words_dlf_predicts_from_what_is_shared_alone():
+    model, rows = built(dlf, lacking())
+    batch = collate(rows)
+    variables = model.eval()(batch)
+    before, has = model.predict(variables), batch.present["text"]
+    private = {name: torch.randn_like(z) for name, z in variables.items() if name.startswith("P_")}
+    assert torch.equal(model.predict({**variables, **private}) != before, has)
+    for m in ("audio", "vision"):
+        assert torch.equal(model.present(batch)[f"P_{m}"], has & batch.present[m])
