@@ -1,4 +1,4 @@
-"""Where a batch lies and how large it is, taken out before its values are squared."""
+"""Where a batch lies, how large it is and how long its rows are, taken out before values are squared."""
 
 from __future__ import annotations
 
