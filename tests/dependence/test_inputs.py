@@ -38,6 +38,7 @@ from disentangle.conditionals import FullGaussianConditional, MixtureConditional
 from disentangle.critics import SeparableCritic
 from disentangle.dependence import (
     BarberAgakovEstimator,
+    CosineMarginLoss,
     DifferenceOfEntropiesEstimator,
     SMILEEstimator,
     VariationalUpperBound,
@@ -53,6 +54,7 @@ PARAMETER_FREE = [
     DHSIC,
     DistanceCorrelation,
     CKA,
+    CosineMarginLoss,
 ]
 MAKE = {
     "CLUB": CLUBEstimator,

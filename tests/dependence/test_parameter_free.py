@@ -9,6 +9,7 @@ from disentangle.dependence import (
     DHSIC,
     HSIC,
     CentralMomentDiscrepancy,
+    CosineMarginLoss,
     CrossCovariance,
     DistanceCorrelation,
     FeatureCorrelation,
@@ -18,7 +19,7 @@ from disentangle.dependence import (
 F64 = torch.float64
 
 SAME_SIZE = [OrthogonalLoss(), CentralMomentDiscrepancy()]
-ANY_SIZES = [FeatureCorrelation(), CrossCovariance(), HSIC(), DHSIC(), DistanceCorrelation(), CKA()]
+ANY_SIZES = [FeatureCorrelation(), CrossCovariance(), HSIC(), DHSIC(), DistanceCorrelation(), CKA(), CosineMarginLoss()]
 MODULES = [*SAME_SIZE, *ANY_SIZES]
 
 
@@ -101,6 +102,22 @@ def test_dhsic_takes_any_number_of_variables_by_name():
     message = "expected 3 variables of shapes (N, dim) with the same N >= 1, got (8, 4), (8,), (7, 2)"
     with pytest.raises(ValueError, match=re.escape(message)):
         DHSIC()(torch.randn(8, 4), torch.randn(8), torch.randn(7, 2))
+
+
+def test_the_margin_loss_compares_the_rows_of_all_latents_by_their_labels_whatever_these_are():
+    first, second = torch.randn(2, 6, 3, dtype=F64)
+    classes = torch.tensor([0, 2, 0, 1, 1, 2])
+    one_hot = torch.nn.functional.one_hot(classes).double()
+    variables = {"S_text": first, "S_audio": second, "label": classes}
+    value = Pairwise({("S_text", "S_audio", "label"): CosineMarginLoss(0.4)})(variables)["margin(S_text;S_audio;label)"]
+    expected = functional.cosine_margin(torch.cat([first, second]), torch.cat([one_hot, one_hot]), 0.4)
+    torch.testing.assert_close(value, expected)
+    near = functional.cosine_margin(first, (0.5 * classes).double()[:, None], 0.4)
+    torch.testing.assert_close(CosineMarginLoss(0.4)(first, 0.5 * classes), near)
+    with pytest.raises(ValueError, match=re.escape("expected latents of one size before the labels, got sizes [2, 3]")):
+        CosineMarginLoss()(first, second[:, :2], classes)
+    with pytest.raises(ValueError, match="expected a margin of 0 or more, got -1"):
+        CosineMarginLoss(-1.0)
 
 
 def test_one_takes_the_place_of_another_in_pairs():

@@ -9,11 +9,13 @@ import sys
 import time
 from dataclasses import replace
 
+import dlf
 import gpfn_style
 import graphcage
 import lmf
 import lmr_cbt
 import mag_bert
+import mfsa_style
 import mird_mosi
 import misa
 import mult
@@ -24,6 +26,7 @@ import self_mm
 import text_only
 import tfn
 import torch
+import tsd_style
 import wsa_bert
 from safetensors.torch import load_file
 
@@ -47,6 +50,9 @@ SYSTEMS = {  # with what makes them small
     pmr: ["--cycles", 1],
     graphcage: ["--layers", 1, "--vertices", 3, "--vertex-d", 8],
     gpfn_style: ["--layers", 1],
+    mfsa_style: [],
+    dlf: [],
+    tsd_style: [],
 }
 every_example = pytest.mark.parametrize("paper", [*PAPERS, *SYSTEMS], ids=lambda paper: paper.__name__)
 SMALL = ["--backbone", "tiny", "--lr", "1e-3"]

@@ -1,14 +1,16 @@
 """What holds for every system that is rebuilt here: it can learn, its masks hold, and what a row lacks leaves no trace."""
 
 import copy
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 
+import dlf
 import gpfn_style
 import graphcage
 import lmf
 import lmr_cbt
 import mag_bert
+import mfsa_style
 import mult
 import numpy as np
 import pmr
@@ -16,6 +18,7 @@ import pytest
 import self_mm
 import tfn
 import torch
+import tsd_style
 import wsa_bert
 
 from disentangle import AlternatingStep
@@ -37,6 +40,9 @@ SYSTEMS = {  # with what makes them small
     lmr_cbt: {"d": 8, "layers": 1, "heads": 2, "dropout": 0.0, "step_dropout": 0.0},
     graphcage: {"d": 32, "layers": 1, "heads": 2, "vertices": 4, "dropout": 0.0, "step_dropout": 0.0},
     gpfn_style: {"d": 32, "layers": 1, "clusters": (4, 2), "dropout": 0.0},
+    mfsa_style: {"d": 8, "vector_d": 8, "layers": 1, "heads": 1, "dropout": 0.0},
+    dlf: {"d": 8, "layers": 1, "heads": 1, "dropout": 0.0},
+    tsd_style: {"d": 8, "heads": 2, "dropout": 0.0},
 }
 every_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.__name__)
 
@@ -53,23 +59,30 @@ def built(system, train):
     return model, [dataset[i] for i in range(len(dataset))]
 
 
+def options_of(system):
+    """The defaults of the options that a system has of its own."""
+    parser = ArgumentParser()
+    system.EXPERIMENT.options(parser)
+    return parser.parse_args([])
+
+
 @every_system
 def test_it_learns_32_rows_by_heart(system):
     train = synthetic_recordings((32, 2, 2))["train"]
     train = replace(train, sequences={m: [x[:8] for x in frames] for m, frames in train.sequences.items()})
     model, rows = built(system, train)
-    batch, objective = collate(rows), system.EXPERIMENT.objective(None)
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3, fused=True)
+    batch, objective = collate(rows), system.EXPERIMENT.objective(options_of(system))
+    optimizer, variance = torch.optim.Adam(model.parameters(), 3e-3, fused=True), train.labels.var()
     for _ in range(60):
-        loss = objective(model.losses(model(batch), batch), {})
-        if loss.item() < 0.02 * train.labels.var():
+        losses = model.losses(model(batch), batch)
+        if losses["Y"].mean() < 0.02 * variance:
             break
         optimizer.zero_grad()
-        loss.backward()
+        objective(losses, {}).backward()
         optimizer.step()
     with torch.no_grad():
         error = (model.eval().predict(model(batch)) - batch.labels).square().mean()
-    assert error < 0.05 * train.labels.var()
+    assert error < 0.05 * variance
 
 
 def lacking(n=6):
@@ -263,3 +276,53 @@ def test_self_mm_learns_the_given_labels_of_each_modality_where_they_are_no_numb
     expected = model.task.loss(model.heads["audio"](variables["audio"]).squeeze(1), batch.labels, batch.labeled)
     torch.testing.assert_close(losses["Y_audio"].values, expected.values)
     assert torch.equal(losses["Y_audio"].weights.bool(), batch.present["audio"])
+
+
+def test_encoders_of_mfsa_style_fool_one_discriminator_where_the_other_is_unsure():
+    model, rows = built(mfsa_style, lacking())
+    batch = collate(rows)
+    variables = model.eval()(batch)
+    losses, agnostic = model.losses(variables, batch), variables["C_audio"]
+    first, second = (each.network(agnostic) for each in (model.assign, model.weigh))
+    counted = second.softmax(1)[:, [0, 2]].sum(1).detach() * (
+        first.logsumexp(1) - first[:, 1]
+    )  # audio is the second name
+    torch.testing.assert_close(losses["agnostic_audio"].values, counted)
+    wanted, opposed = (
+        torch.autograd.grad(loss.sum(), [agnostic, *model.assign.parameters()], retain_graph=True)
+        for loss in (counted, losses["agnostic_audio"].values)
+    )
+    torch.testing.assert_close(opposed, (-wanted[0], *wanted[1:]))
+    assert torch.autograd.grad(losses["counts_audio"].values.sum(), agnostic, allow_unused=True) == (None,)
+
+
+def test_in_the_fusion_of_tsd_style_each_vector_attends_to_the_others_that_a_row_has():
+    fusion = tsd_style.GatedCrossAttention(4, heads=1, dropout=0.0).double()
+    vectors = torch.randn(4, 3, 4, dtype=torch.float64)
+    has = torch.tensor([[True, True, True], [True, False, True], [False, True, False], [False, False, False]])
+    attention = fusion.attention
+    for row, there, fused in zip(vectors, has, fusion(vectors, has), strict=True):
+        own, found = row[there], []
+        queries, keys, values = (own @ attention.in_proj_weight.T + attention.in_proj_bias).chunk(3, 1)
+        for i, query in enumerate(queries):
+            others = [j for j in range(len(own)) if j != i]
+            weights = torch.softmax(keys[others] @ query / 2, 0)
+            found.append(attention.out_proj(weights @ values[others]) if others else torch.zeros_like(query))
+        expected = torch.zeros(4, dtype=torch.float64)
+        if len(own):
+            attended = fusion.norm(own + torch.stack(found))
+            expected = (fusion.gate(attended).softmax(0) * attended).sum(0)
+        torch.testing.assert_close(fused, expected)
+    vectors[~has] = torch.nan
+    assert fusion(vectors, has).isfinite().all()
+
+
+def test_without_words_dlf_predicts_from_what_is_shared_alone():
+    model, rows = built(dlf, lacking())
+    batch = collate(rows)
+    variables = model.eval()(batch)
+    before, has = model.predict(variables), batch.present["text"]
+    private = {name: torch.randn_like(z) for name, z in variables.items() if name.startswith("P_")}
+    assert torch.equal(model.predict({**variables, **private}) != before, has)
+    for m in ("audio", "vision"):
+        assert torch.equal(model.present(batch)[f"P_{m}"], has & batch.present[m])

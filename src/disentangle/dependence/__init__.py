@@ -16,6 +16,7 @@ from disentangle.dependence.lower import (
     NWJEstimator,
     SMILEEstimator,
 )
+from disentangle.dependence.margin import CosineMarginLoss
 from disentangle.dependence.parameter_free import (
     CKA,
     DHSIC,
@@ -42,6 +43,7 @@ __all__ = [
     "Bound",
     "CLUBEstimator",
     "CentralMomentDiscrepancy",
+    "CosineMarginLoss",
     "CrossCovariance",
     "Dependence",
     "DifferenceOfEntropiesEstimator",

@@ -17,6 +17,7 @@ from disentangle.functional.bounds import (
 from disentangle.functional.club import club, club_categorical, club_gaussian, club_pairwise, club_sampled
 from disentangle.functional.kernels import dhsic, distance_correlation, hsic, hsic_p_value
 from disentangle.functional.likelihoods import log_likelihoods, matched_log_likelihoods
+from disentangle.functional.margin import cosine_margin
 from disentangle.functional.moments import (
     central_moment_discrepancy,
     cka,
@@ -33,6 +34,7 @@ __all__ = [
     "club_gaussian",
     "club_pairwise",
     "club_sampled",
+    "cosine_margin",
     "cross_covariance",
     "dhsic",
     "distance_correlation",

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from disentangle.functional.precision import at_least_float32
-from disentangle.functional.scaling import centered, scaled, shifted
+from disentangle.functional.scaling import centered, directions, scaled, shifted
 
 __all__ = ["central_moment_discrepancy", "cka", "cross_covariance", "feature_correlation", "orthogonality"]
 
@@ -72,15 +72,8 @@ def feature_correlation(
     """
     n = len(x)
     with torch.autocast(x.device.type, enabled=False):
-        x, y = (_directions(scaled(centered(t))[0]) for t in (x, y))
+        x, y = (directions(scaled(centered(t))[0]) for t in (x, y))
         return (x.T @ y / n).square().mean()
-
-
-def _directions(x: Tensor) -> Tensor:
-    """Rows over their lengths; zero, with gradient zero, where rounding is all there is of a row of a batch of unit scale."""
-    lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    known = lengths > torch.finfo(x.dtype).eps
-    return torch.where(known, x / torch.where(known, lengths, 1.0), 0.0)
 
 
 def cross_covariance(

@@ -1,4 +1,4 @@
-"""Where a batch lies and how large it is, taken out before its values are squared."""
+"""Where a batch lies, how large it is and how long its rows are, taken out before values are squared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from disentangle.functional.precision import at_least_float32
 
-__all__ = ["centered", "scaled", "shifted"]
+__all__ = ["centered", "directions", "scaled", "shifted"]
 
 
 def shifted(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
@@ -57,3 +57,17 @@ def scaled(x: Float[Tensor, "batch features"]) -> tuple[Float[Tensor, "batch fea
     largest = x.detach().abs().amax()
     scale = torch.where(largest > 0, largest, 1.0)
     return x / scale, scale
+
+
+def directions(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+    """Rows of a batch of unit scale over their lengths; zero, with gradient zero, where rounding is all there is of a row.
+
+    Example:
+        >>> import torch
+        >>> directions(torch.tensor([[0.0, 0.5], [0.0, 1e-9]]))
+        tensor([[0., 1.],
+                [0., 0.]])
+    """
+    lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    known = lengths > torch.finfo(x.dtype).eps
+    return torch.where(known, x / torch.where(known, lengths, 1.0), 0.0)
