@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 from mfsa_style import cross_entropy
+from mult import sequences_of
 from torch import Tensor, nn
 
 from disentangle import HSIC, FeatureCorrelation, Masked, Model, Pairwise, Rows
