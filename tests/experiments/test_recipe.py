@@ -8,6 +8,7 @@ from torch import nn
 
 from disentangle.experiments import Experiment, adamw
 from disentangle.experiments.options import one_seed, parse
+from disentangle.nn import NonverbalInjection
 
 
 class Small(nn.Module):
@@ -74,7 +75,9 @@ def parsed(*arguments, **settings):
     def build(backbone, sizes, task):
         raise AssertionError
 
-    experiment = Experiment(build=build, objective=lambda options: lambda losses, penalties: losses["Y"], **settings)
+    experiment = Experiment(
+        build=build, objective=lambda options: lambda losses, penalties: losses["Y"].mean(), **settings
+    )
     return parse(experiment, [str(each) for each in arguments])
 
 
@@ -86,10 +89,22 @@ def test_a_recipe_is_the_options_that_are_not_given():
     assert (tuned.lr, tuned.backbone_lr, tuned.weight_decay, tuned.epochs) == (0.5, 0.25, 0.125, 7)
 
 
+def test_data_of_ones_own_is_learnt_by_the_tuned_recipe_and_the_synthetic_set_by_the_papers():
+    assert parsed("--data", "x").recipe == "tuned"
+    assert parsed().recipe == "paper"
+
+
 def test_a_backbone_of_random_weights_learns_as_fast_as_the_rest():
     assert parsed("--data", "x", "--recipe", "tuned", "--backbone", "tiny").backbone_lr is None
     given = parsed("--data", "x", "--recipe", "tuned", "--backbone", "tiny", "--backbone-lr", 0.5)
     assert given.backbone_lr == 0.5
+
+
+def test_what_moves_the_words_of_a_backbone_learns_at_its_rate():
+    model = nn.ModuleDict({"inject": NonverbalInjection(4, {"audio": 3}), "head": nn.Linear(4, 1)})
+    head, injection = adamw(model, Namespace(lr=0.1, backbone_lr=0.01)).param_groups
+    assert (head["lr"], head["params"]) == (0.1, list(model["head"].parameters()))
+    assert (injection["lr"], injection["params"]) == (0.01, list(model["inject"].parameters()))
 
 
 @pytest.mark.parametrize("recipe", ["paper", "tuned"])

@@ -56,7 +56,7 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
     options = _parse_or_say_what_is_left_over(parser, sys.argv[1:] if arguments is None else arguments)
     if options.command is None:
         if options.recipe is None:
-            options.recipe = "paper"
+            options.recipe = "tuned" if options.data else "paper"
         defaults = experiment.defaults if options.data else experiment.embedded
         for name, value in recipe_defaults(defaults, options, experiment.tuned).items():
             if getattr(options, name, value) is None:
@@ -154,7 +154,11 @@ def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
 
 def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
     add = parser.add_argument_group("training").add_argument
-    add("--recipe", choices=("paper", "tuned"), help="rates, decay and epochs: the paper's, or tuned (default: paper)")
+    add(
+        "--recipe",
+        choices=("paper", "tuned"),
+        help="rates, decay and epochs: the paper's, or tuned on validation data (default: tuned; paper on the synthetic set)",
+    )
     rates = {"lr": "learning rate of the model", "backbone_lr": "learning rate of the backbone"}
     rates["weight_decay"] = "of all but biases and norms; by the recipe paper 0.01 of everything"
     for name, what in rates.items():

@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from disentangle.nn import NonverbalInjection
+
 __all__ = ["TUNED", "adamw", "recipe_defaults", "warmup_then_decay"]
 
 TUNED = {"lr": 1e-3, "backbone_lr": 5e-5, "weight_decay": 0.01, "epochs": 12}
@@ -33,6 +35,9 @@ def recipe_defaults(
 def adamw(model: nn.Module, options: argparse.Namespace, rates: Mapping[str, float] | None = None) -> Optimizer:
     """AdamW: the backbone at `--backbone-lr`, what `rates` names at its own rate, and everything else at `--lr`.
 
+    A `NonverbalInjection` learns as fast as the backbone whose words it moves: at the rate of new modules it fits what frames
+    happen to be in the training rows.
+
     With `--weight-decay`, matrices decay; biases and the weights of norms, which are vectors, do not. Without it, everything
     decays by torch's default, 0.01; without `--backbone-lr`, the backbone learns at `--lr`. Both are so in runs of versions
     that had no such options.
@@ -54,10 +59,12 @@ def adamw(model: nn.Module, options: argparse.Namespace, rates: Mapping[str, flo
     """
     own = dict(rates or {})
     backbone_lr, decay = getattr(options, "backbone_lr", None), getattr(options, "weight_decay", None)
+    injected = {id(p) for m in model.modules() if isinstance(m, NonverbalInjection) for p in m.parameters()}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        in_backbone = backbone_lr is not None and "backbone" in name.split(".")
-        kind = "backbone" if in_backbone else next((each for each in own if name.startswith(each)), "")
+        kind = next((each for each in own if name.startswith(each)), "")
+        if backbone_lr is not None and ("backbone" in name.split(".") or id(parameter) in injected):
+            kind = "backbone"
         groups.setdefault((kind, decay is None or parameter.ndim > 1), []).append(parameter)
     known = {"": options.lr, **own, "backbone": backbone_lr}
     kinds = [(kind, decays) for kind in known for decays in (True, False) if (kind, decays) in groups]
