@@ -8,7 +8,7 @@ from torch import nn
 
 from disentangle.experiments import Experiment, adamw
 from disentangle.experiments.options import one_seed, parse
-from disentangle.nn import NonverbalInjection
+from disentangle.nn import NonverbalInjection, SequenceEncoder
 
 
 class Small(nn.Module):
@@ -96,15 +96,17 @@ def test_data_of_ones_own_is_learnt_by_the_tuned_recipe_and_the_synthetic_set_by
 
 def test_a_backbone_of_random_weights_learns_as_fast_as_the_rest():
     assert parsed("--data", "x", "--recipe", "tuned", "--backbone", "tiny").backbone_lr is None
+    slow = {"lr": 1.0, "epochs": 1, "backbone_lr": 0.1, "encoder_lr": 0.1}
+    assert parsed("--data", "x", "--recipe", "tuned", "--backbone", "tiny", tuned=slow).encoder_lr is None
     given = parsed("--data", "x", "--recipe", "tuned", "--backbone", "tiny", "--backbone-lr", 0.5)
     assert given.backbone_lr == 0.5
 
 
-def test_what_moves_the_words_of_a_backbone_learns_at_its_rate():
-    model = nn.ModuleDict({"inject": NonverbalInjection(4, {"audio": 3}), "head": nn.Linear(4, 1)})
-    head, injection = adamw(model, Namespace(lr=0.1, backbone_lr=0.01)).param_groups
-    assert (head["lr"], head["params"]) == (0.1, list(model["head"].parameters()))
-    assert (injection["lr"], injection["params"]) == (0.01, list(model["inject"].parameters()))
+def test_encoders_have_their_rate_and_what_moves_the_words_of_a_backbone_has_the_backbones():
+    parts = {"inject": NonverbalInjection(4, {"audio": 3}), "read": SequenceEncoder(3, 2), "head": nn.Linear(4, 1)}
+    groups = adamw(nn.ModuleDict(parts), Namespace(lr=0.1, encoder_lr=0.02, backbone_lr=0.01)).param_groups
+    assert [group["lr"] for group in groups] == [0.1, 0.02, 0.01]
+    assert [group["params"] for group in groups] == [list(parts[m].parameters()) for m in ("head", "read", "inject")]
 
 
 @pytest.mark.parametrize("recipe", ["paper", "tuned"])

@@ -159,7 +159,8 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
         choices=("paper", "tuned"),
         help="rates, decay and epochs: the paper's, or tuned on validation data (default: tuned; paper on the synthetic set)",
     )
-    rates = {"lr": "learning rate of the model", "backbone_lr": "learning rate of the backbone"}
+    rates = {"lr": "learning rate of the model", "backbone_lr": "of the backbone, and of what injects into it"}
+    rates["encoder_lr"] = "of encoders of sequences"
     rates["weight_decay"] = "of all but biases and norms; by the recipe paper 0.01 of everything"
     for name, what in rates.items():
         if name != "backbone_lr" or experiment.reads_text:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from disentangle.nn import NonverbalInjection
+from disentangle.nn import NonverbalInjection, SequenceEncoder
 
 __all__ = ["TUNED", "adamw", "recipe_defaults", "warmup_then_decay"]
 
@@ -22,25 +22,25 @@ def recipe_defaults(
 ) -> dict[str, Any]:
     """The values of options that are not given: a paper's own, with those of the tuned recipe over them where it is asked for.
 
-    A backbone that starts from random weights learns at the rate of everything else.
+    Where the backbone starts from random weights, it learns at the rate of everything else, and so do the encoders.
     """
     if options.recipe == "paper":
         return dict(defaults)
     values = {**defaults, **tuned}
     if getattr(options, "backbone", None) == "tiny":
-        del values["backbone_lr"]
+        for name in ("backbone_lr", "encoder_lr"):
+            values.pop(name, None)
     return values
 
 
 def adamw(model: nn.Module, options: argparse.Namespace, rates: Mapping[str, float] | None = None) -> Optimizer:
-    """AdamW: the backbone at `--backbone-lr`, what `rates` names at its own rate, and everything else at `--lr`.
+    """AdamW: the backbone at `--backbone-lr`, encoders at `--encoder-lr`, `rates` at their own, everything else at `--lr`.
 
-    A `NonverbalInjection` learns as fast as the backbone whose words it moves: at the rate of new modules it fits what frames
-    happen to be in the training rows.
+    Encoders are each `SequenceEncoder`. A `NonverbalInjection` learns as fast as the backbone whose words it moves. With
+    `--weight-decay`, matrices decay; biases and the weights of norms, which are vectors, do not.
 
-    With `--weight-decay`, matrices decay; biases and the weights of norms, which are vectors, do not. Without it, everything
-    decays by torch's default, 0.01; without `--backbone-lr`, the backbone learns at `--lr`. Both are so in runs of versions
-    that had no such options.
+    Without `--weight-decay` everything decays by torch's default, 0.01; without one of the rates, what it is for learns at
+    `--lr`. So it is in runs of versions that had no such options.
 
     Arguments:
         model: The model; its backbone is each module of this name in it.
@@ -58,15 +58,18 @@ def adamw(model: nn.Module, options: argparse.Namespace, rates: Mapping[str, flo
         5e-05 0.0 [(2,)]
     """
     own = dict(rates or {})
-    backbone_lr, decay = getattr(options, "backbone_lr", None), getattr(options, "weight_decay", None)
-    injected = {id(p) for m in model.modules() if isinstance(m, NonverbalInjection) for p in m.parameters()}
+    shared = {kind: getattr(options, f"{kind}_lr", None) for kind in ("encoder", "backbone")}
+    decay = getattr(options, "weight_decay", None)
+    encoders, injections = _inside(model, SequenceEncoder), _inside(model, NonverbalInjection)
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         kind = next((each for each in own if name.startswith(each)), "")
-        if backbone_lr is not None and ("backbone" in name.split(".") or id(parameter) in injected):
+        if shared["encoder"] is not None and parameter in encoders:
+            kind = "encoder"
+        if shared["backbone"] is not None and ("backbone" in name.split(".") or parameter in injections):
             kind = "backbone"
         groups.setdefault((kind, decay is None or parameter.ndim > 1), []).append(parameter)
-    known = {"": options.lr, **own, "backbone": backbone_lr}
+    known = {"": options.lr, **own, **shared}
     kinds = [(kind, decays) for kind in known for decays in (True, False) if (kind, decays) in groups]
     usual = 0.01 if decay is None else decay
     parts = [
@@ -74,6 +77,10 @@ def adamw(model: nn.Module, options: argparse.Namespace, rates: Mapping[str, flo
         for kind, decays in kinds
     ]
     return AdamW(parts, options.lr, fused=True)
+
+
+def _inside(model: nn.Module, kind: type[nn.Module]) -> set[nn.Parameter]:
+    return {p for module in model.modules() if isinstance(module, kind) for p in module.parameters()}
 
 
 def warmup_then_decay(optimizer: Optimizer, steps: int) -> LRScheduler:
