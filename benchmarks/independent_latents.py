@@ -34,7 +34,7 @@ from torch import nn
 from disentangle import Masked
 from disentangle.data import RecordingDataset, Recordings, collate, loader, synthetic_recordings, write_store
 from disentangle.experiments import open_trained
-from disentangle.experiments.experiment import warmup_then_decay
+from disentangle.experiments.recipe import warmup_then_decay
 from disentangle.information import probe_numbers
 from disentangle.metrics import seeds_summary
 from disentangle.nn.backbones import tiny_backbone

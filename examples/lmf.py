@@ -19,12 +19,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 from tfn import three_layers, vectors_of
 from torch import Tensor, nn
 
 from disentangle import Model, Rows
-from disentangle.experiments import Experiment, run_program, standardize_frames
+from disentangle.experiments import Experiment, adamw, run_program, standardize_frames
 from disentangle.nn import LowRankFusion, SequenceEncoder, Standardize
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
@@ -62,12 +61,6 @@ class LMF(Model):
         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
 
 
-def optimizer_of(model: LMF, options) -> torch.optim.Optimizer:
-    factors = list(model.fusion.factors.values())
-    others = [p for name, p in model.named_parameters() if not name.startswith("fusion.factors.")]
-    return torch.optim.AdamW([{"params": others}, {"params": factors, "lr": options.factor_lr}], options.lr)
-
-
 def add_options(method) -> None:
     add = method.add_argument
     add("--rank", type=int, default=4, help="of the fusion (default: %(default)s)")
@@ -81,7 +74,7 @@ EXPERIMENT = Experiment(
     options=add_options,
     arguments=lambda options: {"rank": options.rank, "dropout": options.dropout},
     prepare=standardize_frames,
-    optimizer=optimizer_of,
+    optimizer=lambda model, options: adamw(model, options, {"fusion.factors.": options.factor_lr}),
     objective=lambda options: lambda losses, penalties: losses["Y"].mean(),
     defaults={"lr": 1e-4, "factor_lr": 1e-3, "epochs": 100, "backbone": "bert-base-uncased"},
     embedded={"lr": 1e-3, "factor_lr": 3e-3, "epochs": 20, "backbone": "tiny"},

@@ -39,12 +39,15 @@ class MAGBERT(Model):
         inject_after=0,
         epsilon=1.0,
         dropout=0.1,
+        from_zero=False,
     ):
         super().__init__()
         backbone, self.task = as_backbone(backbone), as_task(task)
         self.names, width = list(sizes), backbone.config.hidden_size
         self.standardize = nn.ModuleDict({m: Standardize(size) for m, size in sizes.items()})
-        self.words = MAGTextEncoder(backbone, sizes, width, inject_after=inject_after, epsilon=epsilon)
+        self.words = MAGTextEncoder(
+            backbone, sizes, width, inject_after=inject_after, epsilon=epsilon, from_zero=from_zero
+        )
         self.head = nn.Sequential(nn.Tanh(), nn.Dropout(dropout), nn.Linear(width, self.task.outputs))
 
     def forward(self, batch) -> dict[str, Tensor]:
@@ -64,6 +67,7 @@ class MAGBERT(Model):
 def add_options(method) -> None:
     add = method.add_argument
     add("--inject-layer", type=int, default=0, help="move the words after this layer (default: 0, the embeddings)")
+    add("--inject-from", choices=("random", "zero"), default="random", help="at first (default: %(default)s)")
     add("--epsilon", type=float, default=1.0, help="how far, in lengths of the word, at most (default: %(default)s)")
     add("--dropout", type=float, default=0.1, help="before the last layer (default: %(default)s)")
 
@@ -76,6 +80,7 @@ EXPERIMENT = Experiment(
         "inject_after": options.inject_layer,
         "epsilon": options.epsilon,
         "dropout": options.dropout,
+        "from_zero": getattr(options, "inject_from", None) == "zero",
     },
     prepare=standardize_frames,
     objective=lambda options: lambda losses, penalties: losses["Y"].mean(),

@@ -40,7 +40,7 @@ from disentangle import (
     Standardize,
 )
 from disentangle.data import draw_hidden, hide, noise_like
-from disentangle.experiments import Experiment, run_program
+from disentangle.experiments import TUNED, Experiment, run_program
 from disentangle.networks import TwoLayers
 from disentangle.nn import NoisyLatent, masked_cross_entropy, masked_mse
 from disentangle.nn.backbones import as_backbone
@@ -116,8 +116,9 @@ class MIRD(Model):
     The paper has latents of one size, as wide as the networks, without noise, and S sees all. Otherwise `shared_d` is the size
     of S, `width` that of the networks' hidden layers, and `noise` what the latents carry beside a standard deviation of 1. In
     training, S does not see one of the modalities in as large a part of the rows as `hiding` says, and that modality is decoded
-    from noise and S: cross-prediction, the losses `cross_m`. If `orderless`, z^L is computed from the mean of the words, and
-    all steps of a modality are decoded alike.
+    from noise and S: cross-prediction, the losses `cross_m`. If `orderless`, z^L is computed from the mean of the words,
+    and all steps of a modality are decoded alike. The prediction reads the latents with `dropout`; if `inject_from_zero`, words
+    are not moved at first.
     """
 
     def __init__(
@@ -134,6 +135,8 @@ class MIRD(Model):
         orderless=False,
         noise: float | None = None,
         hiding=0.0,
+        dropout=0.0,
+        inject_from_zero=False,
     ):
         super().__init__()
         backbone, self.task = as_backbone(backbone), as_task(task)
@@ -147,7 +150,11 @@ class MIRD(Model):
         if orderless:
             self.private["L"] = WordMean(words, d)
         shared_d = d if shared_d is None else shared_d
-        self.shared = MAGTextEncoder(backbone, frames or {"nothing": 1}, shared_d, inject_after=inject_after)
+        injected = frames or {"nothing": 1}
+        self.shared = MAGTextEncoder(
+            backbone, injected, shared_d, inject_after=inject_after, from_zero=inject_from_zero
+        )
+        self.dropout = nn.Dropout(dropout)
         joint, hidden = len(features) * d + shared_d, width or d
         self.regressor = nn.Sequential(nn.Linear(joint, hidden), nn.ReLU(), nn.Linear(hidden, self.task.outputs))
         outputs = {**features, "L": vocabulary} if reconstruct else {}
@@ -188,7 +195,8 @@ class MIRD(Model):
         return {**has, **{f"X_{m}": rows for m, rows in has.items()}, "S": torch.stack([*has.values()]).any(0)}
 
     def predict(self, variables) -> Tensor:
-        return self.regressor(torch.cat([variables[m] for m in (*self.order, "S")], 1)).squeeze(1)  # eq. 16 and 17
+        latents = torch.cat([variables[m] for m in (*self.order, "S")], 1)
+        return self.regressor(self.dropout(latents)).squeeze(1)  # eq. 16 and 17
 
     def losses(self, variables, batch) -> dict[str, Rows]:
         losses = {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}  # eq. 18, on labelled rows
@@ -261,7 +269,12 @@ def is_paper(options: argparse.Namespace) -> bool:
 
 def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
     """The model's arguments."""
-    own = {"inject_after": options.inject_layer, "reconstruct": not options.no_reconstruction}
+    own = {
+        "inject_after": options.inject_layer,
+        "reconstruct": not options.no_reconstruction,
+        "dropout": getattr(options, "dropout", None) or 0.0,
+        "inject_from_zero": getattr(options, "inject_from", None) == "zero",
+    }
     return own if is_paper(options) else {**own, **INDEPENDENT}
 
 
@@ -284,6 +297,13 @@ def add_options(method) -> None:
     add(
         "--inject-layer", type=int, help="inject other modalities after this layer; 0: embeddings (default: the middle)"
     )
+    add(
+        "--inject-from",
+        choices=("random", "zero"),
+        help="whether an injection of random weights moves words from the start, or nothing does (default: paper random, "
+        "tuned zero)",
+    )
+    add("--dropout", type=float, help="of the latents before the prediction (default: paper 0, tuned 0.1)")
     add("--penalty", choices=("club", "orthogonal", "none"), default="club", help="(default: %(default)s)")
     add("--alpha", type=float, help="weight of the penalty (default: 0.1; of the preset independent 0.3)")
     add("--no-reconstruction", action="store_true", help="leave out the decoders")
@@ -299,6 +319,7 @@ EXPERIMENT = Experiment(
     penalty=penalty_of,
     objective=lambda options: objective_for(options.alpha, 1.0 if is_paper(options) else WORDS),
     defaults={"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased", "alpha": 0.1},
+    tuned={**TUNED, "encoder_lr": 5e-5, "dropout": 0.1, "inject_from": "zero"},
     embedded={"lr": 1e-3, "epochs": 20, "backbone": "tiny", "alpha": 0.1},
     batch_size=BATCH_SIZE,
     inner_steps=INNER_STEPS,

@@ -107,16 +107,8 @@ def prepare(model: SelfMM, train) -> None:
         model.memory.start(torch.from_numpy(train.labels))
 
 
-def optimizer_of(model: SelfMM, options) -> torch.optim.Optimizer:
-    backbone = list(model.backbone.parameters())
-    others = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
-    return torch.optim.AdamW([{"params": others}, {"params": backbone, "lr": options.backbone_lr}], options.lr)
-
-
 def add_options(method) -> None:
-    add = method.add_argument
-    add("--backbone-lr", type=float, help="learning rate of the backbone (default: 5e-5; 1e-3 on the synthetic set)")
-    add("--dropout", type=float, default=0.1, help="before the features (default: %(default)s)")
+    method.add_argument("--dropout", type=float, default=0.1, help="before the features (default: %(default)s)")
 
 
 EXPERIMENT = Experiment(
@@ -125,7 +117,6 @@ EXPERIMENT = Experiment(
     options=add_options,
     arguments=lambda options: {"dropout": options.dropout},
     prepare=prepare,
-    optimizer=optimizer_of,
     objective=lambda options: lambda losses, penalties: torch.stack([loss.mean() for loss in losses.values()]).sum(),
     defaults={"lr": 1e-3, "backbone_lr": 5e-5, "epochs": 100, "backbone": "bert-base-uncased"},
     embedded={"lr": 1e-3, "backbone_lr": 1e-3, "epochs": 20, "backbone": "tiny"},

@@ -14,16 +14,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from disentangle import Masked, Model, Rows
-from disentangle.experiments import Experiment, run_program
+from disentangle.experiments import TUNED, Experiment, run_program
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
 
 
 class TextOnly(Model):
-    def __init__(self, backbone: Any, sizes: dict[str, int], task: Task | dict[str, Any], *, d=64):
+    def __init__(self, backbone: Any, sizes: dict[str, int], task: Task | dict[str, Any], *, d=64, dropout=0.0):
         super().__init__()
         self.backbone, self.task = as_backbone(backbone), as_task(task)
         self.project = nn.Linear(self.backbone.config.hidden_size, d)
+        self.dropout = nn.Dropout(dropout)
         self.regressor = nn.Sequential(nn.Linear(d, d), nn.ReLU(), nn.Linear(d, self.task.outputs))
 
     def forward(self, batch) -> dict[str, Tensor]:
@@ -36,16 +37,23 @@ class TextOnly(Model):
         return {"L": batch.present["text"]}
 
     def predict(self, variables) -> Tensor:
-        return self.regressor(variables["L"]).squeeze(1)
+        return self.regressor(self.dropout(variables["L"])).squeeze(1)
 
     def losses(self, variables, batch) -> dict[str, Rows]:
         return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
 
 
+def add_options(method) -> None:
+    method.add_argument("--dropout", type=float, help="before the predictor (default: paper 0, tuned 0.1)")
+
+
 EXPERIMENT = Experiment(
     build=TextOnly,
     description=__doc__,
+    options=add_options,
+    arguments=lambda options: {"dropout": getattr(options, "dropout", None) or 0.0},
     objective=lambda options: lambda losses, penalties: (losses["Y"].mean() + 1e-6).log(),
+    tuned={**TUNED, "dropout": 0.1},
     unlabeled=False,
 )
 main = partial(run_program, EXPERIMENT)

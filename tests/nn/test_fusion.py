@@ -147,6 +147,18 @@ def injection_and_inputs(dtype=torch.float32):
     return inject, words, others
 
 
+def test_an_injection_from_zero_moves_nothing_at_first_and_learns():
+    inject = NonverbalInjection(6, SIZES, from_zero=True)
+    words = torch.randn(2, 3, 6)
+    others = {m: Masked(torch.randn(2, 5, size), mask_of([5, 2], 5)) for m, size in SIZES.items()}
+    moved = inject(words, others)
+    assert torch.equal(moved, words)
+    moved.square().sum().backward()
+    assert all(layer.weight.grad.any() for layer in inject.gate.displacements.values())
+    torch.optim.SGD(inject.parameters(), 0.1).step()
+    assert not torch.equal(inject(words, others), words)
+
+
 def test_injection_is_attention_and_gate():
     inject, words, others = injection_and_inputs(F64)
     lengths = {m: x.lengths.tolist() for m, x in others.items()}

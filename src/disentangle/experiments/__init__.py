@@ -8,16 +8,19 @@ option.
 from disentangle.experiments.comparison import Comparison, Difference, compare_runs
 from disentangle.experiments.experiment import Experiment, standardize_frames
 from disentangle.experiments.program import run_program
+from disentangle.experiments.recipe import TUNED, adamw
 from disentangle.experiments.sweep import Sweep, SweepResult
 from disentangle.experiments.trained import Trained, open_trained
 
 __all__ = [
+    "TUNED",
     "Comparison",
     "Difference",
     "Experiment",
     "Sweep",
     "SweepResult",
     "Trained",
+    "adamw",
     "compare_runs",
     "open_trained",
     "run_program",

@@ -15,30 +15,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.data import Recordings, synthetic_recordings
+from disentangle.experiments.recipe import TUNED, adamw, warmup_then_decay
 from disentangle.pairwise import Pairwise
 from disentangle.tasks import Task
 from disentangle.training.step import Objective
 
-__all__ = ["Experiment", "standardize_frames", "warmup_then_decay"]
+__all__ = ["Experiment", "standardize_frames"]
 
 Metrics = dict[str, float | None]
-
-
-def adamw(model: nn.Module, options: argparse.Namespace) -> Optimizer:
-    """AdamW on all parameters, at the learning rate asked for."""
-    return torch.optim.AdamW(model.parameters(), options.lr)
 
 
 def adam(penalty: nn.Module, options: argparse.Namespace) -> Optimizer:
     """Adam on the estimators, at 1e-3."""
     return torch.optim.Adam(penalty.parameters(), 1e-3, fused=True)
-
-
-def warmup_then_decay(optimizer: Optimizer, steps: int) -> LRScheduler:
-    """Linear warm-up over a tenth of the steps, then linear decay."""
-    from transformers import get_linear_schedule_with_warmup
-
-    return get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
 
 
 def standardize_frames(model: Any, train: Recordings) -> None:
@@ -81,14 +70,15 @@ class Experiment:
         arguments: Maps the options to further arguments of `build`, as JSON has them.
         options: Adds the options of the method to a group of the command line.
         prepare: Called with the model and the training recordings, before training: the place to fit what standardises.
-        optimizer: Makes the optimiser of the model; by default AdamW on all parameters, at `--lr`.
+        optimizer: Makes the optimiser of the model; by default `adamw`, at the rates and the weight decay of the options.
         penalty_optimizer: Makes the optimiser of the estimators; by default Adam at 1e-3.
         schedule: Makes the learning rate's schedule of an optimiser and the number of steps; by default a warm-up over a tenth
             of them, then linear decay.
         metrics: Measures the task's outcomes, `(N, K)`, beside the labels of a split; by default the task's own metrics. The
             one that the task monitors has to be among them.
         defaults: The options' values on data of the user's, where none are given: `lr`, `epochs`, and `backbone` if there is
-            one.
+            one. They are the recipe `paper`.
+        tuned: What the recipe `tuned` puts in their place.
         embedded: Their values on the data set that is embedded.
         data: Makes the embedded data set, `{"train": ..., "valid": ..., "test": ...}`.
         batch_size: How many labelled rows a batch has.
@@ -130,6 +120,7 @@ class Experiment:
     defaults: Mapping[str, Any] = field(
         default_factory=lambda: {"lr": 1e-5, "epochs": 100, "backbone": "bert-base-uncased"}
     )
+    tuned: Mapping[str, Any] = field(default_factory=lambda: TUNED)
     embedded: Mapping[str, Any] = field(default_factory=lambda: {"lr": 1e-3, "epochs": 20, "backbone": "tiny"})
     data: Callable[[], dict[str, Recordings]] = synthetic_recordings
     batch_size: int = 32

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from disentangle.experiments.experiment import Experiment
+from disentangle.experiments.recipe import recipe_defaults
 from disentangle.tasks import TASKS
 
 __all__ = ["one_seed", "parse", "recording_of"]
@@ -54,7 +55,10 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     options = _parse_or_say_what_is_left_over(parser, sys.argv[1:] if arguments is None else arguments)
     if options.command is None:
-        for name, value in (experiment.defaults if options.data else experiment.embedded).items():
+        if options.recipe is None:
+            options.recipe = "tuned" if options.data else "paper"
+        defaults = experiment.defaults if options.data else experiment.embedded
+        for name, value in recipe_defaults(defaults, options, experiment.tuned).items():
             if getattr(options, name, value) is None:
                 setattr(options, name, value)
         options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
@@ -150,9 +154,18 @@ def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
 
 def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
     add = parser.add_argument_group("training").add_argument
-    paper, embedded = experiment.defaults, experiment.embedded
-    for name, kind, what in (("lr", float, "learning rate of the model "), ("epochs", int, "")):
-        add(f"--{name}", type=kind, help=f"{what}(default: {paper[name]:g}; {embedded[name]:g} on the synthetic set)")
+    add(
+        "--recipe",
+        choices=("paper", "tuned"),
+        help="rates, decay and epochs: the paper's, or tuned on validation data (default: tuned; paper on the synthetic set)",
+    )
+    rates = {"lr": "learning rate of the model", "backbone_lr": "of the backbone, and of what injects into it"}
+    rates["encoder_lr"] = "of encoders of sequences"
+    rates["weight_decay"] = "of all but biases and norms; by the recipe paper 0.01 of everything"
+    for name, what in rates.items():
+        if name != "backbone_lr" or experiment.reads_text:
+            add("--" + name.replace("_", "-"), type=float, help=f"{what} (default: {_defaults(experiment, name)})")
+    add("--epochs", type=int, help=f"(default: {_defaults(experiment, 'epochs')})")
     add("--patience", type=int, help="stop after this many epochs without a better one (default: never)")
     add("--clip-norm", type=float, help="clip the norm of the model's gradients (default: as they are)")
     add(
@@ -171,6 +184,12 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     add("--resume", metavar="RUN", help="go on where this run, or these seeds, stopped; its own options count")
     add("--checkpoint-every", type=int, metavar="STEPS", help="(default: once per epoch)")
     add("--tracker", action="append", default=[], help="also log to tensorboard, wandb, mlflow, ...; may be repeated")
+
+
+def _defaults(experiment: Experiment, name: str) -> str:
+    """What an option is where it is not given, by recipe and data."""
+    places = {"paper": experiment.defaults, "tuned": experiment.tuned, "synthetic set": experiment.embedded}
+    return ", ".join(f"{place} {values[name]:g}" for place, values in places.items() if name in values)
 
 
 def _add_prediction(parser: argparse.ArgumentParser) -> None:

@@ -201,7 +201,7 @@ def create_run(options: argparse.Namespace) -> Run:
 def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Callable[[], None]:
     """Goes on with a run, or with the runs of many seeds, by the options that it was started with."""
     run = Run.open(options.resume)
-    options = argparse.Namespace(**{"label": None, "task": None, **run.config})
+    options = argparse.Namespace(**{"label": None, "task": None, "recipe": "paper", **run.config})
     prepare = prepare_seeds if options.seeds else prepare_training
     return prepare(experiment, options, run)
 

@@ -81,6 +81,7 @@ class MultimodalAdaptiveGate(nn.Module):
         word_features: The number of features of a word, W.
         sizes: The number of features of each other modality, by name.
         epsilon: The longest displacement, in lengths of the word.
+        from_zero: Whether no word is moved at first: the displacements start at zero, and learn from there.
 
     Raises:
         ValueError: If there is no modality.
@@ -93,13 +94,16 @@ class MultimodalAdaptiveGate(nn.Module):
         True
     """
 
-    def __init__(self, word_features: int, sizes: Mapping[str, int], epsilon: float = 1.0):
+    def __init__(self, word_features: int, sizes: Mapping[str, int], epsilon: float = 1.0, *, from_zero: bool = False):
         super().__init__()
         if not sizes:
             raise ValueError("expected the sizes of one modality or more, got none")
         self.epsilon = epsilon
         self.gates = nn.ModuleDict({m: nn.Linear(word_features + size, word_features) for m, size in sizes.items()})
         self.displacements = nn.ModuleDict({m: nn.Linear(size, word_features) for m, size in sizes.items()})
+        if from_zero:
+            for parameter in self.displacements.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
         self,
@@ -137,6 +141,7 @@ class NonverbalInjection(nn.Module):
         sizes: The number of features of each other modality, by name.
         common_features: The number of features of the space in which words and frames are compared.
         epsilon: The longest displacement, in lengths of the word.
+        from_zero: Whether no word is moved at first: the displacements start at zero, and learn from there.
 
     Raises:
         ValueError: If there is no modality.
@@ -148,12 +153,20 @@ class NonverbalInjection(nn.Module):
         True
     """
 
-    def __init__(self, word_features: int, sizes: Mapping[str, int], common_features: int = 64, epsilon: float = 1.0):
+    def __init__(
+        self,
+        word_features: int,
+        sizes: Mapping[str, int],
+        common_features: int = 64,
+        epsilon: float = 1.0,
+        *,
+        from_zero: bool = False,
+    ):
         super().__init__()
         self.attention = nn.ModuleDict(
             {m: WordwiseSparseAttention(word_features, size, common_features) for m, size in sizes.items()}
         )
-        self.gate = MultimodalAdaptiveGate(word_features, sizes, epsilon)
+        self.gate = MultimodalAdaptiveGate(word_features, sizes, epsilon, from_zero=from_zero)
 
     def forward(
         self, words: Float[Tensor, "batch words word_features"], others: Mapping[str, Masked]

@@ -41,6 +41,7 @@ class MAGTextEncoder(nn.Module):
         inject_after: After how many of the L layers, 0 to L; 0 is right after the embeddings. Half of them if not given.
         common_features: The number of features of the space in which words and frames are compared.
         epsilon: The longest displacement of a word, in its own lengths.
+        from_zero: Whether no word is moved at first: the displacements start at zero, and learn from there.
 
     Raises:
         ValueError: If there is no such layer, no modality, or the backbone cannot be split.
@@ -65,6 +66,7 @@ class MAGTextEncoder(nn.Module):
         inject_after: int | None = None,
         common_features: int = 64,
         epsilon: float = 1.0,
+        from_zero: bool = False,
     ):
         super().__init__()
         stack = stack_of(backbone)
@@ -78,7 +80,7 @@ class MAGTextEncoder(nn.Module):
         self.stack, self.inject_after = stack, inject_after
         self.backbone = backbone
         words = self.backbone.config.hidden_size
-        self.inject = NonverbalInjection(words, sizes, common_features, epsilon)
+        self.inject = NonverbalInjection(words, sizes, common_features, epsilon, from_zero=from_zero)
         self.output = nn.Linear(words, out_features)
         self._check_split()
 
