@@ -5,10 +5,10 @@ Python what it has saved. `compare_runs` puts finished runs side by side, and `S
 option.
 """
 
-from disentangle.experiments.comparison import Comparison, Difference, compare_runs
 from disentangle.experiments.experiment import Experiment, standardize_frames
 from disentangle.experiments.program import run_program
-from disentangle.experiments.sweep import Sweep, SweepResult
+from disentangle.experiments.studies.comparison import Comparison, Difference, compare_runs
+from disentangle.experiments.studies.sweep import Sweep, SweepResult
 from disentangle.experiments.trained import Trained, open_trained
 
 __all__ = [

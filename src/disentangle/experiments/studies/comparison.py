@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from disentangle.data.messages import listed
-from disentangle.experiments.finished_runs import FinishedRuns, check_comparable, read_finished
-from disentangle.experiments.paired import interval_of, over_seeds, resampled
-from disentangle.experiments.pictures import plot_systems
+from disentangle.experiments.studies.finished_runs import FinishedRuns, check_comparable, read_finished
+from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
+from disentangle.experiments.studies.pictures import plot_systems
 from disentangle.files import make_folder, write_file
 from disentangle.text_tables import latex, markdown
 
-__all__ = ["Comparison", "Difference", "compare", "compare_runs", "save_table"]
+__all__ = ["Comparison", "Difference", "compare_finished", "compare_runs", "save_table"]
 
 LEFT = ("system", "metric")
 COLUMNS = (  # of the CSV file
@@ -233,10 +233,10 @@ def compare_runs(
     if not runs:
         raise ValueError("expected at least 1 run, got 0")
     systems = [read_finished(name, folder) for name, folder in runs.items()]
-    return compare(systems, against=against, split=split, resamples=resamples, seed=seed, progress=progress)
+    return compare_finished(systems, against=against, split=split, resamples=resamples, seed=seed, progress=progress)
 
 
-def compare(
+def compare_finished(
     systems: Sequence[FinishedRuns],
     *,
     against: str | None = None,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from disentangle.data.messages import listed
-from disentangle.experiments.comparison import Comparison, compare, save_table
 from disentangle.experiments.experiment import Experiment
-from disentangle.experiments.finished_runs import read_finished
 from disentangle.experiments.options import parse
-from disentangle.experiments.pictures import plot_option
+from disentangle.experiments.studies.comparison import Comparison, compare_finished, save_table
+from disentangle.experiments.studies.finished_runs import read_finished
+from disentangle.experiments.studies.pictures import plot_option
 from disentangle.files import make_folder, write_file
 from disentangle.training.seeds import finished, run_each
 
@@ -166,7 +166,7 @@ class Sweep:
                 names[path] = f"{self.option} {value}, seed {seed}"
         run_each(commands, names, at_once=at_once, progress=progress)
         systems = [read_finished(f"{self.option} {value}", self._place(value), self.seeds) for value in self.values]
-        table = compare(systems, split=split, resamples=0)
+        table = compare_finished(systems, split=split, resamples=0)
         return SweepResult(self.option, tuple(map(str, self.values)), table)
 
     @property
