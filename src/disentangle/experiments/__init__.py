@@ -8,18 +8,26 @@ option.
 from disentangle.experiments.experiment import Experiment, standardize_frames
 from disentangle.experiments.program import run_program
 from disentangle.experiments.studies.comparison import Comparison, Difference, compare_runs
+from disentangle.experiments.studies.costs import Cost, cost_of
+from disentangle.experiments.studies.study import PlannedRun, Study, Variant, run_studies
 from disentangle.experiments.studies.sweep import Sweep, SweepResult
 from disentangle.experiments.trained import Trained, open_trained
 
 __all__ = [
     "Comparison",
+    "Cost",
     "Difference",
     "Experiment",
+    "PlannedRun",
+    "Study",
     "Sweep",
     "SweepResult",
     "Trained",
+    "Variant",
     "compare_runs",
+    "cost_of",
     "open_trained",
     "run_program",
+    "run_studies",
     "standardize_frames",
 ]

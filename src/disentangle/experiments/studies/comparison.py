@@ -116,14 +116,14 @@ class Comparison:
             {metric: {name: self.values(name, metric) for name in self.results} for metric in self.metrics}, path
         )
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `comparison.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
+    def save(self, folder: str | os.PathLike[str], name: str = "comparison") -> None:
+        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
 
         Raises:
             ImportError: Where matplotlib is missing.
         """
         texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(folder, "comparison", texts, self.plot)
+        save_table(folder, name, texts, self.plot)
 
     @property
     def metrics(self) -> list[str]:
