@@ -113,7 +113,7 @@ def time_a_step(
         for name in ("train", "unlabeled")
         if name in sources
     }
-    batches = batches_of(datasets, options, experiment.batch_size)
+    batches = batches_of(datasets, options)
     steps = options.epochs * -(-len(batches) // options.accumulation)
     trainer = trainer_for(experiment, options, model, steps, {})
     trainer.model.train()
