@@ -19,10 +19,10 @@ from pathlib import Path
 
 import mird_mosi
 
-from disentangle.data import read_recordings
+from disentangle.data import read_recordings, synthetic_recordings, write_folder
 from disentangle.experiments import Experiment, Study, Variant
 
-__all__ = ["Setting", "experiment_of", "figure6", "figure7", "systems", "table1", "table4", "table5", "table6"]
+__all__ = ["Setting", "experiment_of", "figure6", "figure7", "small", "systems", "table1", "table4", "table5", "table6"]
 
 HERE = Path(__file__).parent
 BASELINE = "text_only"  # what all systems of table 1 are compared with
@@ -74,6 +74,21 @@ class Setting:
     def data_has_unlabeled(self) -> bool:
         """Whether the data set has recordings without labels beside its splits."""
         return self.data is not None and "unlabeled" in read_recordings(self.data)
+
+
+def small(out: str = "small", seeds: Sequence[int] = (0, 1)) -> Setting:
+    """The embedded set with as many unlabelled recordings, few epochs and few values: to see everything work in an hour."""
+    folder = Path(out) / "unlabeled"
+    if not folder.exists():
+        write_folder(folder, {"unlabeled": synthetic_recordings(unlabeled=1284)["unlabeled"]})
+    return Setting(
+        unlabeled=str(folder),
+        seeds=seeds,
+        out=out,
+        more=("--epochs", "5"),
+        rates=("0", "1", "2"),
+        alphas=("0.01", "0.1", "1"),
+    )
 
 
 def table1(setting: Setting) -> Study:

@@ -15,23 +15,36 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import paper_pictures
 import paper_tables
 from paper_tables import Setting, experiment_of
 
 from disentangle import DisentangleError
 from disentangle.experiments import Study, Sweep, compare_runs, cost_of, run_studies
+from disentangle.experiments.studies.records import versions
+from disentangle.experiments.studies.study import write_json
 from disentangle.training.seeds import finished
 
 TABLES = {
-    "table1": "all systems side by side",
-    "table4": "MIRD without each of its parts",
-    "table5": "mutual information, orthogonality or no penalty",
-    "table6": "what unlabelled recordings are used for",
-    "figure6": "how many unlabelled recordings",
-    "figure7": "the weight of the penalty",
+    "table1": (paper_tables.table1, "all systems side by side"),
+    "table4": (paper_tables.table4, "MIRD without each of its parts"),
+    "table5": (paper_tables.table5, "mutual information, orthogonality or no penalty"),
+    "table6": (paper_tables.table6, "what unlabelled recordings are used for"),
+    "figure4": (paper_pictures.figure4, "the latents under each penalty, by t-SNE"),
+    "figure5": (
+        paper_pictures.figure5,
+        "the information between latents over the epochs, by the penalty and by a meter",
+    ),
+    "figure6": (paper_tables.figure6, "how many unlabelled recordings"),
+    "figure7": (paper_tables.figure7, "the weight of the penalty"),
+    "figure8": (paper_pictures.figure8, "words, truth and predictions of a few recordings"),
 }
+SIZES = "parameters and multiply-accumulates of all systems, at the shapes of the paper"
+EVERYTHING = "all of these tables and figures, with one progress bar for all runs"
+OF_UNLABELED = ("table6", "figure5", "figure6")
 PAPER = """\
 Trains the runs of the table that have not finished, several at a time, and writes table, picture and record to --out:
 NAME.md, .csv, .tex, .png and .json. Tables with the same --out share their runs. The same command goes on after a stop. What
@@ -57,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
             if end < len(given):
                 parser.error(f"expected folders of runs, got {' '.join(given[end:])}")
             return _compare(options)
-        return _paper(options, _setting(options, more), given)
+        setting = _setting(options, more)
+        return _sizes(setting, given) if options.command == "table2" else _paper(options, setting, given)
     except (DisentangleError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -68,35 +82,53 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _setting(options: argparse.Namespace, more: list[str]) -> Setting:
     """What was asked for; what was not is as `Setting` has it."""
-    backbone = ["--backbone", options.backbone] if options.backbone else []
     asked = {name: getattr(options, name, None) for name in ("seeds", "systems", "rates", "alphas", "split")}
-    return Setting(
-        data=options.data,
-        unlabeled=options.unlabeled,
-        out=options.out,
-        more=(*backbone, *more),
-        **{name: value for name, value in asked.items() if value is not None},
-    )
+    asked = {name: value for name, value in asked.items() if value is not None}
+    backbone = ["--backbone", options.backbone] if options.backbone else []
+    if options.preset == "small":
+        if options.data or options.unlabeled:
+            raise ValueError("expected --preset small without --data and --unlabeled, as it is of the embedded set")
+        setting = paper_tables.small(options.out)
+        return replace(setting, more=(*setting.more, *backbone, *more), **asked)
+    return Setting(data=options.data, unlabeled=options.unlabeled, out=options.out, more=(*backbone, *more), **asked)
 
 
 def _paper(options: argparse.Namespace, setting: Setting, given: list[str]) -> int:
     """Trains what is left, and writes each table; those whose runs have failed are left out, and the failures said."""
-    studies = [getattr(paper_tables, name)(setting) for name in [options.command]]
+    names = [options.command] if options.command != "all" else list(TABLES)
+    if options.command == "all" and not setting.has_unlabeled:
+        names = [name for name in names if name not in OF_UNLABELED]
+        print(f"left out, as there are no unlabelled recordings: {', '.join(OF_UNLABELED)}")
+    studies = [TABLES[name][0](setting) for name in names]
     if options.dry_run:
         return _dry_run(studies, options.at_once)
+    if options.command == "all":
+        _sizes(setting, given)
     failed = None
     try:
         run_studies(studies, at_once=options.at_once)
     except DisentangleError as error:
         failed = error
-    command = ["python", "examples/study.py", *given]
     for study in studies:
         if all(finished(run.folder) for run in study.runs):
-            print(f"\n{study.name}: {TABLES[study.name]}\n\n{study.save(command=command, resamples=options.resamples)}")
-            print(f"\n{study.name}.md, .csv, .tex, .png and .json are in {setting.out}")
+            table = study.save(command=_command(given), resamples=options.resamples)
+            print(f"\n{study.name}: {TABLES[study.name][1]}\n\n{table}")
+    print(f"\ntables (.md, .csv, .tex), pictures (.png) and records (.json) are in {setting.out}")
     if failed is not None:
         print(f"error: {failed}", file=sys.stderr)
     return 0 if failed is None else 1
+
+
+def _sizes(setting: Setting, given: list[str]) -> int:
+    table = paper_pictures.table2(setting)
+    table.save(setting.out, "table2")
+    write_json(Path(setting.out) / "table2.json", {"command": _command(given), "versions": versions()})
+    print(f"table2: {SIZES}\n\n{table}")
+    return 0
+
+
+def _command(given: list[str]) -> list[str]:
+    return ["python", "examples/study.py", *given]
 
 
 def _dry_run(studies: list[Study], at_once: int) -> int:
@@ -149,7 +181,11 @@ def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in TABLES.items():
+    for name, what in {
+        **{name: what for name, (_, what) in TABLES.items()},
+        "table2": SIZES,
+        "all": EVERYTHING,
+    }.items():
         table = commands.add_parser(
             name, help=what, description=f"{what}.\n\n{PAPER}", formatter_class=form, allow_abbrev=False
         )
@@ -192,13 +228,14 @@ def _add_paper(parser: argparse.ArgumentParser, name: str) -> None:
         action="store_true",
         help="print what is left to run, and how long it takes by the first steps' time",
     )
-    if name == "table1":
+    add("--preset", choices=("small",), help="few epochs and values on the embedded set, with unlabelled recordings")
+    if name in ("table1", "table2", "all"):
         add("--systems", nargs="+", metavar="NAME", help="names of examples (default: all)")
-    if name == "figure6":
+    if name in ("figure6", "all"):
         add("--rates", nargs="+", metavar="RATE", help="unlabelled rows for each labelled one (default: 0 to 5)")
-    if name == "figure7":
+    if name in ("figure7", "all"):
         add("--alphas", nargs="+", metavar="ALPHA", help="(default: 0.001 0.01 0.1 1)")
-    if name in ("figure6", "figure7"):
+    if name in ("figure6", "figure7", "all"):
         add("--split", choices=("valid", "test"), help="what is shown (default: valid)")
 
 

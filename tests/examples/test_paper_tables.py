@@ -134,6 +134,7 @@ def test_with_unlabeled_recordings_there_are_more_lines(dump, unlabeled, tmp_pat
 @pytest.mark.parametrize("used_for", ["both", "penalty", "reconstruction"])
 def test_unlabeled_rows_serve_what_they_shall(used_for):
     recordings = synthetic_recordings((6, 1, 1))["train"]
+    assert recordings.labels is not None
     recordings.labels[3:] = float("nan")
     backbone, tokenizer = tiny_backbone(recordings.text, hidden_size=16, layers=2)
     model = mird_mosi.MIRD(backbone, recordings.feature_sizes, d=4, unlabeled_for=used_for)

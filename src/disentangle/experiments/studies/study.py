@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from disentangle.data.messages import listed
 from disentangle.experiments.experiment import Experiment
-from disentangle.experiments.studies.comparison import Comparison, compare_finished
+from disentangle.experiments.studies.comparison import compare_finished
 from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.records import check_unchanged, machine, pinned, versions
 from disentangle.experiments.studies.runs import folder_name, program_of, run_command, trained_by
@@ -20,7 +20,20 @@ from disentangle.files import make_folder, write_file
 from disentangle.training import Run
 from disentangle.training.seeds import finished, run_each
 
-__all__ = ["PlannedRun", "Study", "Variant", "run_studies"]
+__all__ = ["PlannedRun", "Study", "Table", "Variant", "run_studies", "write_json"]
+
+
+@runtime_checkable
+class Table(Protocol):
+    """What comes of a study: it prints, draws and exports, as a `Comparison` does."""
+
+    def to_csv(self) -> str:
+        """Its numbers in full precision."""
+        ...
+
+    def save(self, folder: str | os.PathLike[str], name: str) -> None:
+        """Writes it into a folder, as text and as a picture."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,7 @@ class Study:
         against: The name of the system that the others are compared with; the first by default.
         split: The split that the table is of, "test" or "valid".
         option: The name of an option whose values the systems' names are, where the picture is to be against it.
+        make: Makes something else of the finished runs than a comparison of their metrics.
 
     Raises:
         ValueError: If there are no systems, if seeds repeat or are missing, if an experiment refuses the options, or if one of
@@ -86,6 +100,7 @@ class Study:
     against: str | None = None
     split: str = "test"
     option: str | None = None
+    make: Callable[[Study], Table] | None = None
 
     def __post_init__(self) -> None:
         if not self.systems:
@@ -118,7 +133,7 @@ class Study:
         """The program and its arguments, by the folder of the run, of the runs that have not finished."""
         return {each.folder: each.command for each in self.runs if not finished(each.folder)}
 
-    def run(self, *, at_once: int = 1, resamples: int = 2000, progress: bool = True) -> Comparison | SweepResult:
+    def run(self, *, at_once: int = 1, resamples: int = 2000, progress: bool = True) -> Table:
         """Trains what has not finished, writes table, picture and record into the folder, and returns the table.
 
         Arguments:
@@ -133,13 +148,15 @@ class Study:
         run_studies([self], at_once=at_once, progress=progress)
         return self.save(resamples=resamples)
 
-    def table(self, *, resamples: int = 2000) -> Comparison | SweepResult:
+    def table(self, *, resamples: int = 2000) -> Table:
         """The table of the runs, all of them finished; raises `RunError` where one is not."""
+        if self.make is not None:
+            return self.make(self)
         systems = [read_finished(name, self.folder_of(name), self.seeds) for name in self.systems]
         table = compare_finished(systems, against=self.against, split=self.split, resamples=resamples)
         return table if self.option is None else SweepResult(self.option, tuple(self.systems), table)
 
-    def save(self, *, command: Sequence[str] | None = None, resamples: int = 2000) -> Comparison | SweepResult:
+    def save(self, *, command: Sequence[str] | None = None, resamples: int = 2000) -> Table:
         """Writes table, picture and record into the folder, `NAME.md`, `.csv`, `.tex`, `.png`, `.json`; returns the table."""
         table = self.table(resamples=resamples)
         table.save(self.folder, self.name)
