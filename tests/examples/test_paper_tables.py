@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import mird_mosi
+import numpy as np
 import paper_tables
 import pytest
 import study
@@ -12,7 +13,8 @@ import text_only
 import torch
 from paper_tables import Setting
 
-from disentangle.data import RecordingDataset, collate, synthetic_recordings
+from disentangle.data import RecordingDataset, collate, read_recordings, synthetic_recordings
+from disentangle.experiments import open_trained
 from disentangle.nn.backbones import tiny_backbone
 
 SMALL = ("--backbone", "tiny", "--epochs", "1", "--lr", "1e-3")
@@ -148,3 +150,19 @@ def test_unlabeled_rows_serve_what_they_shall(used_for):
         assert {int(each.sum()) for each in present.values()} == {rows[both or used_for == "penalty"]}
         assert {len(losses[f"recon_{m}"].values) for m in "LAV"} == {rows[both or used_for == "reconstruction"]}
         assert int(losses["Y"].weights.sum()) == 3
+
+
+def test_some_modalities_alone_are_learnt_from_and_asked_for(dump, data, tmp_path, capsys):
+    out = tmp_path / "run"
+    options = ["--modalities", "audio", "--batch-size", "16", "--keep-variables", "--data", dump(data), *SMALL]
+    assert text_only.main([*options, "--out", str(out)]) == 0
+    trained = open_trained(out, text_only.TextOnly)
+    assert trained.modalities == ("audio",)
+    test = read_recordings(dump(data))["test"]
+    said = trained.outcomes(test)
+    assert (said == said[0]).all()  # it has nothing to read
+    assert json.loads((out / "metrics.jsonl").read_text())["step"] == 3  # 40 rows in batches of 16
+    with np.load(out / "variables" / "epoch-0001.npz") as kept:
+        assert kept["L"].shape == (12, 64)
+    assert text_only.main(["--modalities", "smell", "--data", dump(data), *SMALL, "--out", str(tmp_path / "no")]) == 2
+    assert "error: expected modalities of text, audio, vision, got smell" in capsys.readouterr().err

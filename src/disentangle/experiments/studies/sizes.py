@@ -201,5 +201,5 @@ def products_in_the_open() -> Iterator[None]:
         mha.set_fastpath_enabled(fast)
 
 
-def _in(value: float | None, unit: float, digits: int) -> str:
+def _in(value: float | int | None, unit: float, digits: int) -> str:
     return "–" if value is None else f"{value / unit:.{digits}f}"
