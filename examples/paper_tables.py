@@ -77,7 +77,7 @@ class Setting:
 
 
 def small(out: str = "small", seeds: Sequence[int] = (0, 1)) -> Setting:
-    """The embedded set with as many unlabelled recordings, few epochs and few values: to see everything work in an hour."""
+    """The embedded set with as many unlabelled recordings, few epochs and few values: to see everything at work."""
     folder = Path(out) / "unlabeled"
     if not folder.exists():
         write_folder(folder, {"unlabeled": synthetic_recordings(unlabeled=1284)["unlabeled"]})
