@@ -28,7 +28,10 @@ import torch
 from torch import Tensor, nn
 
 from disentangle import (
+    CKA,
+    HSIC,
     CLUBEstimator,
+    DistanceCorrelation,
     MAGTextEncoder,
     Masked,
     Model,
@@ -47,6 +50,12 @@ from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import SENTIMENT, Task, as_task
 
 LATENTS = {"text": "L", "audio": "A", "vision": "V"}  # those of other modalities have the modality's name
+WITHOUT_ESTIMATORS = {
+    "orthogonal": OrthogonalLoss,
+    "hsic": HSIC,
+    "cka": CKA,
+    "distance-correlation": DistanceCorrelation,
+}
 EPS = 1e-6  # keeps the logarithm of a loss that reaches 0 finite
 BATCH_SIZE, INNER_STEPS = 32, 5
 
@@ -116,9 +125,9 @@ class MIRD(Model):
     The paper has latents of one size, as wide as the networks, without noise, and S sees all. Otherwise `shared_d` is the size
     of S, `width` that of the networks' hidden layers, and `noise` what the latents carry beside a standard deviation of 1. In
     training, S does not see one of the modalities in as large a part of the rows as `hiding` says, and that modality is decoded
-    from noise and S: cross-prediction, the losses `cross_m`. If `orderless`, z^L is computed from the mean of the words,
-    and all steps of a modality are decoded alike. The prediction reads the latents with `dropout`; if `inject_from_zero`, words
-    are not moved at first.
+    from noise and S: cross-prediction, the losses `cross_m`. If `orderless`, z^L is computed from the mean of the words, and
+    all steps of a modality are decoded alike. The prediction reads the latents with `dropout`; if `inject_from_zero`, words
+    are not moved at first. Rows without a label serve the penalty and reconstruction, or one of them, as `unlabeled_for` says.
     """
 
     def __init__(
@@ -137,6 +146,7 @@ class MIRD(Model):
         hiding=0.0,
         dropout=0.0,
         inject_from_zero=False,
+        unlabeled_for: Literal["both", "penalty", "reconstruction"] = "both",
     ):
         super().__init__()
         backbone, self.task = as_backbone(backbone), as_task(task)
@@ -163,7 +173,7 @@ class MIRD(Model):
         self.decoders = nn.ModuleDict({m: decoder(start, out_features=outputs[m]) for m in outputs})
         sizes_of_latents = {**dict.fromkeys(features, d), "S": shared_d}
         self.sizes = {**sizes_of_latents, **{f"X_{m}": size for m, size in features.items()}}
-        self.hiding = hiding
+        self.hiding, self.unlabeled_for = hiding, unlabeled_for
         self.noisy = nn.ModuleDict(
             {m: NoisyLatent(size, noise) for m, size in sizes_of_latents.items()} if noise else {}
         )
@@ -178,7 +188,7 @@ class MIRD(Model):
         others = {m: Masked(x.values, seen.sequences[self.others[m]].mask) for m, x in frames.items()}
         latents["S"] = self.shared(**seen.tokens, others=others or nothing(batch), lengths=seen.lengths)  # eq. 2 to 7
         if self.noisy:
-            present = self.present(batch)
+            present = self.has(batch)
             latents = {m: self.with_noise(m, z, present[m]) for m, z in latents.items()}
         means = {f"X_{m}": x.detach().mean() for m, x in inputs.items()}
         return {**latents, **means, "_frames": frames, "_hidden": hidden}
@@ -191,6 +201,18 @@ class MIRD(Model):
         return torch.zeros_like(z).index_copy(0, rows, self.noisy[m](z[rows]))
 
     def present(self, batch) -> dict[str, Tensor]:
+        if self.unlabeled_for != "reconstruction":
+            return self.has(batch)
+        serve = self.serving("penalty", batch)
+        return {m: rows & serve for m, rows in self.has(batch).items()}
+
+    def serving(self, what: str, batch) -> Tensor:
+        """Which rows serve the penalty, or reconstruction: in training, perhaps only labelled ones; `(N,)` bool on the CPU."""
+        labeled = batch.labeled.bool().cpu()
+        return labeled if self.training and self.unlabeled_for not in ("both", what) else torch.ones_like(labeled)
+
+    def has(self, batch) -> dict[str, Tensor]:
+        """Which rows have which variable."""
         has = {m: batch.present[name] for m, name in self.modalities.items()}
         return {**has, **{f"X_{m}": rows for m, rows in has.items()}, "S": torch.stack([*has.values()]).any(0)}
 
@@ -202,6 +224,8 @@ class MIRD(Model):
         losses = {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}  # eq. 18, on labelled rows
         for m in self.decoders:  # eq. 8 and 19, on all rows that have the modality
             has, z = batch.present[self.modalities[m]], variables[m]
+            if self.unlabeled_for == "penalty":
+                has = has & self.serving("reconstruction", batch)
             hidden = variables["_hidden"].get(self.modalities[m], torch.zeros_like(has))
             losses |= self.decoded(f"recon_{m}", m, z, has & ~hidden, variables, batch)
             if hidden.any():  # S knows it from the others alone, and z tells nothing
@@ -225,13 +249,13 @@ class MIRD(Model):
 def penalty_for(
     model: MIRD, kind: str, input_pairs: bool, log_variance: Literal["free", "tanh"] = "tanh"
 ) -> Pairwise | None:
-    """What must not tell about what: the paper's nine pairs for CLUB, the six of equal size for orthogonality, eq. 9 to 15."""
+    """What must not tell about what: the paper's nine pairs, or, for orthogonality, the six of equal size, eq. 9 to 15."""
     latents, inputs = pairs_of(model.order)
     if kind == "none":
         return None
-    if kind == "orthogonal":
-        return Pairwise({pair: OrthogonalLoss() for pair in latents})
-    pairs = latents + inputs if input_pairs else latents
+    pairs = latents + inputs if input_pairs and kind != "orthogonal" else latents
+    if kind in WITHOUT_ESTIMATORS:
+        return Pairwise({pair: WITHOUT_ESTIMATORS[kind]() for pair in pairs})
     return Pairwise(
         {(x, y): CLUBEstimator(model.sizes[x], model.sizes[y], log_variance=log_variance) for x, y in pairs}
     )
@@ -275,7 +299,10 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
         "dropout": getattr(options, "dropout", None) or 0.0,
         "inject_from_zero": getattr(options, "inject_from", None) == "zero",
     }
-    return own if is_paper(options) else {**own, **INDEPENDENT}
+    if not is_paper(options):
+        own |= INDEPENDENT
+    given = {"d": getattr(options, "latent_size", None), "unlabeled_for": getattr(options, "unlabeled_for", None)}
+    return {**own, **{name: value for name, value in given.items() if value is not None}}
 
 
 def penalty_of(model: MIRD, options: argparse.Namespace) -> Pairwise | None:
@@ -304,8 +331,21 @@ def add_options(method) -> None:
         "tuned zero)",
     )
     add("--dropout", type=float, help="of the latents before the prediction (default: paper 0, tuned 0.1)")
-    add("--penalty", choices=("club", "orthogonal", "none"), default="club", help="(default: %(default)s)")
+    penalties = ("club", *WITHOUT_ESTIMATORS, "none")
+    add("--penalty", choices=penalties, default="club", help="what must be small of each pair (default: %(default)s)")
     add("--alpha", type=float, help="weight of the penalty (default: 0.1; of the preset independent 0.3)")
+    add(
+        "--latent-size",
+        type=int,
+        metavar="SIZE",
+        help="of each latent (default: 64; of the preset independent 16, S 8)",
+    )
+    add(
+        "--unlabeled-for",
+        choices=("both", "penalty", "reconstruction"),
+        default="both",
+        help="what rows without a label are used for (default: %(default)s)",
+    )
     add("--no-reconstruction", action="store_true", help="leave out the decoders")
     add("--no-input-mi", action="store_true", help="leave out the (X^m, S) terms of the penalty")
 

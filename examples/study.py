@@ -1,22 +1,54 @@
-"""Finished runs side by side, and one option at several values.
+"""The tables and figures of the paper on MIRD, finished runs side by side, and one option at several values.
 
+    python examples/study.py table1 --data FILE --backbone ./my-bert --seeds 0 1 2 3 4 --out study --at-once 2
+    python examples/study.py table4 --data FILE --unlabeled MORE --backbone ./my-bert --out study --dry-run
+    python examples/study.py all --preset small --out small             everything, on the embedded set
     python examples/study.py compare runs/text_only runs/mird --against text_only --out comparison
     python examples/study.py sweep mird_mosi --alpha 0.03 0.1 0.3 --seeds 0 1 2 --out runs/alpha -- --data FILE
 
-A run is a folder of one run or of many seeds; NAME=FOLDER gives it another name than its folder's.
+A run is a folder of one run or of many seeds; NAME=FOLDER gives it another name than its folder's. Which runs a table needs is
+in paper_tables.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from disentangle import DisentangleError
-from disentangle.experiments import Sweep, compare_runs
+import paper_pictures
+import paper_tables
+from paper_tables import Setting, experiment_of
 
+from disentangle import DisentangleError
+from disentangle.experiments import Study, Sweep, compare_runs, cost_of, run_studies
+from disentangle.experiments.studies.records import versions
+from disentangle.experiments.studies.study import write_json
+from disentangle.training.seeds import finished
+
+TABLES = {
+    "table1": (paper_tables.table1, "all systems side by side"),
+    "table4": (paper_tables.table4, "MIRD without each of its parts"),
+    "table5": (paper_tables.table5, "mutual information, orthogonality or no penalty"),
+    "table6": (paper_tables.table6, "what unlabelled recordings are used for"),
+    "figure4": (paper_pictures.figure4, "the latents under each penalty, by t-SNE"),
+    "figure5": (
+        paper_pictures.figure5,
+        "the information between latents over the epochs, by the penalty and by a meter",
+    ),
+    "figure6": (paper_tables.figure6, "how many unlabelled recordings"),
+    "figure7": (paper_tables.figure7, "the weight of the penalty"),
+    "figure8": (paper_pictures.figure8, "words, truth and predictions of a few recordings"),
+}
+SIZES = "parameters and multiply-accumulates of all systems, at the shapes of the paper"
+EVERYTHING = "all of these tables and figures, with one progress bar for all runs"
+OF_UNLABELED = ("table6", "figure5", "figure6")
+PAPER = """\
+Trains the runs of the table that have not finished, several at a time, and writes table, picture and record to --out:
+NAME.md, .csv, .tex, .png and .json. Tables with the same --out share their runs. The same command goes on after a stop. What
+stands behind -- goes to every run."""
 SWEEP = """\
 One run for each value of one option and each seed; what has finished is not run again, and what was stopped goes on. The
 option, with its values, is any one of the example's own; what stands behind -- goes to every run."""
@@ -28,18 +60,82 @@ def main(arguments: list[str] | None = None) -> int:
     end = given.index("--") if "--" in given else len(given)
     parser = _parser()
     options, left = parser.parse_known_args(given[:end])
+    more = given[end + 1 :]
     try:
+        if options.command == "sweep":
+            return _sweep(options, left, more)
+        if left:
+            parser.error(f"unknown option or value {left[0]}")
         if options.command == "compare":
-            if left or end < len(given):
-                parser.error(f"expected folders of runs, got {' '.join([*left, *given[end:]])}")
+            if end < len(given):
+                parser.error(f"expected folders of runs, got {' '.join(given[end:])}")
             return _compare(options)
-        return _sweep(options, left, given[end + 1 :])
+        setting = _setting(options, more)
+        return _sizes(setting, given) if options.command == "table2" else _paper(options, setting, given)
     except (DisentangleError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", file=sys.stderr)
         return 130
+
+
+def _setting(options: argparse.Namespace, more: list[str]) -> Setting:
+    """What was asked for; what was not is as `Setting` has it."""
+    asked = {name: getattr(options, name, None) for name in ("seeds", "systems", "rates", "alphas", "split")}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    backbone = ["--backbone", options.backbone] if options.backbone else []
+    if options.preset == "small":
+        if options.data or options.unlabeled:
+            raise ValueError("expected --preset small without --data and --unlabeled, as it is of the embedded set")
+        setting = paper_tables.small(options.out)
+        return replace(setting, more=(*setting.more, *backbone, *more), **asked)
+    return Setting(data=options.data, unlabeled=options.unlabeled, out=options.out, more=(*backbone, *more), **asked)
+
+
+def _paper(options: argparse.Namespace, setting: Setting, given: list[str]) -> int:
+    """Trains what is left, and writes each table; those whose runs have failed are left out, and the failures said."""
+    names = [options.command] if options.command != "all" else list(TABLES)
+    if options.command == "all" and not setting.has_unlabeled:
+        names = [name for name in names if name not in OF_UNLABELED]
+        print(f"left out, as there are no unlabelled recordings: {', '.join(OF_UNLABELED)}")
+    studies = [TABLES[name][0](setting) for name in names]
+    if options.dry_run:
+        return _dry_run(studies, options.at_once)
+    if options.command == "all":
+        _sizes(setting, given)
+    failed = None
+    try:
+        run_studies(studies, at_once=options.at_once)
+    except DisentangleError as error:
+        failed = error
+    for study in studies:
+        if all(finished(run.folder) for run in study.runs):
+            table = study.save(command=_command(given), resamples=options.resamples)
+            print(f"\n{study.name}: {TABLES[study.name][1]}\n\n{table}")
+    print(f"\ntables (.md, .csv, .tex), pictures (.png) and records (.json) are in {setting.out}")
+    if failed is not None:
+        print(f"error: {failed}", file=sys.stderr)
+    return 0 if failed is None else 1
+
+
+def _sizes(setting: Setting, given: list[str]) -> int:
+    table = paper_pictures.table2(setting)
+    table.save(setting.out, "table2")
+    write_json(Path(setting.out) / "table2.json", {"command": _command(given), "versions": versions()})
+    print(f"table2: {SIZES}\n\n{table}")
+    return 0
+
+
+def _command(given: list[str]) -> list[str]:
+    return ["python", "examples/study.py", *given]
+
+
+def _dry_run(studies: list[Study], at_once: int) -> int:
+    for command in {path: each for study in studies for path, each in study.commands.items()}.values():
+        print(shlex.join(command))
+    print(cost_of(studies, at_once=at_once))
+    return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -63,7 +159,7 @@ def _sweep(options: argparse.Namespace, left: list[str], more: list[str]) -> int
     if len(left) < 2 or not left[0].startswith("--") or any(each.startswith("--") for each in left[1:]):
         raise ValueError(f"expected one option with its values, such as --lr 1e-4 1e-3, got {' '.join(left) or 'none'}")
     option = left[0].removeprefix("--").replace("-", "_")
-    sweep = Sweep(_experiment(options.example), option, left[1:], options.seeds, options.out, more)
+    sweep = Sweep(experiment_of(options.example), option, left[1:], options.seeds, options.out, more)
     if options.dry_run:
         commands = sweep.commands
         for command in commands.values():
@@ -81,17 +177,19 @@ def _sweep(options: argparse.Namespace, left: list[str], more: list[str]) -> int
     return 0
 
 
-def _experiment(name: str):
-    module = importlib.import_module(name) if (Path(__file__).parent / f"{name}.py").exists() else None
-    if not hasattr(module, "EXPERIMENT"):
-        raise ValueError(f"expected the name of an example with an experiment, such as mird_mosi, got {name}")
-    return module.EXPERIMENT  # type: ignore[union-attr]  # just looked at
-
-
 def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in {
+        **{name: what for name, (_, what) in TABLES.items()},
+        "table2": SIZES,
+        "all": EVERYTHING,
+    }.items():
+        table = commands.add_parser(
+            name, help=what, description=f"{what}.\n\n{PAPER}", formatter_class=form, allow_abbrev=False
+        )
+        _add_paper(table, name)
     compare = commands.add_parser("compare", help="finished runs side by side", allow_abbrev=False)
     add = compare.add_argument
     add("runs", nargs="+", metavar="RUN", help="folder of a run or of many seeds, or NAME=FOLDER")
@@ -114,6 +212,31 @@ def _parser() -> argparse.ArgumentParser:
     add("--at-once", type=int, default=1, help="how many runs are trained at a time (default: %(default)s)")
     add("--dry-run", action="store_true", help="print the commands that are left, and how many they are")
     return parser
+
+
+def _add_paper(parser: argparse.ArgumentParser, name: str) -> None:
+    add = parser.add_argument
+    add("--data", metavar="FILE", help="the data set; without it, the embedded one")
+    add("--unlabeled", metavar="FILE", help="recordings without labels (default: those in --data)")
+    add("--backbone", help="of every run: name, local folder, or tiny")
+    add("--seeds", type=int, nargs="+", metavar="SEED", help="(default: 0)")
+    add("--out", default="study", metavar="FOLDER", help="where everything comes to lie (default: %(default)s)")
+    add("--at-once", type=int, default=1, help="how many runs are trained at a time (default: %(default)s)")
+    add("--resamples", type=int, default=2000, help="of the rows of the test split; 0: none (default: %(default)s)")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print what is left to run, and how long it takes by the first steps' time",
+    )
+    add("--preset", choices=("small",), help="few epochs and values on the embedded set, with unlabelled recordings")
+    if name in ("table1", "table2", "all"):
+        add("--systems", nargs="+", metavar="NAME", help="names of examples (default: all)")
+    if name in ("figure6", "all"):
+        add("--rates", nargs="+", metavar="RATE", help="unlabelled rows for each labelled one (default: 0 to 5)")
+    if name in ("figure7", "all"):
+        add("--alphas", nargs="+", metavar="ALPHA", help="(default: 0.001 0.01 0.1 1)")
+    if name in ("figure6", "figure7", "all"):
+        add("--split", choices=("valid", "test"), help="what is shown (default: valid)")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "tasks": {"variables", "functional", "metrics", "tasks"},
     "experiments": {
         *("errors", "model", "variables", "pairwise", "saving", "inference", "metrics", "tasks"),
-        *("nn", "training", "data", "features", "files", "plots", "text_tables", "experiments"),
+        *("nn", "training", "data", "features", "files", "plots", "text_tables", "information", "experiments"),
     },
 }
 

@@ -238,7 +238,7 @@ def test_unlabelled_rows_of_the_data_set_are_used_unless_a_file_gives_others(tmp
         assert sources["unlabeled"].missing == {"text": 0, "audio": lacking}  # and its pose is left out
         _, tokenizer = build({})
         datasets = {name: RecordingDataset(each, tokenizer) for name, each in sources.items()}
-        (batch,) = batches_of(datasets, options, mird_mosi.BATCH_SIZE)
+        (batch,) = batches_of(datasets, options)
         assert (len(batch), int(batch.labeled.sum())) == (20, 10)
 
 

@@ -28,6 +28,7 @@ independent of all else, as factors too: `own text` and so on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,6 +46,7 @@ def synthetic_recordings(
     seed: int = 0,
     features: Mapping[str, int] = FEATURES,
     dependence: float = 0.0,
+    unlabeled: int = 0,
 ) -> dict[str, Recordings]:
     """The data set, `{"train", "valid", "test"}`, with the truth in `Recordings.factors`; see this module's text.
 
@@ -52,6 +54,7 @@ def synthetic_recordings(
         sizes: The number of recordings in each split; by default those of CMU-MOSI.
         seed: Everything is a function of it.
         features: The sequences beside text, and the size of their frames.
+        unlabeled: The number of recordings without a label; if there are any, they are a fourth split, "unlabeled".
         dependence: The correlation of each private factor with the shared one, from 0 to below 1.
 
     Raises:
@@ -91,7 +94,8 @@ def synthetic_recordings(
             factors={factor: value.astype(np.float32) for factor, value in factors.items()},
         )
 
-    return {name: split(n, name) for name, n in zip(("train", "valid", "test"), sizes, strict=True)}
+    splits = {name: split(n, name) for name, n in zip(("train", "valid", "test"), sizes, strict=True)}
+    return {**splits, "unlabeled": replace(split(unlabeled, "unlabeled"), labels=None)} if unlabeled else splits
 
 
 def _frames(draw: np.random.Generator, level: np.ndarray, wave: np.ndarray) -> np.ndarray:

@@ -5,24 +5,32 @@ Python what it has saved. `compare_runs` puts finished runs side by side, and `S
 option.
 """
 
-from disentangle.experiments.comparison import Comparison, Difference, compare_runs
 from disentangle.experiments.experiment import Experiment, standardize_frames
 from disentangle.experiments.program import run_program
 from disentangle.experiments.recipe import TUNED, adamw
-from disentangle.experiments.sweep import Sweep, SweepResult
+from disentangle.experiments.studies.comparison import Comparison, Difference, compare_runs
+from disentangle.experiments.studies.costs import Cost, cost_of
+from disentangle.experiments.studies.study import PlannedRun, Study, Variant, run_studies
+from disentangle.experiments.studies.sweep import Sweep, SweepResult
 from disentangle.experiments.trained import Trained, open_trained
 
 __all__ = [
     "TUNED",
     "Comparison",
+    "Cost",
     "Difference",
     "Experiment",
+    "PlannedRun",
+    "Study",
     "Sweep",
     "SweepResult",
     "Trained",
+    "Variant",
     "adamw",
     "compare_runs",
+    "cost_of",
     "open_trained",
     "run_program",
+    "run_studies",
     "standardize_frames",
 ]

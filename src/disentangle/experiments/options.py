@@ -139,6 +139,13 @@ def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
         metavar="NAME",
         help="which of several labels of the data to learn; repeated, all of them at once (default: the main one)",
     )
+    add(
+        "--modalities",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="use these alone, such as text audio; without text the words are hidden (default: all)",
+    )
     add("--task", choices=TASKS, help="what the labels are (default: told from those of training, and printed)")
     if experiment.unlabeled:
         add(
@@ -168,12 +175,12 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     add("--epochs", type=int, help=f"(default: {_defaults(experiment, 'epochs')})")
     add("--patience", type=int, help="stop after this many epochs without a better one (default: never)")
     add("--clip-norm", type=float, help="clip the norm of the model's gradients (default: as they are)")
+    add("--batch-size", type=int, default=experiment.batch_size, help="labelled rows in a batch (default: %(default)s)")
     add(
         "--accumulation",
         type=int,
         default=1,
-        help=f"in how many pieces a batch of {experiment.batch_size} is computed: less memory, more time "
-        "(default: %(default)s)",
+        help="in how many pieces a batch is computed: less memory, more time (default: %(default)s)",
     )
     add("--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
@@ -183,6 +190,11 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     add("--out", metavar="FOLDER", help="the run's folder, new (default: runs/<date and time>)")
     add("--resume", metavar="RUN", help="go on where this run, or these seeds, stopped; its own options count")
     add("--checkpoint-every", type=int, metavar="STEPS", help="(default: once per epoch)")
+    add(
+        "--keep-variables",
+        action="store_true",
+        help="after each epoch, keep what the model makes of the validation split, in the run's folder variables",
+    )
     add("--tracker", action="append", default=[], help="also log to tensorboard, wandb, mlflow, ...; may be repeated")
 
 

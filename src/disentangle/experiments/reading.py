@@ -115,13 +115,16 @@ def read(
         say(
             f"unlabeled {len(sources.pop('unlabeled'))} recordings: not used, this experiment learns from labelled ones"
         )
+    if options.modalities:
+        sources = {n: chosen(r, options.modalities, sources["train"].feature_sizes) for n, r in sources.items()}
     computed_by = kinds_of(sources["train"])
     for name in computed_by.keys() - sources["train"].computed_by.keys():
         say(f"{name:9} looks like it was computed by {computed_by[name]}, which is not recorded; taken for that")
     sources["train"] = replace(sources["train"], computed_by=computed_by)
     own = getattr(options, "unlabeled", None)
     if own:
-        sources["unlabeled"] = read_unlabeled(own)
+        others = read_unlabeled(own)
+        sources["unlabeled"] = chosen(others, options.modalities, None) if options.modalities else others
     if "unlabeled" in sources:
         others = with_modalities(sources["unlabeled"], sources["train"].feature_sizes, own or options.data, computed_by)
         none = np.full((len(others), *np.asarray(sources["train"].labels).shape[1:]), np.nan, np.float32)
@@ -130,6 +133,22 @@ def read(
         missing, nonfinite = recordings.missing, recordings.nonfinite
         say(f"{name:9} {len(recordings)} recordings; missing {missing}; values not finite {nonfinite}")
     return sources
+
+
+def chosen(recordings: Recordings, names: Sequence[str], known: Mapping[str, int] | None) -> Recordings:
+    """The recordings with some of their modalities; without `"text"` nothing is said in any.
+
+    Raises `DataError` for a name that is not among the `known` modalities of the training data.
+    """
+    unknown = [] if known is None else [name for name in names if name != "text" and name not in known]
+    if unknown:
+        raise DataError(f"expected modalities of {', '.join(['text', *(known or {})])}, got {unknown[0]}")
+    return replace(
+        recordings,
+        text=recordings.text if "text" in names else [""] * len(recordings),
+        sequences={name: frames for name, frames in recordings.sequences.items() if name in names},
+        padding={name: cut for name, cut in recordings.padding.items() if name in names},
+    )
 
 
 def labels_of(sources: Mapping[str, Recordings]) -> dict[str, np.ndarray]:

@@ -35,6 +35,7 @@ class Trained:
         max_words: To how many word pieces transcripts are cut.
         computed_by: What the features of a modality were computed by, where it is known.
         label: The names of the labels that it has learnt, where it is not the main one.
+        hears_words: Whether it has learnt from words; if not, those of recordings are hidden from it.
     """
 
     model: Any
@@ -44,14 +45,17 @@ class Trained:
     max_words: int = 256
     computed_by: dict[str, str] = field(default_factory=dict)
     label: list[str] | None = None
+    hears_words: bool = True
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """What it reads, by name."""
-        return (*(("text",) if self.tokenizer is not None else ()), *self.sizes)
+        return (*(("text",) if self.tokenizer is not None and self.hears_words else ()), *self.sizes)
 
     def dataset(self, recordings: Recordings) -> RecordingDataset:
         """Recordings as the model reads them."""
+        if not self.hears_words:
+            recordings = replace(recordings, text=[""] * len(recordings))
         return RecordingDataset(recordings, self.tokenizer, max_words=self.max_words)
 
     def encode(self, recordings: Recordings) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import io
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,7 +29,8 @@ from disentangle.experiments.reading import (
     with_modalities,
 )
 from disentangle.experiments.trained import DATA, open_trained
-from disentangle.inference import predict
+from disentangle.files import make_folder, write_file
+from disentangle.inference import encode, predict
 from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
 from disentangle.tasks import Task
@@ -53,7 +55,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     datasets = {
         name: RecordingDataset(r, tokenizer, max_words=config[DATA]["max_words"]) for name, r in sources.items()
     }
-    batches = batches_of(datasets, options, experiment.batch_size)
+    batches = batches_of(datasets, options)
     run = run or create_run(options)
     saved = {"run": run, "config": config, "tokenizer": tokenizer}
     trainer = trainer_for(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation), saved)
@@ -78,6 +80,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
             mode=mode,
             patience=options.patience,
             checkpoint_every=options.checkpoint_every,
+            callbacks=[keep_variables(run, datasets["valid"])] if options.keep_variables and first else [],
             resume=resume,
         )
         if first:
@@ -87,6 +90,25 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
             print(f"everything is in {run.folder}")
 
     return train
+
+
+def keep_variables(run: Run, dataset: RecordingDataset) -> Callable[[AlternatingTrainer, dict[str, Any]], None]:
+    """What keeps the variables of a split as they are at each report: `variables/epoch-0001.npz` in the run's folder."""
+
+    def keep(trainer: AlternatingTrainer, report: dict[str, Any]) -> None:
+        variables = {name: value.numpy() for name, value in encode(trainer.model, loader(dataset)).items()}
+        make_folder(run.folder / "variables")
+        path = run.folder / "variables" / f"epoch-{report['epoch']:04d}.npz"
+        write_file(path, lambda part: part.write_bytes(zipped(variables)))
+
+    return keep
+
+
+def zipped(arrays: dict[str, np.ndarray]) -> bytes:
+    """The content of an `.npz` file."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # pyright: ignore[reportArgumentType]  # names are no options of its own
+    return stream.getvalue()
 
 
 def trainer_for(
@@ -121,6 +143,8 @@ def built(
     check_modalities(train.feature_sizes)
     words = getattr(options, "max_words", 256)
     data = {"max_words": words, "computed_by": train.computed_by, "label": options.label}
+    if options.modalities and "text" not in options.modalities:
+        data["hears_words"] = False
     config = {"sizes": train.feature_sizes, "task": task.to_dict(), **experiment.arguments(options), DATA: data}
     arguments = {name: value for name, value in config.items() if name != DATA}
     if not experiment.reads_text:
@@ -145,8 +169,9 @@ def check_modalities(names: Iterable[str]) -> None:
             )
 
 
-def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespace, batch_size: int) -> DataLoader[Any]:
+def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespace) -> DataLoader[Any]:
     """Labelled rows, with unlabelled ones at the given rate, in pieces of a batch if asked."""
+    batch_size = options.batch_size
     unlabeled = "unlabeled" in datasets
     rows = [datasets["train"], *([datasets["unlabeled"]] if unlabeled else [])]
     if batch_size % options.accumulation:
@@ -201,9 +226,21 @@ def create_run(options: argparse.Namespace) -> Run:
 def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Callable[[], None]:
     """Goes on with a run, or with the runs of many seeds, by the options that it was started with."""
     run = Run.open(options.resume)
-    options = argparse.Namespace(**{"label": None, "task": None, "recipe": "paper", **run.config})
+    options = argparse.Namespace(**{**earlier(experiment), **run.config})
     prepare = prepare_seeds if options.seeds else prepare_training
     return prepare(experiment, options, run)
+
+
+def earlier(experiment: Experiment) -> dict[str, Any]:
+    """The options that runs of earlier versions did not have, and what was done then."""
+    return {
+        "label": None,
+        "task": None,
+        "modalities": None,
+        "batch_size": experiment.batch_size,
+        "keep_variables": False,
+        "recipe": "paper",
+    }
 
 
 def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:

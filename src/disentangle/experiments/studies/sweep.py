@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-import io
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
 from disentangle.data.messages import listed
-from disentangle.experiments.comparison import Comparison, compare, save_table
 from disentangle.experiments.experiment import Experiment
-from disentangle.experiments.finished_runs import read_finished
-from disentangle.experiments.options import parse
-from disentangle.experiments.pictures import plot_option
+from disentangle.experiments.studies.comparison import Comparison, compare_finished, save_table
+from disentangle.experiments.studies.finished_runs import read_finished
+from disentangle.experiments.studies.pictures import plot_option
+from disentangle.experiments.studies.runs import OWN, flag_of, program_of, run_command, trained_by
 from disentangle.files import make_folder, write_file
 from disentangle.training.seeds import finished, run_each
 
 __all__ = ["Sweep", "SweepResult"]
-
-OWN = ("--seed", "--seeds", "--at-once", "--out", "--resume")  # options that the sweep itself sets
 
 
 @dataclass(frozen=True)
@@ -72,14 +66,14 @@ class SweepResult:
         }
         plot_option(panels, path, self.option)
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `sweep.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
+    def save(self, folder: str | os.PathLike[str], name: str = "sweep") -> None:
+        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
 
         Raises:
             ImportError: Where matplotlib is missing.
         """
         texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(folder, "sweep", texts, self.plot)
+        save_table(folder, name, texts, self.plot)
 
 
 @dataclass(frozen=True)
@@ -115,13 +109,10 @@ class Sweep:
                 raise ValueError(f"expected {what} that are all different, and at least one, got {listed(each)}")
         if len({self._place(value) for value in self.values}) < len(self.values):
             raise ValueError(f"expected values that differ in letters or digits, got {listed(self.values)}")
-        taken = [part for part in map(_name, (self.flag, *self.arguments)) if part in OWN]
-        if taken or self.flag in map(_name, self.arguments):
-            raise ValueError(
-                f"expected options other than {', '.join(OWN)} and {self.flag}, got {(*taken, self.flag)[0]}"
-            )
+        if self.flag in map(flag_of, self.arguments):
+            raise ValueError(f"expected options other than {', '.join(OWN)} and {self.flag}, got {self.flag}")
         for value in self.values:
-            self._check_options(str(value))
+            trained_by(self.experiment, [*self.arguments, f"{self.flag}={value}"])
         if self._record.exists() and (kept := json.loads(self._record.read_text())) != self._what:
             before = " ".join([kept["program"], *kept["arguments"], kept["option"]])
             raise ValueError(
@@ -166,7 +157,7 @@ class Sweep:
                 names[path] = f"{self.option} {value}, seed {seed}"
         run_each(commands, names, at_once=at_once, progress=progress)
         systems = [read_finished(f"{self.option} {value}", self._place(value), self.seeds) for value in self.values]
-        table = compare(systems, split=split, resamples=0)
+        table = compare_finished(systems, split=split, resamples=0)
         return SweepResult(self.option, tuple(map(str, self.values)), table)
 
     @property
@@ -175,30 +166,10 @@ class Sweep:
 
     @property
     def _what(self) -> dict[str, object]:
-        program = Path(inspect.getfile(self.experiment.build)).name
-        return {"program": program, "option": self.flag, "arguments": list(self.arguments)}
+        return {"program": program_of(self.experiment).name, "option": self.flag, "arguments": list(self.arguments)}
 
     def _place(self, value: object) -> Path:
         return Path(self.folder) / (f"{self.option}-" + re.sub(r"[^\w.+-]", "_", str(value)))
 
     def _command(self, value: str, seed: int, folder: Path) -> list[str]:
-        program = [sys.executable, inspect.getfile(self.experiment.build)]
-        if (folder / "config.json").exists():
-            return [*program, "--resume", str(folder)]
-        return [*program, *self.arguments, f"{self.flag}={value}", "--seed", str(seed), "--out", str(folder)]
-
-    def _check_options(self, value: str) -> None:
-        """Refuses what the experiment's own command line does, before anything is trained."""
-        said = io.StringIO()
-        try:
-            with redirect_stderr(said):
-                options = parse(self.experiment, [*self.arguments, f"{self.flag}={value}"])
-        except SystemExit:
-            reason = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
-            raise ValueError(f"{self._what['program']}: {reason}") from None
-        if options.command is not None:
-            raise ValueError(f"expected options of training, got {options.command}")
-
-
-def _name(argument: str) -> str:
-    return argument.partition("=")[0]
+        return run_command(self.experiment, [*self.arguments, f"{self.flag}={value}"], seed, folder)

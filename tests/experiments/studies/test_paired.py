@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from disentangle.experiments.paired import interval_of, over_seeds, resampled
+from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
 
 
 def mae(outcomes, labels):

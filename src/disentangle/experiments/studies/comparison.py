@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from disentangle.data.messages import listed
-from disentangle.experiments.finished_runs import FinishedRuns, check_comparable, read_finished
-from disentangle.experiments.paired import interval_of, over_seeds, resampled
-from disentangle.experiments.pictures import plot_systems
+from disentangle.experiments.studies.finished_runs import FinishedRuns, check_comparable, read_finished
+from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
+from disentangle.experiments.studies.pictures import plot_systems
 from disentangle.files import make_folder, write_file
 from disentangle.text_tables import latex, markdown
 
-__all__ = ["Comparison", "Difference", "compare", "compare_runs", "save_table"]
+__all__ = ["Comparison", "Difference", "compare_finished", "compare_runs", "save_table"]
 
 LEFT = ("system", "metric")
 COLUMNS = (  # of the CSV file
@@ -116,14 +116,14 @@ class Comparison:
             {metric: {name: self.values(name, metric) for name in self.results} for metric in self.metrics}, path
         )
 
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `comparison.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
+    def save(self, folder: str | os.PathLike[str], name: str = "comparison") -> None:
+        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
 
         Raises:
             ImportError: Where matplotlib is missing.
         """
         texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(folder, "comparison", texts, self.plot)
+        save_table(folder, name, texts, self.plot)
 
     @property
     def metrics(self) -> list[str]:
@@ -233,10 +233,10 @@ def compare_runs(
     if not runs:
         raise ValueError("expected at least 1 run, got 0")
     systems = [read_finished(name, folder) for name, folder in runs.items()]
-    return compare(systems, against=against, split=split, resamples=resamples, seed=seed, progress=progress)
+    return compare_finished(systems, against=against, split=split, resamples=resamples, seed=seed, progress=progress)
 
 
-def compare(
+def compare_finished(
     systems: Sequence[FinishedRuns],
     *,
     against: str | None = None,

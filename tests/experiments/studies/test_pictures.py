@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from disentangle.experiments.pictures import places, plot_option, plot_systems
+from disentangle.experiments.studies.pictures import places, plot_option, plot_systems
 
 
 def texts(path):

@@ -1,0 +1,81 @@
+"""Single recordings: what is said, the truth, and what several models predict."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from disentangle.experiments.studies.comparison import save_table
+from disentangle.experiments.studies.pictures import plot_cases
+from disentangle.text_tables import latex, markdown
+
+__all__ = ["Cases", "spread"]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Recordings with a number each, and what models say of them. `str(cases)` is Markdown.
+
+    Attributes:
+        rows: Which recordings of their split they are.
+        words: What is said in each.
+        truth: Its label.
+        predictions: What each model says, by its name: the mean over its seeds.
+    """
+
+    rows: list[int]
+    words: list[str]
+    truth: list[float]
+    predictions: dict[str, list[float]]
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+    def to_markdown(self) -> str:
+        """A line for each recording, in Markdown."""
+        return markdown(self._lines(), ["words"])
+
+    def to_latex(self) -> str:
+        r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
+        return latex(self._lines(), ["words"])
+
+    def to_csv(self) -> str:
+        """A line for each recording, in full precision."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["row", "words", "truth", *self.predictions])
+        for i, row in enumerate(self.rows):
+            writer.writerow([row, self.words[i], self.truth[i], *(said[i] for said in self.predictions.values())])
+        return text.getvalue()
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draws truth and predictions of each recording on a line; raises `ImportError` where matplotlib is missing."""
+        plot_cases(self.words, self.truth, self.predictions, path)
+
+    def save(self, folder: str | os.PathLike[str], name: str = "cases") -> None:
+        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
+        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
+        save_table(folder, name, texts, self.plot)
+
+    def _lines(self) -> list[list[str]]:
+        lines = [
+            [self.words[i], f"{self.truth[i]:z.1f}", *(f"{said[i]:z.1f}" for said in self.predictions.values())]
+            for i in range(len(self.rows))
+        ]
+        return [["words", "truth", *self.predictions], *lines]
+
+
+def spread(labels: Sequence[float] | np.ndarray, n: int) -> list[int]:
+    """The places of `n` labels from the least to the largest, evenly over their ranks: whatever a model says of them.
+
+    Example:
+        >>> spread([3.0, -1.0, 0.5, 2.0, 1.0], 3)
+        [1, 4, 0]
+    """
+    order = np.argsort(np.asarray(labels), kind="stable")
+    return [int(order[place]) for place in np.unique(np.linspace(0, len(order) - 1, n).round().astype(int))]

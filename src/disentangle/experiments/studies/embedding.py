@@ -1,0 +1,95 @@
+"""Latents of several models as points in a plane, by t-SNE."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from disentangle.experiments.studies.comparison import save_table
+from disentangle.experiments.studies.pictures import plot_points
+from disentangle.text_tables import latex, markdown
+
+__all__ = ["Embedding", "embed"]
+
+NOTE = (
+    "silhouette: how far apart the latents of one model lie, from -1 to 1; it says nothing of how independent they are"
+)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Points of latents, by model and latent, each `(rows, 2)`. `str(embedding)` is Markdown.
+
+    Attributes:
+        points: The points.
+        silhouettes: How far apart the latents of each model lie in their own space, from -1 to 1.
+    """
+
+    points: dict[str, dict[str, np.ndarray]]
+    silhouettes: dict[str, float]
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+    def to_markdown(self) -> str:
+        """How far apart the latents of each model lie, in Markdown."""
+        return markdown(self._lines(), ["model"], [NOTE])
+
+    def to_latex(self) -> str:
+        r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
+        return latex(self._lines(), ["model"], [NOTE])
+
+    def to_csv(self) -> str:
+        """A line for each point."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["model", "latent", "row", "x", "y"])
+        for model, latents in self.points.items():
+            for latent, points in latents.items():
+                writer.writerows([model, latent, row, f"{x:.4f}", f"{y:.4f}"] for row, (x, y) in enumerate(points))
+        return text.getvalue()
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draws a panel for each model; raises `ImportError` where matplotlib is missing."""
+        plot_points(self.points, path)
+
+    def save(self, folder: str | os.PathLike[str], name: str = "embedding") -> None:
+        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
+        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
+        save_table(folder, name, texts, self.plot)
+
+    def _lines(self) -> list[list[str]]:
+        return [["model", "silhouette"], *([name, f"{value:z.3f}"] for name, value in self.silhouettes.items())]
+
+
+def embed(latents: Mapping[str, Mapping[str, Tensor]], *, rows: int = 300, seed: int = 0) -> Embedding:
+    """Embeds all latents of each model together, by t-SNE.
+
+    Arguments:
+        latents: By model and latent, `(N, d)` each, of one size within a model.
+        rows: How many rows are embedded at most, the same of all latents; drawn by `seed`.
+        seed: Decides on the rows and on t-SNE.
+
+    Raises:
+        ImportError: Where scikit-learn is missing.
+    """
+    from sklearn.manifold import TSNE
+    from sklearn.metrics import silhouette_score
+
+    points, silhouettes = {}, {}
+    for model, own in latents.items():
+        n = len(next(iter(own.values())))
+        which = np.sort(np.random.default_rng(seed).permutation(n)[:rows])
+        joint = np.concatenate([value.numpy()[which] for value in own.values()]).astype(np.float64)
+        labels = np.repeat(np.arange(len(own)), len(which))
+        perplexity = min(30.0, (len(joint) - 1) / 3)
+        flat = TSNE(perplexity=perplexity, random_state=seed, init="pca").fit_transform(joint)
+        points[model] = dict(zip(own, np.split(flat, len(own)), strict=True))
+        silhouettes[model] = float(silhouette_score(joint, labels))
+    return Embedding(points, silhouettes)

@@ -1,0 +1,118 @@
+"""What a penalty says of its pairs in training, beside what a meter says on rows that were held out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from disentangle.errors import RunError
+from disentangle.experiments.studies.comparison import save_table
+from disentangle.experiments.studies.pictures import plot_two_curves
+from disentangle.information import estimate_mutual_information
+from disentangle.text_tables import latex, markdown
+from disentangle.training import Run
+
+__all__ = ["InformationCurves", "information_curves"]
+
+Curve = dict[int, float]  # by epoch
+OWN, METER = "by the penalty, training rows", "by a meter, validation rows"
+
+
+@dataclass(frozen=True)
+class InformationCurves:
+    """The sum over pairs of latents by epoch, in nats, for several runs. `str(curves)` is Markdown: the last epoch.
+
+    Attributes:
+        own: What the penalty's estimators said, on average over the epoch, by run and epoch.
+        meter: What `estimate_mutual_information` says of the validation split after the epoch, likewise.
+    """
+
+    own: dict[str, Curve]
+    meter: dict[str, Curve]
+
+    def __str__(self) -> str:
+        return self.to_markdown()
+
+    def to_markdown(self) -> str:
+        """The sums after the last epoch, in Markdown."""
+        return markdown(self._lines(), ["run"], ["the sum over pairs of latents after the last epoch, nats"])
+
+    def to_latex(self) -> str:
+        r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
+        return latex(self._lines(), ["run"], ["the sum over pairs of latents after the last epoch, nats"])
+
+    def to_csv(self) -> str:
+        """A line for each run and epoch."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["run", "epoch", "penalty", "meter"])
+        for name, curve in self.own.items():
+            writer.writerows([name, epoch, value, self.meter[name].get(epoch)] for epoch, value in curve.items())
+        return text.getvalue()
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draws a panel for the penalty and one for the meter; raises `ImportError` where matplotlib is missing."""
+        plot_two_curves({OWN: self.own, METER: self.meter}, "sum over pairs of latents (nats)", path)
+
+    def save(self, folder: str | os.PathLike[str], name: str = "information") -> None:
+        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
+        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
+        save_table(folder, name, texts, self.plot)
+
+    def _lines(self) -> list[list[str]]:
+        lines = [
+            [name, f"{list(self.own[name].values())[-1]:z.3f}", f"{list(self.meter[name].values())[-1]:z.3f}"]
+            for name in self.own
+        ]
+        return [["run", OWN, METER], *lines]
+
+
+def information_curves(
+    runs: Mapping[str, str | os.PathLike[str]],
+    pairs: Sequence[tuple[str, str]],
+    rows: np.ndarray,
+    *,
+    epochs: int = 20,
+    method: str = "copula",
+) -> InformationCurves:
+    """Reads what penalties said in runs with `--keep-variables`, and measures the variables that these kept.
+
+    Arguments:
+        runs: The folders of single runs, by name.
+        pairs: The pairs of latents that are summed over.
+        rows: Which rows of the validation split have all of them, `(N,)` bool.
+        epochs: How many epochs are measured at most, evenly over the run.
+        method: Of `estimate_mutual_information`.
+
+    Raises:
+        RunError: If a run has not kept its variables, or has no penalty on these pairs.
+    """
+    own: dict[str, Curve] = {}
+    meter: dict[str, Curve] = {}
+    for name, folder in runs.items():
+        labels = [f"({x};{y})" for x, y in pairs]
+        own[name] = {
+            record["epoch"]: sum(values)
+            for record in Run.open(folder).history
+            if (
+                values := [v for key, v in record["penalties"].items() if v is not None and key.endswith(tuple(labels))]
+            )
+        }
+        kept = sorted(Path(folder).glob("variables/epoch-*.npz"))
+        if not kept or not own[name]:
+            raise RunError(f"{folder}: expected a run with --keep-variables and a penalty on its latents, got none")
+        which = np.unique(np.linspace(0, len(kept) - 1, min(epochs, len(kept))).round().astype(int))
+        meter[name] = {int(kept[i].stem.partition("-")[2]): _measured(kept[i], pairs, rows, method) for i in which}
+    return InformationCurves(own, meter)
+
+
+def _measured(path: Path, pairs: Sequence[tuple[str, str]], rows: np.ndarray, method: str) -> float:
+    with np.load(path) as variables:
+        values = {name: variables[name][rows] for pair in pairs for name in pair}
+    return float(sum(estimate_mutual_information(values[x], values[y], method=method).value for x, y in pairs))

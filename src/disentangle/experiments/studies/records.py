@@ -1,0 +1,86 @@
+"""What a table is of, for a reader who wants to run it again: checksums of data files, versions, the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable
+from hashlib import file_digest, sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from disentangle.files import make_folder, write_file
+
+__all__ = ["check_unchanged", "checksum", "cores", "machine", "pinned", "versions"]
+
+PACKAGES = ("torch", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
+RECORD = "data.json"  # the checksums of the files that the runs in a folder learn from
+
+
+def checksum(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file; of a folder, that of the names and checksums of all of its files.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "a").write_text("one")
+        >>> checksum(folder / "a")[:12], checksum(folder)[:12]
+        ('7692c3ad3540', '3fb431a9a7a5')
+    """
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(each for each in path.rglob("*") if each.is_file())
+        lines = [f"{each.relative_to(path).as_posix()} {checksum(each)}\n" for each in files]
+        return sha256("".join(lines).encode()).hexdigest()
+    with path.open("rb") as stream:
+        return file_digest(stream, "sha256").hexdigest()
+
+
+def check_unchanged(folder: str | os.PathLike[str], files: Iterable[str]) -> None:
+    """Notes the checksums of data files in a folder of runs; raises `ValueError` where one was noted otherwise before."""
+    known = pinned(folder)
+    there = {path: checksum(path) for path in files if Path(path).exists()}  # what is absent, the runs themselves say
+    for path, digest in there.items():
+        if known.get(path, digest) != digest:
+            raise ValueError(
+                f"{path}: expected the file that the runs in {folder} learnt from, SHA-256 {known[path][:12]}…, got "
+                f"{digest[:12]}…; another --out starts anew"
+            )
+    if there.keys() - known.keys():
+        make_folder(Path(folder))
+        text = json.dumps({**known, **there}, indent=2) + "\n"
+        write_file(Path(folder) / RECORD, lambda part: part.write_text(text))
+
+
+def pinned(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """The checksums of the files that the runs in a folder learn from; empty where they learn from the embedded set."""
+    path = Path(folder) / RECORD
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python, of this library, and of the packages that decide on numbers."""
+    import disentangle
+
+    found = {"python": platform.python_version(), "disentangle": disentangle.__version__}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """The cores that runs can use, and the accelerator, if there is one."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"system": platform.system(), "processor": platform.machine(), "cores": cores(), "device": device}
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

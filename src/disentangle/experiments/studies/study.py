@@ -1,0 +1,234 @@
+"""The runs that a table or a figure consists of: trained side by side, shared with other tables, compared, recorded."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from disentangle.data.messages import listed
+from disentangle.experiments.experiment import Experiment
+from disentangle.experiments.studies.comparison import compare_finished
+from disentangle.experiments.studies.finished_runs import read_finished
+from disentangle.experiments.studies.records import check_unchanged, machine, pinned, versions
+from disentangle.experiments.studies.runs import folder_name, program_of, run_command, trained_by
+from disentangle.experiments.studies.sweep import SweepResult
+from disentangle.files import make_folder, write_file
+from disentangle.training import Run
+from disentangle.training.seeds import finished, run_each
+
+__all__ = ["PlannedRun", "Study", "Table", "Variant", "run_studies", "write_json"]
+
+
+@runtime_checkable
+class Table(Protocol):
+    """What comes of a study: it prints, draws and exports, as a `Comparison` does."""
+
+    def to_csv(self) -> str:
+        """Its numbers in full precision."""
+        ...
+
+    def save(self, folder: str | os.PathLike[str], name: str) -> None:
+        """Writes it into a folder, as text and as a picture."""
+        ...
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A line of a table: an experiment, and the options that it is trained with.
+
+    Arguments:
+        experiment: The experiment. Its file is the program that is run.
+        arguments: Its options, such as `("--alpha", "0.3")`.
+    """
+
+    experiment: Experiment
+    arguments: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study: what it is called, what it is trained with, and where it comes to lie."""
+
+    name: str
+    variant: Variant
+    arguments: tuple[str, ...]
+    seed: int
+    folder: Path
+
+    @property
+    def command(self) -> list[str]:
+        """The program and its arguments; of a run that has begun, those by which it goes on."""
+        return run_command(self.variant.experiment, self.arguments, self.seed, self.folder)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Several variants with several seeds each: the runs of one table or figure.
+
+    The runs of a variant come to lie in `FOLDER/runs/EXAMPLE/OPTIONS/seed-N`, so that studies with the same folder share what
+    they have in common. What has finished is not run again, and what was stopped goes on.
+
+    Arguments:
+        name: What the files of the table are called.
+        systems: The variants by the names that they have in the table.
+        seeds: The seeds, all different.
+        folder: Where runs, tables, pictures and records come to lie.
+        arguments: More arguments for every run, such as `("--data", "FILE")`.
+        against: The name of the system that the others are compared with; the first by default.
+        split: The split that the table is of, "test" or "valid".
+        option: The name of an option whose values the systems' names are, where the picture is to be against it.
+        make: Makes something else of the finished runs than a comparison of their metrics.
+
+    Raises:
+        ValueError: If there are no systems, if seeds repeat or are missing, if an experiment refuses the options, or if one of
+            them is the study's own.
+
+    Example:
+        `Study("table", {"a": Variant(ONE), "b": Variant(OTHER, ["--lr", "1e-4"])}, [0, 1], "study").run(at_once=2)` trains
+        four runs and returns their `Comparison`.
+    """
+
+    name: str
+    systems: Mapping[str, Variant]
+    seeds: Sequence[int]
+    folder: str | os.PathLike[str]
+    arguments: Sequence[str] = ()
+    against: str | None = None
+    split: str = "test"
+    option: str | None = None
+    make: Callable[[Study], Table] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.systems:
+            raise ValueError("expected at least 1 system, got 0")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"expected seeds that are all different, and at least one, got {listed(self.seeds)}")
+        for variant in self.systems.values():
+            trained_by(variant.experiment, self.all_arguments(variant))
+
+    def all_arguments(self, variant: Variant) -> tuple[str, ...]:
+        """The options of a variant, with those of all runs of the study."""
+        return (*self.arguments, *variant.arguments)
+
+    def folder_of(self, system: str) -> Path:
+        """Where the runs of a system lie, a folder for each seed."""
+        variant = self.systems[system]
+        runs = Path(self.folder) / "runs" / program_of(variant.experiment).stem
+        return runs / folder_name(self.all_arguments(variant))
+
+    @property
+    def runs(self) -> Iterator[PlannedRun]:
+        """All runs, whether they have finished or not."""
+        for name, variant in self.systems.items():
+            for seed in self.seeds:
+                folder = self.folder_of(name) / f"seed-{seed}"
+                yield PlannedRun(name, variant, self.all_arguments(variant), seed, folder)
+
+    @property
+    def commands(self) -> dict[Path, list[str]]:
+        """The program and its arguments, by the folder of the run, of the runs that have not finished."""
+        return {each.folder: each.command for each in self.runs if not finished(each.folder)}
+
+    def run(self, *, at_once: int = 1, resamples: int = 2000, progress: bool = True) -> Table:
+        """Trains what has not finished, writes table, picture and record into the folder, and returns the table.
+
+        Arguments:
+            at_once: How many runs are trained at a time.
+            resamples: How many resamples of the rows of the test split are drawn; 0 for no bootstrap.
+            progress: Whether to show one progress bar over all runs.
+
+        Raises:
+            SeedsError: When all others have ended, if a run has failed.
+            ValueError: If `at_once` is below 1, or if the data file is another than the one that earlier runs learnt from.
+        """
+        run_studies([self], at_once=at_once, progress=progress)
+        return self.save(resamples=resamples)
+
+    def table(self, *, resamples: int = 2000) -> Table:
+        """The table of the runs, all of them finished; raises `RunError` where one is not."""
+        if self.make is not None:
+            return self.make(self)
+        systems = [read_finished(name, self.folder_of(name), self.seeds) for name in self.systems]
+        table = compare_finished(systems, against=self.against, split=self.split, resamples=resamples)
+        return table if self.option is None else SweepResult(self.option, tuple(self.systems), table)
+
+    def save(self, *, command: Sequence[str] | None = None, resamples: int = 2000) -> Table:
+        """Writes table, picture and record into the folder, `NAME.md`, `.csv`, `.tex`, `.png`, `.json`; returns the table."""
+        table = self.table(resamples=resamples)
+        table.save(self.folder, self.name)
+        write_json(Path(self.folder) / f"{self.name}.json", self.record(command))
+        return table
+
+    def record(self, command: Sequence[str] | None = None) -> dict[str, Any]:
+        """How the table came about: the command, checksums of data files, versions, and each run with its wall time.
+
+        Arguments:
+            command: The command line that asked for it; by default none, as in a program of one's own.
+        """
+        runs = [
+            {
+                "system": each.name,
+                "seed": each.seed,
+                "folder": each.folder.relative_to(self.folder).as_posix(),
+                "program": program_of(each.variant.experiment).name,
+                "arguments": list(each.arguments),
+                "seconds": seconds_of(each.folder),
+            }
+            for each in self.runs
+        ]
+        return {
+            "name": self.name,
+            "command": None if command is None else list(command),
+            "split": self.split,
+            "seeds": list(self.seeds),
+            "data": pinned(self.folder),
+            "versions": versions(),
+            "machine": machine(),
+            "runs": runs,
+        }
+
+
+def run_studies(studies: Sequence[Study], *, at_once: int = 1, progress: bool = True) -> None:
+    """Trains what has not finished of several studies, with one progress bar; runs that they share are trained once.
+
+    Arguments:
+        studies: The studies.
+        at_once: How many runs are trained at a time.
+        progress: Whether to show the progress bar.
+
+    Raises:
+        SeedsError: When all others have ended, if a run has failed.
+        ValueError: If `at_once` is below 1, or if a data file is another than the one that earlier runs learnt from.
+    """
+    runs = {each.folder: each for study in studies for each in study.runs}
+    for study in studies:
+        check_unchanged(study.folder, files_of(study))
+    commands: dict[Path, Callable[[], Sequence[str]]] = {
+        path: lambda each=each: each.command for path, each in runs.items()
+    }
+    names = {path: f"{each.name}, seed {each.seed}" for path, each in runs.items()}
+    run_each(commands, names, at_once=at_once, progress=progress)
+
+
+def files_of(study: Study) -> list[str]:
+    """The files and folders that the runs of a study learn from."""
+    options = [trained_by(each.experiment, study.all_arguments(each)) for each in study.systems.values()]
+    files = [path for each in options for path in (each.data, getattr(each, "unlabeled", None)) if path]
+    return list(dict.fromkeys(files))
+
+
+def seconds_of(folder: Path) -> float | None:
+    """How long the epochs of a run took, validation included; `None` where it has none."""
+    history = Run.open(folder).history if (folder / "config.json").exists() else []
+    seconds = [record["seconds"] for record in history if record.get("seconds") is not None]
+    return round(sum(seconds), 1) if seconds else None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file whole."""
+    make_folder(path.parent)
+    write_file(path, lambda part: part.write_text(json.dumps(content, indent=2) + "\n"))
