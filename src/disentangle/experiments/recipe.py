@@ -14,7 +14,7 @@ from disentangle.nn import NonverbalInjection, SequenceEncoder
 
 __all__ = ["TUNED", "adamw", "recipe_defaults", "warmup_then_decay"]
 
-TUNED = {"lr": 1e-3, "backbone_lr": 5e-5, "weight_decay": 0.01, "epochs": 12}
+TUNED = {"lr": 1e-3, "backbone_lr": 5e-5, "weight_decay": 0.01, "epochs": 30}
 
 
 def recipe_defaults(
