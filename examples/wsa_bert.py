@@ -44,8 +44,9 @@ class WSABERT(mag_bert.MAGBERT):
         pooling: Literal["cls", "mean"] = "cls",
         attention: Literal["sparsemax", "softmax"] = "sparsemax",
         dropout=0.5,
+        from_zero=False,
     ):
-        super().__init__(backbone, sizes, task, inject_after=inject_after, epsilon=epsilon)
+        super().__init__(backbone, sizes, task, inject_after=inject_after, epsilon=epsilon, from_zero=from_zero)
         self.pooling, width = pooling, self.words.output.out_features
         if attention == "softmax":
             self.words.inject.attention = nn.ModuleDict({m: WordwiseAttention(width, sizes[m]) for m in sizes})
