@@ -60,7 +60,20 @@ def compare(folder: Path, kills: int, processes: int, precision: str, seed: int)
     data = folder / "data.pkl"
     splits = synthetic_recordings((100, 16, 16))
     data.write_bytes(pickle.dumps({name: content(recordings) for name, recordings in splits.items()}))
-    options = ["--data", data, "--recipe", "paper", "--backbone", "tiny", "--epochs", EPOCHS, "--lr", 1e-3, "--checkpoint-every", 1]
+    options = [
+        "--data",
+        data,
+        "--recipe",
+        "paper",
+        "--backbone",
+        "tiny",
+        "--epochs",
+        EPOCHS,
+        "--lr",
+        1e-3,
+        "--checkpoint-every",
+        1,
+    ]
     options += ["--precision", precision, "--device", "cpu"]
     log = folder / "log.txt"
     started = time.perf_counter()

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class Setting:
         seeds: The seeds.
         out: The folder of everything.
         more: Further options of every run, such as `("--backbone", "./my-bert")`.
+        own: Further options of single systems of table 1, by name.
         systems: The systems of table 1, by the names of their files; all by default.
         rates: How many unlabelled rows there are for each labelled one in Figure 6.
         alphas: The weights of the penalty in Figure 7.
@@ -55,6 +56,7 @@ class Setting:
     seeds: Sequence[int] = (0,)
     out: str = "study"
     more: Sequence[str] = ()
+    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
     systems: Sequence[str] = ()
     rates: Sequence[str] = ("0", "1", "2", "3", "4", "5")
     alphas: Sequence[str] = ("0.001", "0.01", "0.1", "1")
@@ -77,15 +79,17 @@ class Setting:
 
 
 def small(out: str = "small", seeds: Sequence[int] = (0, 1)) -> Setting:
-    """The embedded set with as many unlabelled recordings, few epochs and few values: to see everything at work."""
-    folder = Path(out) / "unlabeled"
+    """A fourth of the embedded set, shallow systems, few epochs and values: to see everything at work."""
+    folder = Path(out) / "data"
     if not folder.exists():
-        write_folder(folder, {"unlabeled": synthetic_recordings(unlabeled=1284)["unlabeled"]})
+        write_folder(folder, synthetic_recordings((320, 80, 240), unlabeled=320))
+    shallow = {name: ("--layers", "1") for name in ("mult", "graphcage", "lmr_cbt")} | {"pmr": ("--cycles", "1")}
     return Setting(
-        unlabeled=str(folder),
+        data=str(folder),
         seeds=seeds,
         out=out,
-        more=("--epochs", "5"),
+        more=("--backbone", "tiny", "--recipe", "paper", "--lr", "2e-3", "--epochs", "10"),
+        own=shallow,
         rates=("0", "1", "2"),
         alphas=("0.01", "0.1", "1"),
     )
@@ -94,7 +98,7 @@ def small(out: str = "small", seeds: Sequence[int] = (0, 1)) -> Setting:
 def table1(setting: Setting) -> Study:
     """All systems side by side, by the names of their files, from labelled data; MIRD with unlabelled data as well."""
     names = setting.systems or systems()
-    lines = {name: variant(setting, experiment_of(name), use=False) for name in names}
+    lines = {name: variant(setting, experiment_of(name), *setting.own.get(name, ()), use=False) for name in names}
     if "mird_mosi" in lines:
         lines = {name: each for name, each in lines.items() if name != "mird_mosi"} | {MIRD: mird(setting, use=False)}
         lines |= {WITH_UNLABELED: mird(setting)} if setting.has_unlabeled else {}

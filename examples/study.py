@@ -87,7 +87,7 @@ def _setting(options: argparse.Namespace, more: list[str]) -> Setting:
     backbone = ["--backbone", options.backbone] if options.backbone else []
     if options.preset == "small":
         if options.data or options.unlabeled:
-            raise ValueError("expected --preset small without --data and --unlabeled, as it is of the embedded set")
+            raise ValueError("expected --preset small without --data and --unlabeled, as it has data of its own")
         setting = paper_tables.small(options.out)
         return replace(setting, more=(*setting.more, *backbone, *more), **asked)
     return Setting(data=options.data, unlabeled=options.unlabeled, out=options.out, more=(*backbone, *more), **asked)
@@ -228,7 +228,11 @@ def _add_paper(parser: argparse.ArgumentParser, name: str) -> None:
         action="store_true",
         help="print what is left to run, and how long it takes by the first steps' time",
     )
-    add("--preset", choices=("small",), help="few epochs and values on the embedded set, with unlabelled recordings")
+    add(
+        "--preset",
+        choices=("small",),
+        help="a small synthetic set, shallow systems, few epochs: everything at work within the hour",
+    )
     if name in ("table1", "table2", "all"):
         add("--systems", nargs="+", metavar="NAME", help="names of examples (default: all)")
     if name in ("figure6", "all"):
