@@ -74,7 +74,7 @@ def compare(folder: Path, kills: int, processes: int, precision: str, seed: int)
         "--checkpoint-every",
         1,
     ]
-    options += ["--precision", precision, "--device", "cpu"]
+    options += ["--checkpoint-every", 1, "--precision", precision, "--device", "cpu"]
     log = folder / "log.txt"
     started = time.perf_counter()
     assert wait(launch(processes, log, *options, "--out", folder / "whole")) == 0, log.read_text()

@@ -83,7 +83,7 @@ def small(out: str = "small", seeds: Sequence[int] = (0, 1)) -> Setting:
     folder = Path(out) / "data"
     if not folder.exists():
         write_folder(folder, synthetic_recordings((320, 80, 240), unlabeled=320))
-    shallow = {name: ("--layers", "1") for name in ("mult", "graphcage", "lmr_cbt")} | {"pmr": ("--cycles", "1")}
+    shallow = dict.fromkeys(("mult", "graphcage", "lmr_cbt"), ("--layers", "1")) | {"pmr": ("--cycles", "1")}
     return Setting(
         data=str(folder),
         seeds=seeds,

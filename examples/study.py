@@ -2,7 +2,7 @@
 
     python examples/study.py table1 --data FILE --backbone ./my-bert --seeds 0 1 2 3 4 --out study --at-once 2
     python examples/study.py table4 --data FILE --unlabeled MORE --backbone ./my-bert --out study --dry-run
-    python examples/study.py all --preset small --out small             everything, on the embedded set
+    python examples/study.py all --preset small --out small             everything, within the hour
     python examples/study.py compare runs/text_only runs/mird --against text_only --out comparison
     python examples/study.py sweep mird_mosi --alpha 0.03 0.1 0.3 --seeds 0 1 2 --out runs/alpha -- --data FILE
 
@@ -231,7 +231,7 @@ def _add_paper(parser: argparse.ArgumentParser, name: str) -> None:
     add(
         "--preset",
         choices=("small",),
-        help="a small synthetic set, shallow systems, few epochs: everything at work within the hour",
+        help="a small synthetic set, shallow systems, few epochs",
     )
     if name in ("table1", "table2", "all"):
         add("--systems", nargs="+", metavar="NAME", help="names of examples (default: all)")
