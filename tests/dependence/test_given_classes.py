@@ -126,9 +126,10 @@ def test_by_the_true_conditional_it_is_an_upper_bound_of_the_information_given_t
     unrelated = 5 * c[:, None] + torch.randn(4000, 1)
     fitted = GivenClasses(CLUBEstimator(1 + 3, 1), classes=3)
     optimizer = torch.optim.Adam(fitted.parameters(), 2e-2)
+    few = slice(0, 1000)
     for _ in range(200):
         optimizer.zero_grad()
-        fitted.learning_loss(x + 5 * c[:, None], unrelated, c).backward()
+        fitted.learning_loss((x + 5 * c[:, None])[few], unrelated[few], c[few]).backward()
         optimizer.step()
     assert fitted(x + 5 * c[:, None], unrelated, c).abs() < 0.05
 

@@ -151,7 +151,7 @@ def test_the_variational_bound_is_the_divergence_from_a_standard_normal():
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("make", [CLUBEstimator, SampledCLUBEstimator, LeaveOneOutEstimator, VariationalUpperBound])
 def test_with_the_true_conditional_upper_bounds_are_not_below_the_truth(make, rho):
-    d, n, batches = 2, 128, 100
+    d, n, batches = 2, 128, 50
     truth = -d / 2 * math.log(1 - rho**2)
     estimator = make(d, d, conditional=Channel(rho))
     values = torch.stack([estimator(*correlated(n, d, rho)).detach() for _ in range(batches)])
@@ -171,7 +171,7 @@ def fitted(estimator, x, y, steps=300, rate=1e-2):
 
 @pytest.mark.parametrize("make", [CLUBEstimator, SampledCLUBEstimator, LeaveOneOutEstimator])
 def test_fitted_to_dependent_gaussians_they_rise_and_to_independent_ones_they_stay_near_zero(make):
-    rho, n = 0.9, 1000
+    rho, n = 0.9, 500
     x = torch.randn(n, 1)
     dependent, independent = (
         fitted(make(1, 1), x, y) for y in (rho * x + (1 - rho**2) ** 0.5 * torch.randn(n, 1), torch.randn(n, 1))

@@ -24,7 +24,7 @@ def uneven(strength, rows=80):
 
 
 @pytest.mark.parametrize("draw", [correlated, uneven])
-@pytest.mark.parametrize("strength", [0.0, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("strength", [0.0, 0.1, 0.2])
 def test_it_is_near_that_of_permutations(draw, strength):
     torch.manual_seed(0)
     x, y = draw(strength)

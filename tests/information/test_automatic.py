@@ -22,8 +22,9 @@ def monotone(side):
     return torch.stack([columns[i % 4](c) for i, c in enumerate(side.unbind(1))], 1)
 
 
-@pytest.mark.parametrize("method", ["auto", "copula", "leave-one-out"])
-@pytest.mark.parametrize("rows", [150, 220])
+@pytest.mark.parametrize(
+    ("method", "rows"), [("auto", 150), ("auto", 220), ("copula", 150), ("leave-one-out", 150)]
+)  # the second with a critic
 def test_increasing_maps_of_columns_change_nothing(rows, method):
     x, y = pair(rows, 2)
     plain = estimate_mutual_information(x, y, method=method)
@@ -39,8 +40,8 @@ def test_decreasing_maps_change_next_to_nothing():
 
 @pytest.mark.slow
 def test_a_curve_without_correlation_is_found():
-    x = normal(400, 1)
-    y = x**2 + 0.5 * normal(400, 1, seed=1)
+    x = normal(250, 1)
+    y = x**2 + 0.5 * normal(250, 1, seed=1)
     assert estimate_mutual_information(x, y, method="gaussian").value < 0.05
     found = estimate_mutual_information(x, y)
     assert 0.6 < found.value < 1.1
@@ -120,10 +121,10 @@ def test_a_copy_is_infinite():
 @pytest.mark.slow
 @pytest.mark.parametrize("heavy_tails", [False, True])
 def test_many_dimensions_may_hide_dependence_whichever_copula_it_is(heavy_tails):
-    z = normal(1000, 24)
+    z = normal(500, 24)
     if heavy_tails:
-        z = z / (torch.distributions.Chi2(torch.tensor(3.0, dtype=F64)).sample((1000, 1)) / 3).sqrt()
+        z = z / (torch.distributions.Chi2(torch.tensor(3.0, dtype=F64)).sample((500, 1)) / 3).sqrt()
     found = estimate_mutual_information(z[:, :12], z[:, 12:])
     assert found.method.startswith("Student" if heavy_tails else "Gaussian")
     assert found.bound.side == "neither"  # no critic has found more
-    assert any("24 dimensions, 1000 rows may hide dependence" in warning for warning in found.warnings)
+    assert any("24 dimensions, 500 rows may hide dependence" in warning for warning in found.warnings)

@@ -18,8 +18,10 @@ def gaussian(rows, p=1, q=1, rho=0.6, seed=0):
     return x, (rho * x + math.sqrt(1 - rho**2) * noise)[:, :q]
 
 
-@pytest.mark.parametrize(("p", "q"), [(1, 1), (3, 2)])
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "barber-agakov"])
+@pytest.mark.parametrize(
+    ("method", "p", "q"),  # what is trained takes one column as it takes three; the others do not
+    [(method, 3, 2) for method in METHODS if method != "barber-agakov"] + [(method, 1, 1) for method in METHODS[:4]],
+)
 def test_every_method_measures_gaussians(method, p, q):
     rho = 0.6
     rows = 300 if method == "auto" else 600
@@ -45,10 +47,10 @@ def test_barber_agakov_takes_y_of_one_dimension():
 @pytest.mark.parametrize("method", [*UPPER, *LOWER])
 def test_bounds_are_on_their_side(method):
     found = [
-        estimate_mutual_information(*gaussian(800, 3, 2, 0.7, seed), method=method, seed=seed) for seed in range(4)
+        estimate_mutual_information(*gaussian(800, 3, 2, 0.7, seed), method=method, seed=seed) for seed in range(2)
     ]
     values = torch.tensor([f.value for f in found])
-    error = math.hypot(*(f.standard_error for f in found)) / 4
+    error = math.hypot(*(f.standard_error for f in found)) / 2
     truth = -math.log(1 - 0.7**2)
     if method in UPPER:
         assert found[0].bound.side == "upper"
@@ -81,7 +83,7 @@ def test_x_and_y_are_interchangeable(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_seed_decides_and_nothing_else_does(method):
-    x, y = gaussian(200)
+    x, y = gaussian(200 if method == "auto" else 80)  # of fewer than 200 rows no critic is trained
     kept, state = (x.clone(), y.clone()), torch.get_rng_state()
     np.random.seed(0)  # noqa: NPY002
     numpy_state = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
@@ -98,7 +100,7 @@ def test_the_seed_decides_and_nothing_else_does(method):
 
 @pytest.mark.parametrize("method", ["auto", "gaussian", "infonce"])
 def test_kinds_of_input(method):
-    x, y = (side.float() for side in gaussian(150, 2, 2))
+    x, y = (side.float() for side in gaussian(100, 2, 2))
 
     def measured(a, b):
         return estimate_mutual_information(a, b, method=method).value
@@ -111,14 +113,14 @@ def test_kinds_of_input(method):
     assert math.isfinite(measured((x * 10).int(), (y * 10).int().numpy()))
 
 
-@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("method", ["auto", "infonce"])
-def test_it_learns_where_gradients_are_off(off, method):
+def test_it_learns_where_gradients_are_off(method):
     x, y = gaussian(200, rho=0.9)
     plain = estimate_mutual_information(x, y, method=method)
-    with off():
-        assert estimate_mutual_information(1 * x, 1 * y, method=method) == plain
-        assert not torch.is_grad_enabled()
+    for off in (torch.no_grad, torch.inference_mode):
+        with off():
+            assert estimate_mutual_information(1 * x, 1 * y, method=method) == plain
+            assert not torch.is_grad_enabled()
 
 
 def test_unknown_method_is_refused_before_anything_is_read():
@@ -194,9 +196,9 @@ def test_scales_do_not_matter(method):
 
 @pytest.mark.parametrize("method", ["club", "infonce", "difference of entropies"])
 def test_one_hot_classes_train(method):
-    classes = torch.randint(3, (300,), generator=torch.Generator().manual_seed(0))
+    classes = torch.randint(3, (150,), generator=torch.Generator().manual_seed(0))
     one_hot = torch.nn.functional.one_hot(classes, 3)
-    found = estimate_mutual_information(one_hot, classes[:, None] + 0.3 * torch.randn(300, 1), method=method)
+    found = estimate_mutual_information(one_hot, classes[:, None] + 0.3 * torch.randn(150, 1), method=method)
     assert math.isfinite(found.value)
     assert found.value > 0.4
 

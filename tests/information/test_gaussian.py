@@ -59,7 +59,7 @@ def test_uses_canonical_correlations():
 
 @pytest.mark.parametrize(
     ("p", "q", "rows", "repeats"),
-    [(1, 1, 4, 1500), (3, 2, 7, 1500), (5, 5, 11, 1500), (10, 4, 30, 600), (20, 20, 60, 200)],
+    [(1, 1, 4, 400), (3, 2, 7, 400), (5, 5, 11, 400), (10, 4, 30, 200), (20, 20, 60, 100)],
 )
 @pytest.mark.parametrize("dependent", [False, True])
 def test_has_no_bias_on_gaussians_however_few_the_rows(p, q, rows, repeats, dependent):
@@ -68,10 +68,11 @@ def test_has_no_bias_on_gaussians_however_few_the_rows(p, q, rows, repeats, depe
     draws = [rng.standard_normal((rows, p + q)) @ factor.T for _ in range(repeats)]
     values = np.array([gaussian_mutual_information(z[:, :p], z[:, p:]) for z in draws])
     error = values.mean() - true_information(factor @ factor.T, p)
+    # finds degrees of freedom that are off by one
     assert abs(error) < 4 * values.std() / math.sqrt(repeats)
 
 
-@pytest.mark.parametrize(("p", "q", "rows", "repeats"), [(1, 1, 200, 1500), (10, 3, 500, 500), (64, 64, 500, 100)])
+@pytest.mark.parametrize(("p", "q", "rows", "repeats"), [(1, 1, 200, 400), (10, 3, 500, 200), (64, 64, 500, 60)])
 def test_noise_between_independent_gaussians_is_as_documented(p, q, rows, repeats):
     rng = np.random.default_rng(0)
     draws = [(rng.standard_normal((rows, p)), rng.standard_normal((rows, q))) for _ in range(repeats)]

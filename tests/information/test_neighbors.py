@@ -110,7 +110,7 @@ def test_half_of_the_rows_at_one_point():
 def test_the_interval_covers_about_as_often_as_it_says(dim, rho):
     rng = np.random.default_rng(0)
     truth = -dim / 2 * math.log(1 - rho**2)
-    estimates = [nearest_neighbor_mutual_information(*correlated(rng, 600, dim, rho)) for _ in range(150)]
+    estimates = [nearest_neighbor_mutual_information(*correlated(rng, 600, dim, rho)) for _ in range(100)]
     error = np.array([estimate.standard_error for estimate in estimates])
     values = np.array([estimate.value for estimate in estimates])
     assert 0.7 < math.sqrt(np.mean(error**2)) / values.std() < 1.3

@@ -85,10 +85,10 @@ def normal(rng):
 @pytest.mark.parametrize(("x", "y"), [(normal, normal), (heavy, heavy), (far, heavy)])
 def test_p_values_are_uniform_under_independence(x, y):
     rng = np.random.default_rng(0)
-    p = [permutation_test(x(rng), y(rng), permutations=9, seed=i).p_value for i in range(400)]
+    p = [permutation_test(x(rng), y(rng), permutations=9, seed=i).p_value for i in range(200)]
     counts = np.bincount(np.round(10 * np.array(p)).astype(int), minlength=11)[1:]
-    assert counts.sum() == 400
-    assert chisquare(counts).pvalue > 1e-3
+    assert counts.sum() == 200
+    assert chisquare(counts).pvalue > 1e-3  # finds orders that are drawn with replacement
 
 
 @pytest.mark.slow

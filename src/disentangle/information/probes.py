@@ -256,6 +256,7 @@ def predictions(
 
     `make` makes a model from what is known of the rows that it is to be fitted to.
     """
+    from sklearn import config_context  # what was read is checked again in every step of a network otherwise
     from sklearn.exceptions import ConvergenceWarning
 
     known = target.numbers.numpy() if target.classes is None else target.classes.numpy()
@@ -263,13 +264,13 @@ def predictions(
     known = known[:, 0] if known.ndim == 2 and known.shape[1] == 1 else known
     models = []
     for train, test in folds:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
             warnings.simplefilter("ignore", ConvergenceWarning)  # a network's epochs are limited on purpose
             model = make(known[train]).fit(x[train], known[train])
-        if target.classes is None:
-            predicted[test] = model.predict(x[test]).reshape(len(test), -1)
-        else:
-            predicted[np.ix_(test, model.classes_)] = model.predict_proba(x[test])
+            if target.classes is None:
+                predicted[test] = model.predict(x[test]).reshape(len(test), -1)
+            else:
+                predicted[np.ix_(test, model.classes_)] = model.predict_proba(x[test])
         models.append(model)
     return predicted, models
 

@@ -14,9 +14,8 @@ from torch.nn.functional import one_hot
 
 __all__ = ["Pair", "Samples", "Variable", "as_array", "as_matrix", "as_pair", "as_variable", "unit_variance"]
 
-Samples = (
-    Tensor | ArrayLike
-)  # (rows, dim), or (rows,) of numbers or classes; checked by the meters, whatever reads them
+# (rows, dim), or (rows,) of numbers or classes; checked by the meters, whatever reads them
+Samples = Tensor | np.ndarray | ArrayLike  # arrays are ArrayLike, which is slow to check at run time
 ROWS_PER_CLASS = 5  # on average, for whole numbers to be taken for classes
 ROWS_PER_INTEGER = 2  # the same for a column of an integer type
 INDEPENDENT = "rows of one group are not independent draws; with groups=, one row of each is used at a time"
@@ -73,7 +72,8 @@ def as_variable(name: str, values: Samples, classes: bool | None = None) -> Vari
 
 def as_matrix(name: str, values: Samples) -> Tensor:
     """The numbers of a variable, `(rows, dim)` in float64 on the CPU; see `as_variable`."""
-    return as_variable(name, values).numbers
+    array = _array(name, values)
+    return _variable(array, False if array.dtype.kind == "f" else None).numbers  # only integers become one-hot
 
 
 def as_pair(
