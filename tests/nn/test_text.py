@@ -312,7 +312,6 @@ assert counters["stats"]["calls_captured"] > 50, counters  # something was compi
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_compilation_changes_nothing():
     # In a process of its own, without the run-time check of shapes, which a compiler cannot trace.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
