@@ -4,6 +4,7 @@ import warnings
 from contextlib import contextmanager
 from functools import partial, wraps
 from inspect import isfunction
+from types import FunctionType
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network, and one that asks it waits
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out among the workers: torch's threads would spin
@@ -25,13 +26,16 @@ def checked(function, typechecker):
         types = None
     if types is None or "jaxtyping." in str(types):
         return with_shapes(function, typechecker=typechecker)
-    if not types:
-        return function
     types_alone = beartype(function)
+    if types_alone is function:  # nothing is to be checked
+        return function
+    # Beartype's frame, like one of `jaxtyped`, is no place in the library that a warning could come from.
+    own = FunctionType(types_alone.__code__, {"__name__": "beartype"}, function.__name__, types_alone.__defaults__)
+    own.__kwdefaults__ = types_alone.__kwdefaults__
 
     @wraps(function)
     def either(*args, **kwargs):
-        return (function if jaxtyping.config.jaxtyping_disable else types_alone)(*args, **kwargs)
+        return (function if jaxtyping.config.jaxtyping_disable else own)(*args, **kwargs)
 
     return either
 
