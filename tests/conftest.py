@@ -1,17 +1,48 @@
 import os
+import typing
 import warnings
 from contextlib import contextmanager
+from functools import partial, wraps
+from inspect import isfunction
+from types import FunctionType
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test needs the network, and one that asks it waits
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out among the workers: torch's threads would spin
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jaxtyping
 import pytest
 import torch
-from jaxtyping import install_import_hook
+from beartype import beartype
+
+with_shapes = jaxtyping.jaxtyped
+
+
+def checked(function, typechecker):
+    """By `jaxtyped` where shapes are annotated, else by beartype alone: most calls in a training, in a tenth of the time."""
+    try:
+        types = typing.get_type_hints(function) if isfunction(function) else None
+    except Exception:  # something has no value yet, or only for type checkers: `jaxtyped` leaves out that alone
+        types = None
+    if types is None or "jaxtyping." in str(types):
+        return with_shapes(function, typechecker=typechecker)
+    types_alone = beartype(function)
+    if types_alone is function:  # nothing is to be checked
+        return function
+    # Beartype's frame, like one of `jaxtyped`, is no place in the library that a warning could come from.
+    own = FunctionType(types_alone.__code__, {"__name__": "beartype"}, function.__name__, types_alone.__defaults__)
+    own.__kwdefaults__ = types_alone.__kwdefaults__
+
+    @wraps(function)
+    def either(*args, **kwargs):
+        return (function if jaxtyping.config.jaxtyping_disable else own)(*args, **kwargs)
+
+    return either
+
 
 # Shapes and types of every annotated function are checked at run time in the tests.
-install_import_hook("disentangle", "beartype.beartype")
+jaxtyping.jaxtyped = lambda typechecker: partial(checked, typechecker=typechecker)
+jaxtyping.install_import_hook("disentangle", "beartype.beartype")
 
 LONG = {"test_own_model", "test_mird_mosi", "test_every_example", "test_processes", "test_docs"}
 
@@ -24,6 +55,12 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def check_first(monkeypatch):
+    """To be called in each step of a long training with its number: the first are checked, and the others are as they are."""
+    return lambda step: monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", step >= 5)
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ def test_the_file_is_as_short_as_the_page_says():
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_every_command_and_snippet_runs(tmp_path, monkeypatch, capsys):
     """The commands in this process, since importing takes longer than most; the seeds are processes of their own."""
     monkeypatch.chdir(tmp_path)

@@ -115,7 +115,6 @@ def test_it_trains_goes_on_is_evaluated_and_predicts(paper, dump, data, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("paper", [text_only])  # the program is one for all papers
-@pytest.mark.long
 def test_an_example_has_seeds(paper, dump, data, tmp_path, capsys):
     out = tmp_path / "seeds"
     options = ["--data", dump(data), *SMALL, "--epochs", 1, "--clip-norm", 0.5, "--seeds", 0, 1, "--at-once", 2]

@@ -356,7 +356,6 @@ def launch(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path, capsys):
     """The same global batches, an uneven last one, unlabelled rows; without dropout, whose noise would differ."""
     backbone, tokenizer = tiny_backbone(data["train"]["raw_text"], hidden_size=16, layers=2, heads=2)
@@ -377,7 +376,6 @@ def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path, c
 
 
 @pytest.mark.slow
-@pytest.mark.long
 def test_two_processes_that_were_killed_go_on_as_if_they_had_not_been():
     """The benchmark, with two epochs for four."""
     benchmark = "import kill_and_resume as benchmark; benchmark.EPOCHS = 2; raise SystemExit(benchmark.main())"

@@ -17,7 +17,7 @@ from transformers import PretrainedConfig, PreTrainedModel, Trainer, TrainingArg
 
 from disentangle import CLUBEstimator, Pairwise, PenaltyLoss
 
-EPOCHS, BATCHES, ROWS = 8, 6, 64
+EPOCHS, BATCHES, ROWS = 4, 12, 64
 PAGE = (Path(__file__).parents[2] / "docs" / "own_loop.md").read_text()
 
 
@@ -148,7 +148,7 @@ def test_a_run_of_transformers_goes_on_bit_for_bit(x, tmp_path):
     whole = Trainer(Sum(10.0), arguments(tmp_path), train_dataset=rows, eval_dataset=rows[:ROWS])
     whole.train()
     rest = Trainer(Sum(10.0), arguments(tmp_path), train_dataset=rows, eval_dataset=rows[:ROWS])
-    rest.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{3 * BATCHES}"))
+    rest.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{2 * BATCHES}"))
     assert rest.state.global_step == whole.state.global_step
     assert_same(rest.model.state_dict(), whole.model.state_dict())
 
@@ -159,7 +159,7 @@ def test_a_run_of_lightning_goes_on_bit_for_bit(x, tmp_path):
     whole, rest = Lit(Sum(10.0)), Lit(Sum(10.0))
     lightning_trainer(tmp_path).fit(whole, loader, loader)
     trainer = lightning_trainer(tmp_path / "rest")
-    trainer.fit(rest, loader, loader, ckpt_path=tmp_path / "epoch=2.ckpt")
+    trainer.fit(rest, loader, loader, ckpt_path=tmp_path / "epoch=1.ckpt")
     assert trainer.global_step == EPOCHS * BATCHES
     assert_same(rest.state_dict(), whole.state_dict())
 
