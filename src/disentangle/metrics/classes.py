@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from disentangle.metrics.vectors import Array, vectors
@@ -31,11 +33,13 @@ def binary_metrics(score: Array, label: Array, *, threshold: float = 0.5) -> dic
         >>> {name: round(value, 3) for name, value in metrics.items()}
         {'acc': 0.5, 'f1_weighted': 0.5, 'f1_macro': 0.5, 'auc': 0.75}
     """
+    from sklearn.metrics import roc_auc_score
+
     p, y = vectors(score, label)
     other = np.setdiff1d(y, [0.0, 1.0])
     if other.size:
         raise ValueError(f"expected labels 0 and 1, got {other[0]:g} among {y.size}")
-    auc = area_under_curve(p, y) if 0 < y.sum() < y.size else None
+    auc = float(roc_auc_score(y, p)) if 0 < y.sum() < y.size else None
     return {**class_metrics(p >= threshold, y), "auc": auc}
 
 
@@ -59,26 +63,17 @@ def class_metrics(prediction: Array, label: Array) -> dict[str, float | None]:
         {'acc': 0.75, 'f1_weighted': 0.643, 'f1_macro': 0.429}
     """
     p, y = vectors(prediction, label)
-    scores, _ = _f1(p, y)
-    return {"acc": float((p == y).mean()), "f1_weighted": weighted_f1(p, y), "f1_macro": float(scores.mean())}
+    _, numbers = np.unique(np.concatenate([p, y]), return_inverse=True)  # scikit-learn takes fractions for no classes
+    p, y = np.split(numbers.reshape(-1), 2)
+    return {"acc": float((p == y).mean()), "f1_weighted": weighted_f1(p, y), "f1_macro": _f1(p, y, "macro")}
 
 
 def weighted_f1(p: np.ndarray, y: np.ndarray) -> float:
     """The F1 scores of the classes, averaged with the weights of the true classes."""
-    scores, true = _f1(p, y)
-    return float(np.average(scores, weights=true))
+    return _f1(p, y, "weighted")
 
 
-def area_under_curve(score: np.ndarray, there: np.ndarray) -> float:
-    """How often the score of a row that is there is above that of one that is not, equal scores counting half."""
-    ours, others = score[there.astype(bool)], np.sort(score[~there.astype(bool)])
-    below, not_above = (np.searchsorted(others, ours, side) for side in ("left", "right"))
-    return float((below + not_above).mean() / (2 * len(others)))
+def _f1(p: np.ndarray, y: np.ndarray, average: Literal["weighted", "macro"]) -> float:
+    from sklearn.metrics import f1_score
 
-
-def _f1(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The F1 score of each class that is true or predicted anywhere, and how often it is true."""
-    classes, numbers = np.unique(np.concatenate([p, y]), return_inverse=True)
-    p, y = np.split(numbers.reshape(-1), 2)
-    right, predicted, true = (np.bincount(each, minlength=len(classes)) for each in (p[p == y], p, y))
-    return 2 * right / (predicted + true), true
+    return float(f1_score(y, p, average=average, zero_division=0))  # type: ignore[arg-type]  # its stub wants str

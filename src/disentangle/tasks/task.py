@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from disentangle.functional.precision import at_least_float32
-from disentangle.metrics.classes import area_under_curve
 from disentangle.variables import Rows
 
 __all__ = ["Metrics", "Task", "column", "mean_auc", "on_host"]
@@ -82,8 +81,10 @@ class Task(ABC):
 
 def mean_auc(outcomes: np.ndarray, there: np.ndarray) -> float | None:
     """The area under the ROC curve of each column, averaged; columns that are there always or never have none."""
+    from sklearn.metrics import roc_auc_score
+
     columns = [k for k in range(there.shape[1]) if 0 < there[:, k].sum() < len(there)]
-    return float(np.mean([area_under_curve(outcomes[:, k], there[:, k]) for k in columns])) if columns else None
+    return float(np.mean([roc_auc_score(there[:, k], outcomes[:, k]) for k in columns])) if columns else None
 
 
 def column(scores: Tensor) -> Tensor:
