@@ -80,7 +80,7 @@ def test_the_tails_of_a_student_are_seen():
 
 @pytest.mark.slow
 def test_likelihoods_of_a_gaussian():
-    x, y = pair(400, rho=0.8)
+    x, y = pair(300, rho=0.8)  # too few for the critic, which is not adopted
     found = estimate_mutual_information(x, y)
     assert found.value == pytest.approx(-math.log(0.6), abs=0.1)
     assert found.marginal_log_likelihood == pytest.approx(-0.5 * math.log(2 * math.pi * math.e), abs=0.02)

@@ -177,7 +177,8 @@ def _with_critic(estimate: MutualInformation, margins: _Margins, generator: torc
     correction = fit_correction(_folds(margins, generator), generator)
     gains, corrected = correction.corrected - correction.base, _corrected(correction)
     gain, error = float((corrected - _base(correction)).mean()), _standard_error(gains)
-    if gain > SIGNIFICANT * error:
+    adopted = gain > SIGNIFICANT * error
+    if adopted:
         method, value = f"{estimate.method}, corrected by a critic", float(corrected.mean())
         error = _standard_error(correction.corrected)
         estimate = replace(estimate, value=value, standard_error=error, method=method, bound=CRITIC)
@@ -187,12 +188,13 @@ def _with_critic(estimate: MutualInformation, margins: _Margins, generator: torc
         noise = SIGNIFICANT * _standard_error(gains - (half.corrected - half.base))
         if growth > max(noise, min(GROWTH * value, GROWTH_OF_GAIN * gain)):
             estimate = replace(estimate, warnings=(*estimate.warnings, GROWING.format(growth)))
+    ratio = float((corrected if adopted else _base(correction)).mean())
     # of y's normal scores: a Gaussian without x, and the same times the density ratio
     marginal = torch.distributions.MultivariateNormal(
         y.mean(0), y.mT.cov().reshape(y.shape[1], -1) + 1e-9 * torch.eye(y.shape[1])
     )
     without = float(marginal.log_prob(y).mean())
-    return replace(estimate, marginal_log_likelihood=without, log_likelihood=without + float(corrected.mean()))
+    return replace(estimate, marginal_log_likelihood=without, log_likelihood=without + ratio)
 
 
 def _base(correction: Correction) -> Tensor:
