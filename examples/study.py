@@ -104,19 +104,23 @@ def _paper(options: argparse.Namespace, setting: Setting, given: list[str]) -> i
         return _dry_run(studies, options.at_once)
     if options.command == "all":
         _sizes(setting, given)
-    failed = None
+    failed: list[str] = []
     try:
         run_studies(studies, at_once=options.at_once)
     except DisentangleError as error:
-        failed = error
+        failed.append(str(error))
     for study in studies:
         if all(finished(run.folder) for run in study.runs):
-            table = study.save(command=_command(given), resamples=options.resamples)
-            print(f"\n{study.name}: {TABLES[study.name][1]}\n\n{table}")
+            try:
+                table = study.save(command=_command(given), resamples=options.resamples)
+            except (DisentangleError, ValueError) as error:  # the other tables are made all the same
+                failed.append(f"{study.name}: {error}")
+            else:
+                print(f"\n{study.name}: {TABLES[study.name][1]}\n\n{table}")
     print(f"\ntables (.md, .csv, .tex), pictures (.png) and records (.json) are in {setting.out}")
-    if failed is not None:
-        print(f"error: {failed}", file=sys.stderr)
-    return 0 if failed is None else 1
+    for each in failed:
+        print(f"error: {each}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _sizes(setting: Setting, given: list[str]) -> int:

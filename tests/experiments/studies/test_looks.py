@@ -55,3 +55,20 @@ def test_the_penalty_and_a_meter_are_summed_over_the_pairs_of_latents(tmp_path):
     (other.folder / "metrics.jsonl").write_text(json.dumps({"epoch": 1, "penalties": {}}) + "\n")
     with pytest.raises(RunError, match="expected a run with --keep-variables and a penalty on its latents"):
         information_curves({"other": other.folder}, [("L", "S")], rows)
+
+
+def test_a_meter_reads_wide_latents_from_few_rows(tmp_path):
+    """80 rows of 64 features: more than a copula can measure, if it were given them all."""
+    run = Run.create(tmp_path / "run", {})
+    (run.folder / "variables").mkdir()
+    draw = np.random.default_rng(0)
+    shared, noise = 5 * draw.normal(size=(80, 1)), draw.normal(size=(2, 80, 64))
+    wide = {"L": shared + noise[0], "S": shared + noise[1], "A": noise[1][::-1]}  # the shared direction leads
+    np.savez(run.folder / "variables" / "epoch-0001.npz", **wide)
+    run.log({"epoch": 1, "penalties": {"CLUB(L;S)": 1.0, "CLUB(L;A)": 1.0}})
+    told, nothing = (
+        information_curves({"ours": run.folder}, [pair], np.ones(80, bool)).meter["ours"][1]
+        for pair in (("L", "S"), ("L", "A"))
+    )
+    assert told > 2
+    assert nothing < 0.5

@@ -22,6 +22,7 @@ __all__ = ["InformationCurves", "information_curves"]
 
 Curve = dict[int, float]  # by epoch
 OWN, METER = "by the penalty, training rows", "by a meter, validation rows"
+COMPONENTS = 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class InformationCurves:
 
     Attributes:
         own: What the penalty's estimators said, on average over the epoch, by run and epoch.
-        meter: What `estimate_mutual_information` says of the validation split after the epoch, likewise.
+        meter: What `estimate_mutual_information` says of the validation split after the epoch, likewise. It sees the 8 leading
+            principal components of each latent: a few hundred rows are too few for more, and a part tells at most what the
+            whole does.
     """
 
     own: dict[str, Curve]
@@ -114,5 +117,12 @@ def information_curves(
 
 def _measured(path: Path, pairs: Sequence[tuple[str, str]], rows: np.ndarray, method: str) -> float:
     with np.load(path) as variables:
-        values = {name: variables[name][rows] for pair in pairs for name in pair}
+        values = {name: _leading(variables[name][rows]) for pair in pairs for name in pair}
     return float(sum(estimate_mutual_information(values[x], values[y], method=method).value for x, y in pairs))
+
+
+def _leading(values: np.ndarray) -> np.ndarray:
+    """The leading principal components, `(rows, at most 8)`; fewer where there are no more."""
+    left, sizes, _ = np.linalg.svd(values - values.mean(0), full_matrices=False)
+    kept = min(COMPONENTS, max(1, int((sizes > 1e-6 * sizes[0]).sum())))
+    return left[:, :kept] * sizes[:kept]
