@@ -13,9 +13,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared out among the wo
 import jaxtyping
 import pytest
 import torch
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 with_shapes = jaxtyping.jaxtyped
+by_types = beartype(conf=BeartypeConf(violation_type=TypeError))  # `jaxtyped` raises one, too
 
 
 def checked(function, typechecker):
@@ -26,7 +27,7 @@ def checked(function, typechecker):
         types = None
     if types is None or "jaxtyping." in str(types):
         return with_shapes(function, typechecker=typechecker)
-    types_alone = beartype(function)
+    types_alone = by_types(function)
     if types_alone is function:  # nothing is to be checked
         return function
     # Beartype's frame, like one of `jaxtyped`, is no place in the library that a warning could come from.
