@@ -10,6 +10,7 @@ As in paper_tables.py, each function makes a `Study`, but for `table2`, which ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,13 +124,15 @@ def first(runs: Study, name: str) -> Path:
 def has_all(recordings: Recordings) -> np.ndarray:
     """Which recordings have all modalities, `(N,)`."""
     parts = (recordings.text, *recordings.sequences.values())
-    return np.array([[len(part[i]) > 0 for part in parts] for i in range(len(recordings))]).all(1)
+    return np.array([all(len(part[i]) > 0 for part in parts) for i in range(len(recordings))])
 
 
 def whole(recordings: Recordings) -> Recordings:
     """The recordings that have all modalities."""
-    rows = np.flatnonzero(has_all(recordings))
-    frames = {name: [own[i] for i in rows] for name, own in recordings.sequences.items()}
+    rows = [int(i) for i in np.flatnonzero(has_all(recordings))]
+    frames: dict[str, Sequence[np.ndarray]] = {
+        name: [own[i] for i in rows] for name, own in recordings.sequences.items()
+    }
     return Recordings([recordings.text[i] for i in rows], frames, computed_by=recordings.computed_by)
 
 
