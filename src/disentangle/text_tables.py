@@ -1,11 +1,13 @@
-"""Writes a table of text cells in three notations: aligned for a terminal, Markdown and LaTeX."""
+"""Writes a table of text cells in four notations: aligned for a terminal, Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-__all__ = ["aligned", "latex", "markdown"]
+__all__ = ["aligned", "comma_separated", "latex", "markdown"]
 
 Table = Sequence[Sequence[str]]
 
@@ -69,6 +71,20 @@ def markdown(table: Table, left: Collection[str] = (), notes: Sequence[str] = ()
     rule = [":--" if name in left else "--:" for name in table[0]]
     lines = ["| " + " | ".join(line) + " |" for line in (header, rule, *body)]
     return "\n".join([*lines, *([""] if notes else []), *(f"- {note}" for note in notes)])
+
+
+def comma_separated(lines: Iterable[Iterable[object]]) -> str:
+    """Writes the cells of each line in CSV; what is `None` is left empty.
+
+    Example:
+        >>> print(comma_separated([["name", "value"], ["a, b", 1.5], ["c", None]]), end="")
+        name,value
+        "a, b",1.5
+        c,
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
 
 
 def latex(table: Table, left: Collection[str] = (), notes: Sequence[str] = ()) -> str:

@@ -107,7 +107,7 @@ def run_each(
     left = [folder for folder in commands if not finished(folder)]
     running: dict[Path, subprocess.Popen[bytes]] = {}
     failures: list[str] = []
-    environment = {"OMP_NUM_THREADS": str(max(1, _cores() // at_once)), **os.environ}
+    environment = {"OMP_NUM_THREADS": str(max(1, cores() // at_once)), **os.environ}
     bar = tqdm(
         total=len(commands), initial=len(commands) - len(left), unit=unit, disable=not progress, dynamic_ncols=True
     )
@@ -166,7 +166,8 @@ def _log(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.log")
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

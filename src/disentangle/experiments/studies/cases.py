@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from disentangle.experiments.studies.comparison import save_table
 from disentangle.experiments.studies.pictures import plot_cases
-from disentangle.text_tables import latex, markdown
+from disentangle.experiments.studies.tables import save_table
+from disentangle.text_tables import comma_separated, latex, markdown
 
 __all__ = ["Cases", "spread"]
 
@@ -46,12 +44,8 @@ class Cases:
 
     def to_csv(self) -> str:
         """A line for each recording, in full precision."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["row", "words", "truth", *self.predictions])
-        for i, row in enumerate(self.rows):
-            writer.writerow([row, self.words[i], self.truth[i], *(said[i] for said in self.predictions.values())])
-        return text.getvalue()
+        said = zip(self.rows, self.words, self.truth, *self.predictions.values(), strict=True)
+        return comma_separated([["row", "words", "truth", *self.predictions], *said])
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draws truth and predictions of each recording on a line; raises `ImportError` where matplotlib is missing."""
@@ -59,8 +53,7 @@ class Cases:
 
     def save(self, folder: str | os.PathLike[str], name: str = "cases") -> None:
         """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(folder, name, texts, self.plot)
+        save_table(folder, name, self)
 
     def _lines(self) -> list[list[str]]:
         lines = [

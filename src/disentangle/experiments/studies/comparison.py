@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,10 +13,10 @@ from disentangle.data.messages import listed
 from disentangle.experiments.studies.finished_runs import FinishedRuns, check_comparable, read_finished
 from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
 from disentangle.experiments.studies.pictures import plot_systems
-from disentangle.files import make_folder, write_file
-from disentangle.text_tables import latex, markdown
+from disentangle.experiments.studies.tables import save_table
+from disentangle.text_tables import comma_separated, latex, markdown
 
-__all__ = ["Comparison", "Difference", "compare_finished", "compare_runs", "save_table"]
+__all__ = ["Comparison", "Difference", "compare_finished", "compare_runs"]
 
 LEFT = ("system", "metric")
 COLUMNS = (  # of the CSV file
@@ -89,9 +86,7 @@ class Comparison:
     def to_csv(self) -> str:
         """A line for each system and metric, in full precision: mean, standard deviation, seeds, difference, tests."""
         differences = {(each.system, each.metric): each for each in self.differences}
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        lines: list[Sequence[object]] = [COLUMNS]
         for system in self.results:
             for metric in self.metrics:
                 values = self.values(system, metric)
@@ -100,8 +95,8 @@ class Comparison:
                 if found := differences.get((system, metric)):
                     low_high = (*(found.interval or (None, None)), found.p_t, found.p_wilcoxon)
                     line += [found.mean, *low_high, *(found.rows_interval or (None, None)), found.seeds]
-                writer.writerow(line + [None] * (len(COLUMNS) - len(line)))
-        return text.getvalue()
+                lines.append(line + [None] * (len(COLUMNS) - len(line)))
+        return comma_separated(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draws a panel for each metric: mean and standard deviation of each system, and a dot for each seed.
@@ -122,8 +117,7 @@ class Comparison:
         Raises:
             ImportError: Where matplotlib is missing.
         """
-        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(folder, name, texts, self.plot)
+        save_table(folder, name, self)
 
     @property
     def metrics(self) -> list[str]:
@@ -315,17 +309,6 @@ def _over_rows(drawn: Drawn, name: str, first: str, metric: str, seeds: Sequence
     if not all(metric in drawn.get((each, n), {}) for each in (name, first) for n in seeds):
         return None
     return interval_of(np.mean([drawn[name, n][metric] - drawn[first, n][metric] for n in seeds], axis=0))
-
-
-def save_table(
-    folder: str | os.PathLike[str], name: str, texts: Mapping[str, str], plot: Callable[[Path], None]
-) -> None:
-    """Writes a table into a folder, made where it is not there: its texts by the ending of their files, and its picture."""
-    folder = Path(folder)
-    make_folder(folder)
-    for ending, text in texts.items():
-        write_file(folder / f"{name}.{ending}", lambda path, text=text: path.write_text(text.rstrip("\n") + "\n"))
-    write_file(folder / f"{name}.png", plot)
 
 
 def _spread(values: Sequence[float]) -> str:

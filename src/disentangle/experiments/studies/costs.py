@@ -15,13 +15,12 @@ import torch
 from disentangle.data import RecordingDataset
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.reading import labels_of, read, task_for
-from disentangle.experiments.studies.records import cores
 from disentangle.experiments.studies.runs import trained_by
 from disentangle.experiments.studies.study import Study
 from disentangle.experiments.trained import DATA
 from disentangle.experiments.training import batches_of, built, class_names, trainer_for
 from disentangle.text_tables import aligned
-from disentangle.training.seeds import finished
+from disentangle.training.seeds import cores, finished
 
 __all__ = ["Cost", "cost_of"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from disentangle.experiments.studies.comparison import save_table
 from disentangle.experiments.studies.pictures import plot_points
-from disentangle.text_tables import latex, markdown
+from disentangle.experiments.studies.tables import save_table
+from disentangle.text_tables import comma_separated, latex, markdown
 
 __all__ = ["Embedding", "embed"]
 
@@ -47,13 +45,11 @@ class Embedding:
 
     def to_csv(self) -> str:
         """A line for each point."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["model", "latent", "row", "x", "y"])
+        lines: list[list[object]] = [["model", "latent", "row", "x", "y"]]
         for model, latents in self.points.items():
             for latent, points in latents.items():
-                writer.writerows([model, latent, row, f"{x:.4f}", f"{y:.4f}"] for row, (x, y) in enumerate(points))
-        return text.getvalue()
+                lines += ([model, latent, row, f"{x:.4f}", f"{y:.4f}"] for row, (x, y) in enumerate(points))
+        return comma_separated(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draws a panel for each model; raises `ImportError` where matplotlib is missing."""
@@ -61,8 +57,7 @@ class Embedding:
 
     def save(self, folder: str | os.PathLike[str], name: str = "embedding") -> None:
         """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(folder, name, texts, self.plot)
+        save_table(folder, name, self)
 
     def _lines(self) -> list[list[str]]:
         return [["model", "silhouette"], *([name, f"{value:z.3f}"] for name, value in self.silhouettes.items())]

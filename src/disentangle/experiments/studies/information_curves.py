@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from disentangle.errors import RunError
-from disentangle.experiments.studies.comparison import save_table
 from disentangle.experiments.studies.pictures import plot_two_curves
+from disentangle.experiments.studies.tables import save_table
 from disentangle.information import estimate_mutual_information
-from disentangle.text_tables import latex, markdown
+from disentangle.text_tables import comma_separated, latex, markdown
 from disentangle.training import Run
 
 __all__ = ["InformationCurves", "information_curves"]
@@ -52,12 +50,10 @@ class InformationCurves:
 
     def to_csv(self) -> str:
         """A line for each run and epoch."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["run", "epoch", "penalty", "meter"])
+        lines: list[list[object]] = [["run", "epoch", "penalty", "meter"]]
         for name, curve in self.own.items():
-            writer.writerows([name, epoch, value, self.meter[name].get(epoch)] for epoch, value in curve.items())
-        return text.getvalue()
+            lines += ([name, epoch, value, self.meter[name].get(epoch)] for epoch, value in curve.items())
+        return comma_separated(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draws a panel for the penalty and one for the meter; raises `ImportError` where matplotlib is missing."""
@@ -65,8 +61,7 @@ class InformationCurves:
 
     def save(self, folder: str | os.PathLike[str], name: str = "information") -> None:
         """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(folder, name, texts, self.plot)
+        save_table(folder, name, self)
 
     def _lines(self) -> list[list[str]]:
         lines = [

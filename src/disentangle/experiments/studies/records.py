@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from disentangle.files import make_folder, write_file
+from disentangle.training.seeds import cores
 
-__all__ = ["check_unchanged", "checksum", "cores", "machine", "pinned", "versions"]
+__all__ = ["check_unchanged", "checksum", "machine", "pinned", "versions"]
 
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
 RECORD = "data.json"  # the checksums of the files that the runs in a folder learn from
@@ -79,8 +80,3 @@ def machine() -> dict[str, Any]:
     """The cores that runs can use, and the accelerator, if there is one."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"system": platform.system(), "processor": platform.machine(), "cores": cores(), "device": device}
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

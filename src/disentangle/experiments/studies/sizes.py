@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,12 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from disentangle.data import RecordingDataset, Recordings, collate
 from disentangle.experiments.experiment import Experiment
-from disentangle.experiments.studies.comparison import save_table
 from disentangle.experiments.studies.pictures import plot_sizes
 from disentangle.experiments.studies.runs import trained_by
+from disentangle.experiments.studies.tables import save_table
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.tasks import SENTIMENT
-from disentangle.text_tables import latex, markdown
+from disentangle.text_tables import comma_separated, latex, markdown
 
 __all__ = ["Shape", "Size", "Sizes", "size_of"]
 
@@ -93,14 +90,12 @@ class Sizes:
 
     def to_csv(self) -> str:
         """A line for each model, in full precision."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         names = ("parameters", "estimators", "predicting", "losses", "published_parameters", "published_macs")
-        writer.writerow(["system", *names])
+        lines: list[list[object]] = [["system", *names]]
         for name, size in self.measured.items():
             own = (size.parameters, size.estimators, size.predicting, size.losses)
-            writer.writerow([name, *own, *self.published.get(name, (None, None))])
-        return text.getvalue()
+            lines.append([name, *own, *self.published.get(name, (None, None))])
+        return comma_separated(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draws parameters and multiply-accumulates of each model, and what was published beside them.
@@ -114,8 +109,7 @@ class Sizes:
 
     def save(self, folder: str | os.PathLike[str], name: str = "sizes") -> None:
         """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(Path(folder), name, texts, self.plot)
+        save_table(folder, name, self)
 
     def _lines(self) -> list[list[str]]:
         header = ["system", "parameters (M)", "published", "estimators (M)", "GMACs", "published", "GMACs with losses"]

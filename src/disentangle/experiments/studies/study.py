@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from disentangle.data.messages import listed
 from disentangle.experiments.experiment import Experiment
@@ -16,24 +16,12 @@ from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.records import check_unchanged, machine, pinned, versions
 from disentangle.experiments.studies.runs import folder_name, program_of, run_command, trained_by
 from disentangle.experiments.studies.sweep import SweepResult
+from disentangle.experiments.studies.tables import Table
 from disentangle.files import make_folder, write_file
 from disentangle.training import Run
 from disentangle.training.seeds import finished, run_each
 
-__all__ = ["PlannedRun", "Study", "Table", "Variant", "run_studies", "write_json"]
-
-
-@runtime_checkable
-class Table(Protocol):
-    """What comes of a study: it prints, draws and exports, as a `Comparison` does."""
-
-    def to_csv(self) -> str:
-        """Its numbers in full precision."""
-        ...
-
-    def save(self, folder: str | os.PathLike[str], name: str) -> None:
-        """Writes it into a folder, as text and as a picture."""
-        ...
+__all__ = ["PlannedRun", "Study", "Variant", "run_studies", "write_json"]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from disentangle.data.messages import listed
 from disentangle.experiments.experiment import Experiment
-from disentangle.experiments.studies.comparison import Comparison, compare_finished, save_table
+from disentangle.experiments.studies.comparison import Comparison, compare_finished
 from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.pictures import plot_option
 from disentangle.experiments.studies.runs import OWN, flag_of, program_of, run_command, trained_by
+from disentangle.experiments.studies.tables import save_table
 from disentangle.files import make_folder, write_file
 from disentangle.training.seeds import finished, run_each
 
@@ -72,8 +73,7 @@ class SweepResult:
         Raises:
             ImportError: Where matplotlib is missing.
         """
-        texts = {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}
-        save_table(folder, name, texts, self.plot)
+        save_table(folder, name, self)
 
 
 @dataclass(frozen=True)
