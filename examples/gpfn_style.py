@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from mult import sequences_of
+from mult import one_after_the_other, sequences_of
 from torch import Tensor, nn
 
 from disentangle import Masked, Model, Rows
@@ -67,7 +67,7 @@ class GPFNStyle(Model):
         for m, sequence in sequences_of(self, batch).items():
             nodes = self.nodes[m](sequence)
             graphs.append(self.graphs[m](Masked(self.dropout(nodes.values), nodes.mask)))
-        nodes = Masked(*(torch.cat(tensors, 1) for tensors in zip(*graphs, strict=True)))
+        nodes = one_after_the_other(graphs)
         adjacency = self.joint_edges(nodes)
         for pool in self.pools:
             nodes, adjacency = pool(nodes, adjacency)

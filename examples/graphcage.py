@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from mult import Reinforce, sequences_of
+from mult import Reinforce, steps_of
 from torch import Tensor, nn
 
 from disentangle import Masked, Model, Rows
@@ -37,7 +37,6 @@ from disentangle.nn import (
     SimilarityAdjacency,
     Standardize,
     TemporalConvolution,
-    sinusoidal_positions,
 )
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
@@ -76,10 +75,7 @@ class GraphCAGE(Model):
         self.head = nn.Sequential(nn.Linear(read, 2 * vertex_d), nn.Tanh(), nn.Linear(2 * vertex_d, self.task.outputs))
 
     def forward(self, batch) -> dict[str, Any]:
-        steps = {}
-        for m, sequence in sequences_of(self, batch).items():
-            placed = sinusoidal_positions(self.steps[m](sequence))
-            steps[m] = Masked(self.step_dropout(placed.values), placed.mask)
+        steps = steps_of(self, batch)
         return {m: self.read_graph(m, self.reinforce[m](target, steps)) for m, target in steps.items()}
 
     def read_graph(self, m: str, steps: Masked) -> Tensor:

@@ -80,7 +80,7 @@ EXPERIMENT = Experiment(
         "inject_after": options.inject_layer,
         "epsilon": options.epsilon,
         "dropout": options.dropout,
-        "from_zero": getattr(options, "inject_from", None) == "zero",
+        "from_zero": options.inject_from == "zero",
     },
     prepare=standardize_frames,
     objective=lambda options: lambda losses, penalties: losses["Y"].mean(),

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from mult import sequences_of
+from mult import one_after_the_other, sequences_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,9 +77,10 @@ class MFSAStyle(Model):
         steps = {m: sinusoidal_positions(self.project[m](x)) for m, x in read.items()}
         variables = {}
         for m in self.names:
-            others = [steps[other] for other in self.names if other != m]
+            rest = [steps[other] for other in self.names if other != m]
+            others = one_after_the_other(rest) if rest else None  # without any, a sequence attends to itself
             variables[f"P_{m}"] = self.specific[m](self.attend_own[m](steps[m]).mean())
-            variables[f"C_{m}"] = self.agnostic(self.attend_others[m](steps[m], one_after_another(others)).mean())
+            variables[f"C_{m}"] = self.agnostic(self.attend_others[m](steps[m], others).mean())
         has = torch.stack([batch.present[m] for m in self.names], 1).to(batch.labels.device, non_blocking=True)
         return {**variables, "_has": has}
 
@@ -102,13 +103,6 @@ class MFSAStyle(Model):
             losses[f"agnostic_{m}"] = Rows(counts * fooled, has)
             losses[f"counts_{m}"] = Rows(cross_entropy(second, i), has)
         return losses
-
-
-def one_after_another(sequences: list[Masked]) -> Masked | None:
-    """All steps of several sequences as one; without any, `None`: then a sequence attends to itself."""
-    if not sequences:
-        return None
-    return Masked(torch.cat([x.values for x in sequences], 1), torch.cat([x.mask for x in sequences], 1))
 
 
 def two_layers(size: int, d: int) -> nn.Sequential:

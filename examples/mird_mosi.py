@@ -287,8 +287,8 @@ INDEPENDENT = {"d": 16, "shared_d": 8, "width": 64, "orderless": True, "noise": 
 
 
 def is_paper(options: argparse.Namespace) -> bool:
-    """Whether a run is by the paper's preset, as all were that were started before there were others."""
-    return getattr(options, "preset", "paper") == "paper"
+    """Whether a run is by the paper's preset."""
+    return options.preset == "paper"
 
 
 def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -296,13 +296,13 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
     own = {
         "inject_after": options.inject_layer,
         "reconstruct": not options.no_reconstruction,
-        "dropout": getattr(options, "dropout", None) or 0.0,
-        "inject_from_zero": getattr(options, "inject_from", None) == "zero",
+        "dropout": options.dropout or 0.0,
+        "inject_from_zero": options.inject_from == "zero",
     }
     if not is_paper(options):
         own |= INDEPENDENT
-    given = {"d": getattr(options, "latent_size", None), "unlabeled_for": getattr(options, "unlabeled_for", None)}
-    return {**own, **{name: value for name, value in given.items() if value is not None}}
+    own["unlabeled_for"] = options.unlabeled_for
+    return own if options.latent_size is None else {**own, "d": options.latent_size}
 
 
 def penalty_of(model: MIRD, options: argparse.Namespace) -> Pairwise | None:

@@ -63,10 +63,7 @@ class MulT(Model):
         self.head = ResidualHead(len(widths) * width, self.task.outputs)
 
     def forward(self, batch) -> dict[str, Any]:
-        steps = {}
-        for m, sequence in sequences_of(self, batch).items():
-            placed = sinusoidal_positions(self.steps[m](sequence))
-            steps[m] = Masked(self.step_dropout(placed.values), placed.mask)
+        steps = steps_of(self, batch)
         found = {m: sinusoidal_positions(self.reinforce[m](target, steps)) for m, target in steps.items()}
         return {m: last_step(self.gather[m](sequence)) for m, sequence in found.items()}
 
@@ -116,6 +113,17 @@ def sequences_of(model: Any, batch) -> dict[str, Masked]:
     hidden = model.backbone(input_ids=ids, attention_mask=attended).last_hidden_state
     words = Masked(hidden, ~batch.tokens["special_tokens_mask"].bool())
     return {"text": words, **{m: standardize(batch.sequences[m]) for m, standardize in model.standardize.items()}}
+
+
+def steps_of(model: Any, batch) -> dict[str, Masked]:
+    """The steps of each modality, `(B, T, d)`, with their positions; in training some of their features are dropped."""
+    placed = {m: sinusoidal_positions(model.steps[m](x)) for m, x in sequences_of(model, batch).items()}
+    return {m: Masked(model.step_dropout(x.values), x.mask) for m, x in placed.items()}
+
+
+def one_after_the_other(sequences: Iterable[Masked]) -> Masked:
+    """The steps of all sequences of a row as one sequence, with the padding in between."""
+    return Masked(*(torch.cat(parts, 1) for parts in zip(*sequences, strict=True)))
 
 
 def add_options(method) -> None:

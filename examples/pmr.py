@@ -25,12 +25,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from mult import ResidualHead, sequences_of
+from mult import ResidualHead, one_after_the_other, steps_of
 from torch import Tensor, nn
 
 from disentangle import Masked, Model, Rows
 from disentangle.experiments import Experiment, run_program, standardize_frames
-from disentangle.nn import CrossModalTransformer, Standardize, TemporalConvolution, last_step, sinusoidal_positions
+from disentangle.nn import CrossModalTransformer, Standardize, TemporalConvolution, last_step
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
 
@@ -62,11 +62,8 @@ class PMR(Model):
         self.head = ResidualHead(d, self.task.outputs, dropout)
 
     def forward(self, batch) -> dict[str, Any]:
-        steps = {}
-        for m, sequence in sequences_of(self, batch).items():
-            placed = sinusoidal_positions(self.steps[m](sequence))
-            steps[m] = Masked(self.step_dropout(placed.values), placed.mask)
-        hub = one_after_the_other([*steps.values()])
+        steps = steps_of(self, batch)
+        hub = one_after_the_other(steps.values())
         for cycle in self.cycles:
             hub, steps = cycle(hub, steps)
         return {"joint": last_step(self.gather(one_after_the_other([hub, *steps.values()])))}
@@ -112,11 +109,6 @@ class MessageUpdate(nn.Module):
         x = sum(w[:, None, None] * message.values for w, message in zip(weights.unbind(1), messages, strict=True))
         mask = messages[0].mask
         return Masked(torch.where(mask.unsqueeze(2), x + self.change(x), 0), mask)
-
-
-def one_after_the_other(sequences: list[Masked]) -> Masked:
-    """The steps of all sequences of a row as one sequence, with the padding in between."""
-    return Masked(*(torch.cat(parts, 1) for parts in zip(*sequences, strict=True)))
 
 
 def add_options(method) -> None:

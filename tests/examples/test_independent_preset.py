@@ -1,5 +1,7 @@
 """The preset `independent` of the example: noisy latents, a shared encoder that does not see all, cross-prediction."""
 
+import argparse
+import inspect
 import json
 
 import mird_mosi
@@ -8,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from disentangle import Rows
+from disentangle.experiments.training import earlier
 from disentangle.training import Run
 
 from .conftest import content
@@ -165,3 +168,11 @@ def test_the_words_losses_weigh_what_is_said_and_all_others_once():
     log = (torch.tensor(2.0) + mird_mosi.EPS).log()
     torch.testing.assert_close(plain, 4 * log + 1.5)
     torch.testing.assert_close(weighed, 22 * log + 1.5)
+
+
+def test_runs_from_before_there_were_presets_and_recipes_go_on_as_the_papers_model():
+    then = argparse.Namespace(**earlier(mird_mosi.EXPERIMENT))
+    model = inspect.signature(mird_mosi.MIRD).parameters
+    arguments = mird_mosi.arguments_of(then)
+    assert arguments == {name: model[name].default for name in arguments}
+    assert then.recipe == "paper"

@@ -1,7 +1,7 @@
 """What holds for every system that is rebuilt here: it can learn, its masks hold, and what a row lacks leaves no trace."""
 
 import copy
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import replace
 
 import dlf
@@ -23,6 +23,7 @@ import wsa_bert
 
 from disentangle import AlternatingStep
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
+from disentangle.experiments.options import method_defaults
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.tasks import task_of
 from disentangle.variables import Masked
@@ -59,19 +60,12 @@ def built(system, train):
     return model, [dataset[i] for i in range(len(dataset))]
 
 
-def options_of(system):
-    """The defaults of the options that a system has of its own."""
-    parser = ArgumentParser()
-    system.EXPERIMENT.options(parser)
-    return parser.parse_args([])
-
-
 @every_system
 def test_it_learns_32_rows_by_heart(system):
     train = synthetic_recordings((32, 2, 2))["train"]
     train = replace(train, sequences={m: [x[:8] for x in frames] for m, frames in train.sequences.items()})
     model, rows = built(system, train)
-    batch, objective = collate(rows), system.EXPERIMENT.objective(options_of(system))
+    batch, objective = collate(rows), system.EXPERIMENT.objective(Namespace(**method_defaults(system.EXPERIMENT)))
     optimizer, variance = torch.optim.Adam(model.parameters(), 3e-3, fused=True), train.labels.var()
     for _ in range(60):
         losses = model.losses(model(batch), batch)

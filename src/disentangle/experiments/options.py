@@ -7,12 +7,13 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.recipe import recipe_defaults
 from disentangle.tasks import TASKS
 
-__all__ = ["one_seed", "parse", "recording_of"]
+__all__ = ["method_defaults", "one_seed", "parse", "recording_of"]
 
 PREDICT = """\
 What a run's model, at its best epoch, says of your own recordings, and what each modality contributes: the prediction
@@ -63,6 +64,13 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
                 setattr(options, name, value)
         options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     return options
+
+
+def method_defaults(experiment: Experiment) -> dict[str, Any]:
+    """The defaults of the options that an experiment has of its own."""
+    parser = argparse.ArgumentParser()
+    experiment.options(parser)
+    return vars(parser.parse_args([]))
 
 
 def one_seed(options: argparse.Namespace, seed: int, folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
 from disentangle.data.recordings import have_label
 from disentangle.experiments.experiment import Experiment
-from disentangle.experiments.options import one_seed
+from disentangle.experiments.options import method_defaults, one_seed
 from disentangle.experiments.reading import (
     classes_of,
     labeled_splits,
@@ -234,6 +234,7 @@ def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Cal
 def earlier(experiment: Experiment) -> dict[str, Any]:
     """The options that runs of earlier versions did not have, and what was done then."""
     return {
+        **method_defaults(experiment),
         "label": None,
         "task": None,
         "modalities": None,
