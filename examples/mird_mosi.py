@@ -45,7 +45,7 @@ from disentangle import (
 from disentangle.data import draw_hidden, hide, noise_like
 from disentangle.experiments import TUNED, Experiment, run_program
 from disentangle.networks import TwoLayers
-from disentangle.nn import NoisyLatent, masked_cross_entropy, masked_mse
+from disentangle.nn import NoisyLatent, masked_cross_entropy, masked_linear_mse
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import SENTIMENT, Task, as_task
 
@@ -234,16 +234,15 @@ class MIRD(Model):
 
     def decoded(self, name: str, m: str, z: Tensor, which: Tensor, variables, batch) -> dict[str, Rows]:
         """The error of a modality decoded from z and S in some rows, `which: (N,)` bool on the CPU; of no rows none."""
-        rows = which.nonzero().squeeze(1).to(z.device, non_blocking=True)
-        if not len(rows):
+        if not which.any():
             return {}
+        start, target = torch.cat([z, variables["S"]], 1), batch.words if m == "L" else variables["_frames"][m]
+        if not which.all():
+            rows = which.nonzero().squeeze(1).to(z.device, non_blocking=True)
+            start, target = start[rows], target.select(rows)
         decoder: Any = self.decoders[m]
-        start = torch.cat([z, variables["S"]], 1)[rows]
-        if m == "L":
-            words = batch.words.select(rows)
-            return {name: masked_cross_entropy(decoder.hidden(start, words.mask.shape[1]), decoder.output, words)}
-        target = variables["_frames"][m].select(rows)
-        return {name: masked_mse(decoder(start, target.mask.shape[1]), target)}
+        loss = masked_cross_entropy if m == "L" else masked_linear_mse
+        return {name: loss(decoder.hidden(start, target.mask.shape[1]), decoder.output, target)}
 
 
 def penalty_for(

@@ -1,3 +1,4 @@
+import copy
 import pickle
 from dataclasses import replace
 
@@ -67,6 +68,18 @@ def test_max_words_counts_word_pieces_and_not_special_tokens(tokenizer):
     assert batch.tokens["attention_mask"].sum(1).max() == 4
     with pytest.raises(ValueError, match="expected max_words of at least 1, got 0"):
         RecordingDataset(recordings(), tokenizer, max_words=0)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_transcripts_are_cut_on_the_side_of_the_tokenizer_and_counted(tokenizer, side):
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.truncation_side = side
+    dataset = RecordingDataset(recordings(), tokenizer, max_words=2)
+    (batch,) = loader(dataset, batch_size=4)
+    wholes = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
+    kept = [whole[:2] if side == "right" else whole[-2:] for whole in wholes]
+    assert [words[mask].tolist() for words, mask in zip(batch.words.values, batch.words.mask, strict=True)] == kept
+    assert dataset.full == sum(len(whole) >= 2 for whole in wholes)
 
 
 def test_unlabelled_rows_weigh_nothing(tokenizer):

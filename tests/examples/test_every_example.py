@@ -141,17 +141,22 @@ def test_the_result_is_the_monitored_metric_in_half_precision_too(paper, dump, d
     assert json.loads((tmp_path / "run" / "result.json").read_text())["valid"]["mae"] == monitored
 
 
-def test_a_paper_may_bring_metrics_of_its_own(dump, data, tmp_path, capsys):
+def test_a_paper_may_bring_metrics_of_its_own_and_keeps_the_side_of_words_that_it_read(dump, data, tmp_path, capsys):
     def metrics(task, outcomes, labels):
         return {**task.metrics(outcomes, labels), "largest": float(outcomes.max())}
 
     own = replace(text_only.EXPERIMENT, metrics=metrics)
-    options = ["--data", dump(data), *SMALL, "--epochs", "1", "--out", str(tmp_path / "run")]
+    cut = ["--max-words", "2", "--truncation-side", "left"]
+    options = ["--data", dump(data), *SMALL, "--epochs", "1", *cut, "--out", str(tmp_path / "run")]
     assert run_program(own, options) == 0
-    assert " largest" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert " largest" in said
+    assert "fill the 2 word pieces that are read; of longer ones the last are kept" in said
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     test = read_recordings(options[1])["test"]
-    outcomes = open_trained(tmp_path / "run", text_only.TextOnly).outcomes(test)
+    trained = open_trained(tmp_path / "run", text_only.TextOnly)
+    assert trained.tokenizer.truncation_side == "left"
+    outcomes = trained.outcomes(test)
     assert result["test"]["largest"] == pytest.approx(outcomes.max(), abs=1e-6)
 
 

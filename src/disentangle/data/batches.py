@@ -100,13 +100,15 @@ class RecordingDataset(Dataset[Row]):
 
     Attributes:
         lengths: How many tokens each row has, `(N,)`; without a tokenizer, how many frames its longest modality has.
+        full: How many transcripts have `max_words` word pieces, or had more and were cut, on the tokenizer's
+            `truncation_side`.
 
     Raises:
         ValueError: If `max_words` is below 1, or more than the tokenizer's model takes.
     """
 
     def __init__(self, recordings: Recordings, tokenizer: Any = None, *, max_words: int = 256):
-        self.recordings, self._reads = recordings, tokenizer is not None
+        self.recordings, self._reads, self.full = recordings, tokenizer is not None, 0
         if tokenizer is not None:
             self._tokenize(tokenizer, max_words)
             return
@@ -134,6 +136,7 @@ class RecordingDataset(Dataset[Row]):
             ids.append(np.concatenate(encoded["input_ids"]).astype(np.int32))
             is_word.append(np.concatenate(encoded["special_tokens_mask"]) == 0)
         self.lengths = np.array(lengths, dtype=np.int64)
+        self.full = int((self.lengths == max_words + special).sum())
         # One array of all tokens, not one per row: a tensor alone takes more room than the tokens of a sentence.
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
         self._ids = np.concatenate([np.zeros(0, np.int32), *ids])

@@ -165,6 +165,12 @@ def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
     add("--group-by-length", action="store_true", help="batches of rows of like length: less padding, less chance")
     if experiment.reads_text:
         add("--max-words", type=int, default=256, help="word pieces kept of a transcript (default: %(default)s)")
+        add(
+            "--truncation-side",
+            choices=("right", "left"),
+            help="where longer transcripts are cut: at their end (right), or at their beginning (left), which keeps what is "
+            "said last (default: the tokenizer's, mostly right)",
+        )
 
 
 def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
@@ -209,7 +215,8 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
 def _defaults(experiment: Experiment, name: str) -> str:
     """What an option is where it is not given, by recipe and data."""
     places = {"paper": experiment.defaults, "tuned": experiment.tuned, "synthetic set": experiment.embedded}
-    return ", ".join(f"{place} {values[name]:g}" for place, values in places.items() if name in values)
+    known = [f"{place} {values[name]:g}" for place, values in places.items() if name in values]
+    return ", ".join(known) or "--lr"
 
 
 def _add_prediction(parser: argparse.ArgumentParser) -> None:

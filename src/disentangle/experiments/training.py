@@ -55,6 +55,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     datasets = {
         name: RecordingDataset(r, tokenizer, max_words=config[DATA]["max_words"]) for name, r in sources.items()
     }
+    say_what_is_cut(datasets["train"], tokenizer, config[DATA]["max_words"], say)
     batches = batches_of(datasets, options)
     run = run or create_run(options)
     saved = {"run": run, "config": config, "tokenizer": tokenizer}
@@ -90,6 +91,17 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
             print(f"everything is in {run.folder}")
 
     return train
+
+
+def say_what_is_cut(train: RecordingDataset, tokenizer: Any, max_words: int, say: Callable[[str], None]) -> None:
+    """Says how many transcripts of training are read in part: what is cut may be where the verdict is."""
+    if train.full:
+        right = tokenizer.truncation_side == "right"
+        say(
+            f"words     {train.full} of {len(train)} transcripts fill the {max_words} word pieces that are read; of longer "
+            f"ones the {'first' if right else 'last'} are kept (--truncation-side {'left' if right else 'right'} keeps the "
+            f"{'last' if right else 'first'})"
+        )
 
 
 def keep_variables(run: Run, dataset: RecordingDataset) -> Callable[[AlternatingTrainer, dict[str, Any]], None]:
@@ -152,6 +164,8 @@ def built(
     tiny = options.backbone == "tiny"
     say(f"backbone  {'tiny: random weights, vocabulary of the training text' if tiny else options.backbone}")
     backbone, tokenizer = tiny_backbone(train.text) if tiny else load_backbone(options.backbone)
+    if side := getattr(options, "truncation_side", None):  # runs of earlier versions have none
+        tokenizer.truncation_side = side  # it is saved with the tokenizer
     return (
         experiment.build(backbone=backbone, **arguments),
         {"backbone": backbone_config(backbone), **config},

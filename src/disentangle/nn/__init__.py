@@ -5,7 +5,8 @@ from disentangle.nn.fusion import MultimodalAdaptiveGate, NonverbalInjection, Wo
 from disentangle.nn.graphs import GraphConvolution, SimilarityAdjacency, band_adjacency, mean_adjacency
 from disentangle.nn.label_memory import LabelMemory
 from disentangle.nn.noisy_latent import NoisyLatent
-from disentangle.nn.sequence import SequenceDecoder, SequenceEncoder, masked_cross_entropy, masked_mse
+from disentangle.nn.reconstruction import masked_cross_entropy, masked_linear_mse, masked_mse
+from disentangle.nn.sequence import SequenceDecoder, SequenceEncoder
 from disentangle.nn.standardize import Standardize
 from disentangle.nn.tensor_fusion import LowRankFusion, TensorFusion
 from disentangle.nn.text import MAGTextEncoder
@@ -33,6 +34,7 @@ __all__ = [
     "dynamic_routing",
     "last_step",
     "masked_cross_entropy",
+    "masked_linear_mse",
     "masked_mse",
     "mean_adjacency",
     "sinusoidal_positions",

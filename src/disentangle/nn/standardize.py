@@ -77,5 +77,6 @@ class Standardize(nn.Module):
 
     def forward(self, sequence: Masked) -> Masked:
         """The standardised sequence, `(B, T, D)`, with the same mask; exactly 0 in padding."""
-        values = (sequence.values - self.mean) / self.scale
-        return Masked(torch.where(sequence.mask.unsqueeze(-1) & values.isfinite(), values, 0), sequence.mask)
+        # In place on what the subtraction made: a batch of video features is large.
+        values = (sequence.values - self.mean).div_(self.scale).nan_to_num_(0.0, 0.0, 0.0)
+        return Masked(values.masked_fill_(~sequence.mask.unsqueeze(-1), 0), sequence.mask)
