@@ -1,11 +1,24 @@
+import inspect
+import re
+from importlib import import_module
 from importlib.metadata import version as installed
+from pathlib import Path
 
 project = "disentangle"
 author = "The disentangle developers"
 copyright = "2026, The disentangle developers"
 version = release = installed("disentangle")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+autosummary_generate = False  # see `write_pages_of_names`
+add_module_names = False
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = [
     "_build",
@@ -29,3 +42,30 @@ napoleon_custom_sections = [("Arguments", "params_style")]
 
 html_theme = "furo"
 html_title = "disentangle"
+
+
+def write_pages_of_names(app):
+    """A page for each name that is listed in a page of the API.
+
+    They are in no table of contents: with hundreds of entries in the sidebar of each page, a build takes minutes.
+    """
+    folder, written = Path(app.srcdir, "api"), set()
+    (folder / "names").mkdir(exist_ok=True)
+    for page in folder.glob("*.md"):
+        for module, name in re.findall(r"^   ~(disentangle\S*)\.(\w+)$", page.read_text(), re.MULTILINE):
+            what = getattr(import_module(module), name)
+            kind = "class" if inspect.isclass(what) else "function"
+            text = (
+                f":orphan:\n\n{name}\n{'=' * len(name)}\n\n``from {module} import {name}`` · :doc:`back <../{page.stem}>`\n\n"
+                f".. currentmodule:: {module}\n\n.. auto{kind}:: {name}\n"
+            )
+            path = folder / "names" / f"{module}.{name}.rst"
+            written.add(path)
+            if not path.exists() or path.read_text() != text:
+                path.write_text(text)
+    for path in set((folder / "names").glob("*.rst")) - written:
+        path.unlink()
+
+
+def setup(app):
+    app.connect("builder-inited", write_pages_of_names)

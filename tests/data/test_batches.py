@@ -1,5 +1,5 @@
-import copy
 import pickle
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -72,7 +72,7 @@ def test_max_words_counts_word_pieces_and_not_special_tokens(tokenizer):
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_transcripts_are_cut_on_the_side_of_the_tokenizer_and_counted(tokenizer, side):
-    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer = deepcopy(tokenizer)
     tokenizer.truncation_side = side
     dataset = RecordingDataset(recordings(), tokenizer, max_words=2)
     (batch,) = loader(dataset, batch_size=4)
