@@ -14,6 +14,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas do not need a network
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
@@ -41,7 +42,9 @@ napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Arguments", "params_style")]
 
 html_theme = "furo"
-html_title = "disentangle"
+html_extra_path = ["llms.txt"]
+html_title = f"disentangle {version}"
+html_search_scorer = str(Path(__file__).with_name("search_scorer.js"))
 
 
 def write_pages_of_names(app):
@@ -55,8 +58,10 @@ def write_pages_of_names(app):
         for module, name in re.findall(r"^   ~(disentangle\S*)\.(\w+)$", page.read_text(), re.MULTILINE):
             what = getattr(import_module(module), name)
             kind = "class" if inspect.isclass(what) else "function"
+            short = name.removesuffix("Estimator")  # what one would look for
+            index = f".. index:: {short}\n\n" if short != name else ""
             text = (
-                f":orphan:\n\n{name}\n{'=' * len(name)}\n\n``from {module} import {name}`` · :doc:`back <../{page.stem}>`\n\n"
+                f":orphan:\n\n{index}{name}\n{'=' * len(name)}\n\n``from {module} import {name}`` · :doc:`back <../{page.stem}>`\n\n"
                 f".. currentmodule:: {module}\n\n.. auto{kind}:: {name}\n"
             )
             path = folder / "names" / f"{module}.{name}.rst"
