@@ -61,7 +61,8 @@ def write_pages_of_names(app):
             short = name.removesuffix("Estimator")  # what one would look for
             index = f".. index:: {short}\n\n" if short != name else ""
             text = (
-                f":orphan:\n\n{index}{name}\n{'=' * len(name)}\n\n``from {module} import {name}`` · :doc:`back <../{page.stem}>`\n\n"
+                f":orphan:\n\n{index}{name}\n{'=' * len(name)}\n\n"
+                f"``from {module} import {name}`` · :doc:`back <../{page.stem}>`\n\n"
                 f".. currentmodule:: {module}\n\n.. auto{kind}:: {name}\n"
             )
             path = folder / "names" / f"{module}.{name}.rst"

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from itertools import combinations
 
 import mird_mosi
@@ -15,6 +16,8 @@ import torch
 
 from disentangle import load, predict
 from disentangle.data import RecordingDataset, Recordings, loader, read_recordings
+from disentangle.experiments import export_onnx, open_trained
+from disentangle.experiments.onnx_files import quantize
 from disentangle.experiments.options import parse, recording_of
 from disentangle.features import OPENFACE_FEATURES, openface_features
 
@@ -237,6 +240,48 @@ def test_other_modalities_are_given_by_name(tmp_path, capsys):
     )
     (folder / "clips.csv").write_text("id,text,audio\n1,so good,\n")
     assert refused(capsys, folder, "--csv", folder / "clips.csv", "--out", folder / "out.csv").endswith("got audio")
+
+
+def test_an_exported_model_says_what_the_model_says_of_any_number_of_rows(place, tmp_path, capsys, monkeypatch):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    files = tmp_path / "model.onnx", tmp_path / "small.onnx"
+    assert run("export", "--run", place / "run", "--out", files[0]) == 0
+    assert "scores differ from the model's by at most" in capsys.readouterr().out
+    shutil.copyfile(*files)
+    quantize(files[1])
+    whole, small = (onnxruntime.InferenceSession(str(file)) for file in files)
+    trained = open_trained(place / "run", mird_mosi.MIRD)
+    known = {name: json.loads(value) for name, value in whole.get_modelmeta().custom_metadata_map.items()}
+    assert (known["task"], known["sizes"], known["max_words"]) == (trained.task.to_dict(), trained.sizes, 256)
+    rows = trained.dataset(read_recordings(place / "set")["test"])
+    for batch in (*loader(rows, batch_size=1), *loader(rows, batch_size=4)):
+        frames = {
+            name: x for m, (values, mask) in batch.sequences.items() for name, x in ((m, values), (f"{m}_mask", mask))
+        }
+        given = {name: x.numpy() for name, x in {**batch.tokens, **frames}.items()}
+        scores = predict(trained.model, [batch]).numpy()
+        np.testing.assert_allclose(whole.run(["scores"], given)[0], scores, atol=1e-5)
+        np.testing.assert_allclose(small.run(["scores"], given)[0], scores, atol=0.1)
+    assert files[1].stat().st_size < 0.8 * files[0].stat().st_size
+    page = (EXAMPLES.parent / "docs" / "deploying.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    namespace = {"__name__": "page"}
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("runs/RUN", str(place / "run")), namespace)
+    sound = np.load(place / "sound.npy")
+    score = namespace["score"]("so good", audio=sound)
+    np.testing.assert_allclose(score, by_hand(place, text="so good", audio=sound), atol=1e-5)
+    assert run("export", "--run", place / "run", "--out", files[0]) == 2
+    assert f"error: {files[0]}: exists; give the name of a new file" in capsys.readouterr().err
+
+
+def test_a_model_that_draws_noise_cannot_be_exported(place, tmp_path):
+    pytest.importorskip("onnxruntime")
+    trained = open_trained(place / "run", mird_mosi.MIRD)
+    torch.manual_seed(0)
+    model = mird_mosi.MIRD(trained.model.shared.backbone, trained.sizes, noise=0.3).eval()
+    with pytest.raises(ValueError, match="MIRD draws noise"):
+        export_onnx(replace(trained, model=model), tmp_path / "noisy.onnx")
 
 
 def test_features_of_another_size_are_refused_with_the_way_out(place, capsys, tmp_path):

@@ -6,6 +6,7 @@ option.
 """
 
 from disentangle.experiments.experiment import Experiment, standardize_frames
+from disentangle.experiments.onnx_files import export_onnx
 from disentangle.experiments.program import run_program
 from disentangle.experiments.recipe import TUNED, adamw
 from disentangle.experiments.studies.comparison import Comparison, Difference, compare_runs
@@ -29,6 +30,7 @@ __all__ = [
     "adamw",
     "compare_runs",
     "cost_of",
+    "export_onnx",
     "open_trained",
     "run_program",
     "run_studies",

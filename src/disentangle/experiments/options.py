@@ -49,10 +49,18 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
         "predict", help="predictions for your own recordings", description=PREDICT, formatter_class=form
     )
     _add_prediction(own)
-    for command in (again, own):
+    written = commands.add_parser(
+        "export",
+        help="a run's model as an ONNX file",
+        description="A run's model, at its best epoch, as a file for ONNX Runtime: see docs/deploying.md.",
+    )
+    written.add_argument("--out", required=True, metavar="FILE.onnx", help="the file to write, a new one")
+    written.add_argument("--int8", action="store_true", help="store and multiply matrices in 8 bits")
+    for command in (again, own, written):
         command.add_argument(
             "--run", required=True, metavar="FOLDER", help="the run's folder, or the model folder in it"
         )
+    for command in (again, own):
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     options = _parse_or_say_what_is_left_over(parser, sys.argv[1:] if arguments is None else arguments)
     if options.command is None:
@@ -131,7 +139,7 @@ def _left_over(arguments: list[str], value: str, defaults: dict[str, object]) ->
         return f"unknown option {arguments[places[0] - 1]}"
     before = [i for i in range(place) if arguments[i].startswith("--")]
     if not before:
-        return f"expected options, or evaluate or predict, got {value}"
+        return f"expected options, or evaluate, predict or export, got {value}"
     option, given = arguments[before[-1]], arguments[before[-1] + 1 : place + 1]
     wanted = "no value" if option in flags else "one value"
     quoted = f'; as one, "{" ".join(given)}"' if option in ("--text", "--data", "--out", "--run") else ""

@@ -136,5 +136,5 @@ def _with_ones(
         x = vectors[name]
         if present is not None and name in present:
             x = torch.where(present[name].unsqueeze(1), x, 0)
-        extended[name] = torch.cat([x.new_ones(len(x), 1), x], 1)
+        extended[name] = torch.cat([x.new_ones(x.shape[0], 1), x], 1)
     return extended

@@ -98,13 +98,14 @@ class MAGTextEncoder(nn.Module):
         `lengths: (B,)`, how many tokens each row has and on the CPU, changes nothing but the cost: where it saves at least
         a quarter of the tokens, padding counted, short rows run apart from long ones.
         """
-        if lengths is not None and len(groups := _by_length(lengths)) > 1:
+        alone = lengths is None or torch.compiler.is_exporting()  # which rows run together depends on the data
+        if not alone and len(groups := _by_length(lengths)) > 1:
             return self._run_apart(groups, input_ids, attention_mask, others, special_tokens_mask)
         words = self._run(input_ids, attention_mask, lambda words: self.inject(words, others))
         pooled = attention_mask.bool()
         if special_tokens_mask is not None:
             real = pooled & ~special_tokens_mask.bool()
-            pooled = torch.where(real.any(1, keepdim=True), real, pooled)
+            pooled = real | (pooled & ~real.any(1, keepdim=True))
         precise = words.to(torch.promote_types(words.dtype, torch.float32))
         return self.output(Masked(precise, pooled).mean().to(words.dtype))  # eq. 7
 

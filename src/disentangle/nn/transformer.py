@@ -165,7 +165,7 @@ def last_step(x: Masked) -> Float[Tensor, "batch d"]:
         tensor([[1.],
                 [0.]])
     """
-    first = x.values.new_zeros(len(x.values), 1, x.values.shape[-1])  # what rows without steps read
+    first = x.values.new_zeros(x.values.shape[0], 1, x.values.shape[-1])  # what rows without steps read
     steps = torch.cat([first, x.values], 1)
     places = torch.arange(steps.shape[1], device=x.mask.device)
     last = (nn.functional.pad(x.mask, (1, 0)) * places).amax(1)
