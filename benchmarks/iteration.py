@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timing import interleaved, machine, ratios, spread
@@ -160,9 +160,9 @@ def lstm_operations(model: MIRD, batch) -> int:
     total = 0
     for m, name in model.modalities.items():
         steps = batch.words.mask.shape[1] if name == "text" else batch.sequences[name].mask.shape[1]
-        for lstm, inputs in ((model.private[m].lstm, None), (model.decoders[m].lstm, 0)):  # pyright: ignore
-            read = lstm.input_size if inputs is None else inputs
-            total += 3 * 2 * 4 * lstm.hidden_size * (read + lstm.hidden_size) * steps * len(batch)
+        encoder, decoder = cast(Any, model.private[m]).lstm, cast(Any, model.decoders[m]).lstm
+        reads = encoder.hidden_size * (encoder.input_size + encoder.hidden_size) + decoder.hidden_size**2
+        total += 3 * 2 * 4 * reads * steps * len(batch)
     return total
 
 

@@ -69,8 +69,9 @@ def public_schedule(model: MIRD, batch) -> Callable[[], None]:
     model.decoded = lambda *given: decoded(model, *given)  # pyright: ignore[reportAttributeAccessIssue]
     latents, inputs = pairs_of(model.order)
     pairs = [*latents, *inputs]
-    estimators = nn.ModuleList(CLUBEstimator(model.sizes[x], model.sizes[y]) for x, y in pairs).to(batch.labels.device)
-    optimizer, learning = torch.optim.AdamW(model.parameters(), 1e-5), torch.optim.Adam(estimators.parameters(), 1e-3)
+    estimators = [CLUBEstimator(model.sizes[x], model.sizes[y]).to(batch.labels.device) for x, y in pairs]
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-5)
+    learning = torch.optim.Adam(nn.ModuleList(estimators).parameters(), 1e-3)
     objective = objective_for(0.1)
 
     def iterate() -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -144,7 +144,7 @@ def _example(trained: Trained) -> Batch:
     """Three recordings: a short one, one without words and audio, say, and a longer one."""
     draw = np.random.default_rng(0)
     lengths, texts = (4, 0, 7), ["so good", "", "not so good at all, and yet"]
-    frames = {
+    frames: dict[str, Sequence[np.ndarray]] = {
         name: [draw.normal(size=(n + (n > 0) * i, size)).astype(np.float32) for n in lengths]
         for i, (name, size) in enumerate(trained.sizes.items())
     }
@@ -228,8 +228,9 @@ def _(x: Any, h: Any, c: Any, *weights: Any) -> Any:
 
 
 def _onnx_lstm(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
+    op: Any = opset18
     size = h.shape[2]
 
     def gates(t: Any) -> Any:

@@ -125,7 +125,7 @@ def _of_steps(
     with torch.autocast(device, enabled=False):
         parts = (t.to(dtype) for t in (states, output.weight, bias))
         loss = _LossOfLinear.apply(kind, *parts, values, steps, torch.is_grad_enabled())
-    if len(loss) < len(real):
+    if steps is not None and len(steps) < len(real):
         total = loss.new_zeros(len(mask)).index_add(0, steps // mask.shape[1], loss)
     else:
         total = torch.where(mask, loss.unflatten(0, mask.shape), 0).sum(1)
@@ -172,7 +172,7 @@ class _LossOfLinear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (slope,) = grad_outputs
         states, weight, bias, values, *gradients = ctx.saved_tensors
         if gradients and _alike(slope):
@@ -196,10 +196,10 @@ def _run(
     sums = (torch.zeros_like(t, dtype=precise) for t in (weight, bias))
     gradients = (torch.empty_like(states), *sums) if differentiate else ()
     size = max(CHUNK, OUTPUTS // len(weight)) * (1 if states.device.type == "cpu" else 4)
-    some = steps is not None and len(steps) < len(values)
+    chosen = None if steps is None or len(steps) == len(values) else steps
     for start in range(0, len(states), size):
         chunk = slice(start, start + size)
-        h, wanted = states[chunk], values.index_select(0, steps[chunk]) if some else values[chunk]
+        h, wanted = states[chunk], values[chunk] if chosen is None else values.index_select(0, chosen[chunk])
         out = F.linear(h, weight, bias).to(precise)  # new, and changed in place
         losses[chunk] = kind(out, wanted, differentiate)
         if gradients:

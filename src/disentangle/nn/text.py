@@ -98,8 +98,9 @@ class MAGTextEncoder(nn.Module):
         `lengths: (B,)`, how many tokens each row has and on the CPU, changes nothing but the cost: where it saves at least
         a quarter of the tokens, padding counted, short rows run apart from long ones.
         """
-        alone = lengths is None or torch.compiler.is_exporting()  # which rows run together depends on the data
-        if not alone and len(groups := _by_length(lengths)) > 1:
+        if torch.compiler.is_exporting():
+            lengths = None  # which rows run together depends on the data
+        if lengths is not None and len(groups := _by_length(lengths)) > 1:
             return self._run_apart(groups, input_ids, attention_mask, others, special_tokens_mask)
         words = self._run(input_ids, attention_mask, lambda words: self.inject(words, others))
         pooled = attention_mask.bool()
