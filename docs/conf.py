@@ -17,12 +17,14 @@ extensions = [
     "sphinx-mathjax-offline",  # formulas do not need a network
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
 ]
 autosummary_generate = False  # see `write_pages_of_names`
 add_module_names = False
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = [
     "_build",
+    "tutorials",  # what is made of them is in tutorials_run
     "results/digits_tables.md",
     "results/independent_latents_tables.md",
     "results/known_factors_tables.md",
@@ -40,6 +42,17 @@ autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Arguments", "params_style")]
+
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorials",
+    "gallery_dirs": "tutorials_run",
+    "filename_pattern": r"/\d_",
+    "abort_on_example_error": True,
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "show_signature": False,
+    "min_reported_time": 3600,
+}
 
 html_theme = "furo"
 html_extra_path = ["llms.txt"]

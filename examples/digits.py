@@ -106,9 +106,10 @@ def draw_styles(models: dict[str, Style], images: Tensor, path: Path) -> None:
             rows.append([image.view(8, 8), torch.zeros(8, 4), *moved])
         picture = torch.cat([torch.cat([F.pad(each, (1, 1, 1, 1)) for each in row], 1) for row in rows])
         ax.imshow(picture.numpy(), cmap="gray_r")
-        ax.set_title(f"{name}: an image, and its style in every digit", loc="left", fontsize="small")
+        kind = "without a penalty" if name == "none" else f"with {name.upper()}"
+        ax.set_title(f"{kind}: an image, its style in every digit", loc="left", fontsize="x-large")
         ax.axis("off")
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
 
 
 def main(arguments: list[str] | None = None) -> int:
