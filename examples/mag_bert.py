@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle import Model, Rows
-from disentangle.experiments import Experiment, run_program, standardize_frames
+from disentangle.experiments import TUNED, Experiment, run_program, standardize_frames
 from disentangle.nn import MAGTextEncoder, Standardize
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Task, as_task
@@ -67,7 +67,7 @@ class MAGBERT(Model):
 def add_options(method) -> None:
     add = method.add_argument
     add("--inject-layer", type=int, default=0, help="move the words after this layer (default: 0, the embeddings)")
-    add("--inject-from", choices=("random", "zero"), default="random", help="at first (default: %(default)s)")
+    add("--inject-from", choices=("random", "zero"), help="at first (default: paper random, tuned zero)")
     add("--epsilon", type=float, default=1.0, help="how far, in lengths of the word, at most (default: %(default)s)")
     add("--dropout", type=float, default=0.1, help="before the last layer (default: %(default)s)")
 
@@ -85,6 +85,7 @@ EXPERIMENT = Experiment(
     prepare=standardize_frames,
     objective=lambda options: lambda losses, penalties: losses["Y"].mean(),
     defaults={"lr": 1e-5, "epochs": 40, "backbone": "bert-base-uncased"},
+    tuned={**TUNED, "inject_from": "zero"},
     batch_size=48,
     unlabeled=False,
 )
