@@ -71,9 +71,10 @@ def permutation_test(
 
     A small p says that there is dependence, not how much. A large one says that this statistic saw none in these rows.
 
-    **The statistic** is by default the Hilbert-Schmidt independence criterion, `disentangle.functional.hsic`, with Gaussian
+    **The statistic** is by default the Hilbert-Schmidt independence criterion, `disentangle.functional.hsic`, with Laplace
     kernels of median bandwidth on columns of unit variance. It sees every kind of dependence as rows are added; its power
-    falls with the number of dimensions. Of more than 2000 rows it uses 2000, drawn by `seed`. A permutation re-orders the
+    falls with the number of dimensions. A Gaussian kernel sees a little more of what is linear, and far less of what is fine
+    (`benchmarks/independence_tests.py`). Of more than 2000 rows it uses 2000, drawn by `seed`. A permutation re-orders the
     kernel matrices, which are computed once: O(rows²) operations each, about 5 ms at 2000 rows.
 
     Any other statistic that is larger under dependence will do, such as
@@ -145,4 +146,4 @@ def _centered_kernel(x: Tensor) -> Tensor:
     columns = torch.from_numpy(unit_variance(x.numpy()))
     if columns.shape[1] == 0:
         return torch.zeros(len(x), len(x))  # of a constant
-    return double_centered(radial_kernel(columns, None), False).float()
+    return double_centered(radial_kernel(columns, None, kernel="laplace"), False).float()
