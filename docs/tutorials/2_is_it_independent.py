@@ -6,6 +6,9 @@ Three latents. The second depends on the first in a way that no correlation show
 anything. Which measure says so?
 """
 
+import tempfile
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -79,8 +82,9 @@ print(report)
 # %%
 # As a picture, or for a paper: ``report.plot("pairs.png")``, ``report.to_latex()``.
 
-report.plot("pairs.png")
-picture = plt.imread("pairs.png")
+path = Path(tempfile.mkdtemp()) / "pairs.png"
+report.plot(path)
+picture = plt.imread(path)
 plt.figure(figsize=(8, 8 * len(picture) / len(picture[0])), layout="constrained")
 plt.imshow(picture)
 plt.axis("off")
