@@ -70,7 +70,7 @@ def dependence_report(
         progress: Whether to show a progress bar.
 
     Returns:
-        The report: print it, `to_markdown()`, `to_latex()`, `to_dict()` or `plot(path)` it.
+        The report. Print it, `to_markdown()`, `to_latex()`, `to_dict()` or `plot(path)` it.
 
     Raises:
         ValueError: Where variables are not finite matrices with the same number of rows, a mask is not `(rows,)` bool, a

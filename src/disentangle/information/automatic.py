@@ -76,11 +76,11 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
     if len(x) >= FEWEST_ROWS:
         estimate = _with_critic(estimate, margins, generator)
         if dimensions > 2:
-            columns = column_mutual_information(*margins.normal)
+            columns = column_mutual_information(*margins.normal, least=estimate.value)
             estimate = _larger(estimate, columns, errors=3.0)  # more than usual: they are the best of many
     if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         x_side, y_side = (Variable(side) for side in margins.normal)
-        estimate = _larger(estimate, neighbors_of(x_side, y_side))
+        estimate = _larger(estimate, neighbors_of(x_side, y_side, least=estimate.value))
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
 
 
@@ -94,7 +94,7 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
     if name == "x":  # these would be the likelihoods of x
         estimate = replace(estimate, log_likelihood=None, marginal_log_likelihood=None)
     if rows >= NEIGHBOR_ROWS and scores.shape[1] <= NEIGHBOR_DIMENSIONS:
-        estimate = _larger(estimate, neighbors_of(Variable(scores), classes))
+        estimate = _larger(estimate, neighbors_of(Variable(scores), classes, least=estimate.value))
     enough = rows > scores.shape[1] + 2  # for a copula
     if enough and classes.ordered and count > 2 and estimate.value < 0.9 * most:  # the order of values may tell more
         ordered = _of_numbers(numbers, codes.double()[:, None], seed)
@@ -128,7 +128,12 @@ def _degrees_of_freedom(x: Tensor, y: Tensor, generator: torch.Generator) -> flo
         copula = EllipticalCopula(a, b, nu)
         return float(noise_contrastive_loss(copula.scores(*copula.coordinates(a[index], b[index]))))
 
-    return min(DEGREES_OF_FREEDOM, key=loss)
+    best, lowest = math.inf, loss(math.inf)
+    for nu in reversed(DEGREES_OF_FREEDOM[:-1]):  # the loss has one minimum
+        if (found := loss(nu)) >= lowest:
+            break
+        best, lowest = nu, found
+    return best
 
 
 def _by_copula(margins: _Margins) -> MutualInformation:

@@ -21,7 +21,7 @@ BOUND = Bound(
 )
 
 
-def column_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
+def column_mutual_information(x: Tensor, y: Tensor, *, least: float = -math.inf) -> MutualInformation:
     r"""What matched columns of x and y tell about one another, each pair alone, less what the columns of a side share.
 
     .. math:: \hat I = \sum_k \hat I(x_k; y_k) - \min\Big(\sum_{j<k}\hat I(x_j; x_k),\ \sum_{j<k}\hat I(y_j; y_k)\Big)
@@ -37,6 +37,7 @@ def column_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
     Arguments:
         x: `(rows, x_dim)`, normal scores.
         y: `(rows, y_dim)`, normal scores.
+        least: A value that is not above it is of no use: its standard error is then left out, as 0.
 
     Example:
         >>> x, noise = torch.rand(2, 500, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -46,10 +47,11 @@ def column_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
     """
     s, t = matched_columns(x, y)
     a, b = x[:, s].numpy(), y[:, t].numpy()
-    rows = len(a)
-    blocks = np.array_split(np.random.default_rng(0).permutation(rows), BLOCKS)
-    error = float(np.std([_value(a[i], b[i]) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
-    return MutualInformation(_value(a, b), error, "nearest neighbors, column by column", BOUND, rows, rows)
+    rows, value, error = len(a), _value(a, b), 0.0
+    if value > least:
+        blocks = np.array_split(np.random.default_rng(0).permutation(rows), BLOCKS)
+        error = float(np.std([_value(a[i], b[i]) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
+    return MutualInformation(value, error, "nearest neighbors, column by column", BOUND, rows, rows)
 
 
 def matched_columns(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disentangle.information.gaussian import wishart_bias
 
-__all__ = ["DEGREES_OF_FREEDOM", "EllipticalCopula", "quantiles", "uniform_ranks"]
+__all__ = ["DEGREES_OF_FREEDOM", "EllipticalCopula", "log_density_ratios", "quantiles", "uniform_ranks"]
 
 DEGREES_OF_FREEDOM = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0, math.inf)  # the last one is the Gaussian
 RIDGE = 1e-9  # keeps repeated columns from dividing by zero
@@ -91,36 +91,43 @@ class EllipticalCopula:
 
     def scores(self, u: Tensor, v: Tensor) -> Tensor:
         """The log density ratio of all pairs of canonical coordinates, `(N, p)` and `(M, q)`: `(N, M)`."""
-        squares = self.squares.to(u)
-        weight, k = squares / (1 - squares), len(squares)
-        a, b = u[:, :k], v[:, :k]
-        excess = (
-            (a.square() @ weight)[:, None]
-            + (b.square() @ weight)
-            - 2 * (a * (weight / squares.sqrt().clamp(min=1e-12))) @ b.mT
-        )
-        determinant = -0.5 * torch.log1p(-squares).sum()
-        nu, p, q = self.degrees_of_freedom, self.p, self.q
-        if math.isinf(nu):
-            return determinant - 0.5 * excess
-        of_u, of_v = u.square().sum(1)[:, None], v.square().sum(1)
-        total = (excess + of_u + of_v).clamp(min=0)
-        gammas = (
-            math.lgamma((nu + p + q) / 2) + math.lgamma(nu / 2) - math.lgamma((nu + p) / 2) - math.lgamma((nu + q) / 2)
-        )
-        return (
-            gammas
-            + determinant
-            - (nu + p + q) / 2 * torch.log1p(total / nu)
-            + (nu + p) / 2 * torch.log1p(of_u / nu)
-            + (nu + q) / 2 * torch.log1p(of_v / nu)
-        )
+        return log_density_ratios(u, v, self.squares.to(u), self.degrees_of_freedom)
 
     def information(self, rows: int) -> float:
         """The mutual information of the fitted distribution in nats, less the bias of correlations from so many rows."""
         p, q, nu = self.p, self.q, self.degrees_of_freedom
         value = float(-0.5 * torch.log1p(-self.correlations.square()).sum()) - wishart_bias(rows, p, q)
         return value if math.isinf(nu) else value + _radial(nu, p) + _radial(nu, q) - _radial(nu, p + q)
+
+
+def log_density_ratios(u: Tensor, v: Tensor, squares: Tensor, nu: float) -> Tensor:
+    """The log density ratio of `EllipticalCopula` for all pairs of rows, by the squares of its correlations.
+
+    Arguments:
+        u: `(..., N, p)` canonical coordinates.
+        v: `(..., M, q)`.
+        squares: `(..., min(p, q))`.
+        nu: The degrees of freedom.
+
+    Returns:
+        `(..., N, M)`.
+    """
+    p, q, k = u.shape[-1], v.shape[-1], squares.shape[-1]
+    weight = squares / (1 - squares)
+    a, b = u[..., :k], v[..., :k]
+    of_a, of_b = ((side.square() @ weight[..., None]) for side in (a, b))  # (..., N, 1), (..., M, 1)
+    products = (a * (weight / squares.sqrt().clamp(min=1e-12)).unsqueeze(-2)) @ b.mT
+    determinant = -0.5 * torch.log1p(-squares).sum(-1)[..., None, None]
+    if math.isinf(nu):
+        return products.add_((determinant - 0.5 * of_a) - 0.5 * of_b.mT)
+    of_u, of_v = u.square().sum(-1, keepdim=True), v.square().sum(-1, keepdim=True)
+    total = products.mul_(-2).add_((of_a + of_u) + (of_b + of_v).mT).clamp_(min=0)
+    gammas = (
+        math.lgamma((nu + p + q) / 2) + math.lgamma(nu / 2) - math.lgamma((nu + p) / 2) - math.lgamma((nu + q) / 2)
+    )
+    of_rows = gammas + determinant + (nu + p) / 2 * torch.log1p(of_u / nu)
+    of_columns = (nu + q) / 2 * torch.log1p(of_v / nu).mT
+    return total.div_(nu).log1p_().mul_(-(nu + p + q) / 2).add_(of_rows + of_columns)
 
 
 def _radial(nu: float, d: int) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from disentangle.functional import unmatched_log_mean_exp
-from disentangle.information.copula import EllipticalCopula
+from disentangle.information.copula import EllipticalCopula, log_density_ratios
 from disentangle.information.fold_networks import StackedNetwork, fit_stacks
 
 __all__ = ["Correction", "Fold", "fit_correction", "noise_contrastive_loss"]
@@ -121,7 +121,8 @@ def _normalizer(scores: Tensor) -> Tensor:
 
 def _scores(copulas: list[EllipticalCopula], part: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
     _, _, a, b = part
-    return torch.stack([copula.scores(a[i], b[i]) for i, copula in enumerate(copulas)])
+    squares = torch.stack([copula.squares for copula in copulas]).to(a)
+    return log_density_ratios(a, b, squares, copulas[0].degrees_of_freedom)
 
 
 def _stack(parts: list[tuple[Tensor, ...]]) -> list[Tensor]:

@@ -96,8 +96,11 @@ def neighbors_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
     return _ross(x, y, neighbors) if y.ndim == 1 else _kraskov(x, _apart(unit_variance(y), rng), neighbors)
 
 
-def neighbors_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformation:
-    """The estimate for rows that are all different; by Ross' estimator where one of the two is classes and the other is not."""
+def neighbors_of(x: Variable, y: Variable, neighbors: int = 3, *, least: float = -math.inf) -> MutualInformation:
+    """The estimate for rows that are all different; by Ross' estimator where one of the two is classes and the other is not.
+
+    A value that is not above `least` is of no use: its standard error is then left out, as 0.
+    """
     if y.classes is None and x.classes is not None:
         x, y = y, x
     rng = np.random.default_rng(0)
@@ -107,10 +110,9 @@ def neighbors_of(x: Variable, y: Variable, neighbors: int = 3) -> MutualInformat
     b = _apart(unit_variance(y.numbers.numpy()), rng) if classes is None else classes.numpy()
     rows, dimensions = len(a), a.shape[1] + (0 if of_classes else b.shape[1])
     value = _ross if of_classes else _kraskov
-    if a.shape[1] == 0 or (b.ndim == 2 and b.shape[1] == 0):
-        nats, error = 0.0, 0.0  # a constant tells nothing
-    else:
-        nats = value(a, b, neighbors)
+    constant = a.shape[1] == 0 or (b.ndim == 2 and b.shape[1] == 0)
+    nats, error = 0.0 if constant else value(a, b, neighbors), 0.0  # a constant tells nothing
+    if not constant and nats > least:
         blocks = np.array_split(rng.permutation(rows), BLOCKS)
         error = float(np.std([value(a[i], b[i], neighbors) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
     warnings = tuple(_warnings(nats, rows, dimensions, neighbors, of_classes))

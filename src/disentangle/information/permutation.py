@@ -17,7 +17,7 @@ from disentangle.information.samples import Samples, as_pair, unit_variance
 __all__ = ["PermutationTest", "permutation_test"]
 
 ROWS = 2000  # that HSIC uses at most: two kernel matrices of 16 MB
-BLOCK = 64  # rows of a permuted kernel matrix at a time, so that they stay in the cache
+BLOCK = 128  # rows of a permuted kernel matrix at a time, so that they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def permutation_test(
     kernels of median bandwidth on columns of unit variance. It sees every kind of dependence as rows are added; its power
     falls with the number of dimensions. A Gaussian kernel sees a little more of what is linear, and far less of what is fine
     (`benchmarks/independence_tests.py`). Of more than 2000 rows it uses 2000, drawn by `seed`. A permutation re-orders the
-    kernel matrices, which are computed once: O(rows²) operations each, about 5 ms at 2000 rows.
+    kernel matrices, which are computed once: O(rows²) operations each, about 4 ms at 2000 rows.
 
     Any other statistic that is larger under dependence will do, such as
     `lambda x, y: nearest_neighbor_mutual_information(x, y)`. It is called 1 + B times on all rows.
@@ -121,7 +121,8 @@ def permutation_test(
     if math.isnan(observed) or np.isnan(null).any():
         raise ValueError(f"expected a statistic that is a number, got NaN for some of {1 + permutations} orders of y")
     # equal numbers must count as equal after rounding: orders of a discrete variable repeat themselves
-    as_large = int(np.sum((null >= observed) | np.isclose(null, observed, rtol=1e-6, atol=0)))
+    rounding = 1e-3 * null.std() if statistic is None else 0.0  # HSIC is summed in float32
+    as_large = int(np.sum((null >= observed) | np.isclose(null, observed, rtol=1e-6, atol=rounding)))
     return PermutationTest((1 + as_large) / (1 + permutations), observed, float(null.mean()), permutations, len(x))
 
 
@@ -129,14 +130,18 @@ def _hsic(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
     """From an order of the rows of y to the biased HSIC."""
     k, m = _centered_kernel(x), _centered_kernel(y)
     rows = len(k)
+    blocks = []  # of the upper triangle, which is enough: both are symmetric, so what is right of the diagonal counts twice
+    for start in range(0, rows, BLOCK):
+        block = 2 * k[start : start + BLOCK, start:]
+        block[:, :BLOCK] /= 2
+        blocks.append((start, block.flatten()))
 
     def of_order(order: Tensor) -> float:
-        total = torch.zeros((), dtype=torch.float64)
-        for start in range(0, rows, BLOCK):  # the upper triangle is enough: both are symmetric
+        total = 0.0
+        for start, block in blocks:
             permuted = m.index_select(0, order[start : start + BLOCK]).index_select(1, order[start:])
-            products = permuted.mul_(k[start : start + BLOCK, start:])
-            total += 2 * products.sum(dtype=torch.float64) - products[:, :BLOCK].sum(dtype=torch.float64)
-        return float(total) / rows**2
+            total += float(permuted.view(-1) @ block)
+        return total / rows**2
 
     return of_order
 

@@ -87,7 +87,7 @@ class ClassProbe:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of the accuracy, by Wilson's score: not empty where every row is right."""
+        """The 95 % confidence interval of the accuracy, by Wilson's score, which is not empty where every row is right."""
         from scipy.stats import binomtest
 
         low, high = binomtest(round(self.accuracy * self.rows), self.rows).proportion_ci(method="wilson")

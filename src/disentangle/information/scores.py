@@ -78,7 +78,7 @@ def factor_scores(
         seed: Draws halves, forests and networks.
 
     Returns:
-        The scores: print them, `to_markdown()`, `to_latex()` or `to_dict()` them. A score that needs two units, or two
+        The scores. Print them, `to_markdown()`, `to_latex()` or `to_dict()` them. A score that needs two units, or two
         factors, is `None` where there is one.
 
     Raises:
