@@ -4,10 +4,14 @@ from importlib import import_module
 from importlib.metadata import version as installed
 from pathlib import Path
 
+from docutils import nodes
+
 project = "disentangle"
 author = "The disentangle developers"
 copyright = "2026, The disentangle developers"
 version = release = installed("disentangle")
+
+TORCH = "https://docs.pytorch.org/docs/stable"
 
 extensions = [
     "myst_parser",
@@ -32,7 +36,9 @@ exclude_patterns = [
     "results/other_meters_tables.md",
     "results/speech_tables.md",
 ]
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_TORCH = "https://docs.pytorch.org/docs/stable"
+
+extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 
 default_role = "code"
@@ -40,6 +46,10 @@ autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {
+    "Samples": "Samples",
+    "ArrayLike": "numpy.typing.ArrayLike",
+}  # by their names, not by what they are
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Arguments", "params_style")]
 
@@ -86,5 +96,41 @@ def write_pages_of_names(app):
         path.unlink()
 
 
+def page_elsewhere(name):
+    """The page of a type of Python, NumPy or torch, by rule: a build then needs no network."""
+    module, _, last = name.rpartition(".")
+    if name in ("Tensor", "torch.Tensor"):
+        return f"{TORCH}/tensors.html#torch.Tensor"
+    if module.startswith("torch.nn."):
+        public = "torch.nn.parameter" if last == "Parameter" else "torch.nn"
+        return f"{TORCH}/generated/{public}.{last}.html"
+    if module.startswith("torch.optim."):
+        return f"{TORCH}/optim.html" + ("#torch.optim.Optimizer" if last == "Optimizer" else "")
+    if module.startswith("torch.utils.data"):
+        return f"{TORCH}/data.html#torch.utils.data.{last}"
+    if module.startswith("torch.distributions"):
+        return f"{TORCH}/distributions.html#{name}"
+    if name in ("numpy.ndarray", "numpy.dtype"):
+        return f"https://numpy.org/doc/stable/reference/generated/{name}.html"
+    if name == "numpy.typing.ArrayLike":
+        return f"https://numpy.org/doc/stable/reference/typing.html#{name}"
+    if module in ("collections.abc", "pathlib", "argparse", "os"):
+        return f"https://docs.python.org/3/library/{module}.html#{name}"
+    if module == "jaxtyping":
+        return "https://docs.kidger.site/jaxtyping/api/array/"
+    return None
+
+
+def link_elsewhere(app, env, node, content):
+    """Links types that have no page here."""
+    name = node.get("reftarget", "")
+    if name == "Samples":
+        page = app.builder.get_relative_uri(node["refdoc"], "api/meters") + "#constants"
+    else:
+        page = page_elsewhere(name)
+    return page and nodes.reference("", "", content, internal=False, refuri=page)
+
+
 def setup(app):
     app.connect("builder-inited", write_pages_of_names)
+    app.connect("missing-reference", link_elsewhere)

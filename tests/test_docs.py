@@ -1,6 +1,7 @@
 """The pages of the documentation say what the code does."""
 
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -76,6 +77,23 @@ def test_every_page_is_of_a_name_where_it_is_imported_from():
         module, _, name = f"disentangle.{path}".rpartition(".")
         assert name in importlib.import_module(module).__all__, path
         assert module == "disentangle" or name not in disentangle.__all__, f"{name} is imported from disentangle itself"
+
+
+def test_no_sentence_is_shown_as_a_type():
+    """What stands before a colon at the beginning of `Returns`, or in a property, is taken for the type."""
+    taken = []
+    for path in API:
+        module, _, name = f"disentangle.{path}".rpartition(".")
+        thing = getattr(importlib.import_module(module), name)
+        members = {f"{name}.{n}": m for n, m in vars(thing).items()} if inspect.isclass(thing) else {}
+        for where, each in {name: thing, **members}.items():
+            if not (inspect.isclass(each) or inspect.isroutine(each) or isinstance(each, property)):
+                continue
+            text = inspect.getdoc(each) or ""
+            returns = re.search(r"^Returns:\n\s+([^`\n]*?):\s", text, re.MULTILINE)
+            first = re.match(r"([^`\n]*?):\s", text) if isinstance(each, property) else None
+            taken += [(where, found[1]) for found in (returns, first) if found]
+    assert taken == []
 
 
 def _dependences():

@@ -64,7 +64,7 @@ class LabelScale:
 
     @property
     def discrete(self) -> bool:
-        """Whether labels are some few values: a prediction then counts as the nearest of them."""
+        """Whether labels are some few values; a prediction then counts as the nearest of them."""
         return self.kind in DISCRETE
 
     @property

@@ -69,7 +69,7 @@ class NoisyLatent(nn.Module):
 
     @property
     def capacity(self) -> float:
-        """What the latent can tell of anything at most, in nats: `d / 2 log(1 + 1 / s²)`, as d Gaussian channels can."""
+        """What the latent can tell of anything at most, in nats; `d / 2 log(1 + 1 / s²)`, as d Gaussian channels can."""
         return self.features / 2 * math.log1p(self.noise**-2)
 
 

@@ -189,7 +189,7 @@ class AlternatingTrainer:
             resume: Whether to go on from the newest checkpoint of the run; one without any starts from the beginning.
 
         Returns:
-            The reports: the lines of `metrics.jsonl`.
+            The reports, which are the lines of `metrics.jsonl`.
 
         Raises:
             ValueError: If a number is out of range or the metric to monitor is not evaluated.
