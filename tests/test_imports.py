@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "text_tables": set(),
     "functional": {"functional"},
     "metrics": {"text_tables", "metrics"},
-    "plots": set(),
+    "plots": {"plots"},
     "nn": {"errors", "contents", "variables", "nn"},
     "networks": {"functional", "variables"},
     "conditionals": {"functional", "variables", "networks"},
