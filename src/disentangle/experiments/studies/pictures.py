@@ -236,8 +236,9 @@ def closest(scale: str, at: Sequence[float]) -> float:
 
 def _over_seeds(values: Values) -> str:
     """What points and bars are."""
-    several = any(len(each) > 1 for of in values.values() for each in of.values())
-    return "mean ± standard deviation over seeds; a dot for each seed" if several else "one seed each"
+    most = max((len(each) for of in values.values() for each in of.values()), default=0)
+    several = "mean ± standard deviation over seeds; a dot for each seed"
+    return several if most > 1 else "one seed each" if most else ""
 
 
 def _panels(titles: Iterable[str], width: float, height: float, note: str = "") -> tuple[Figure, list[Axes]]:
