@@ -190,7 +190,7 @@ def table(name: str, out: Path) -> tuple[list[str], dict[str, Any]]:
     ]
     lines = [f"## {name}", "", markdown([header, *cells], ["preset"]), ""]
     if alone:
-        each = (f"{f} from {known[f]} {r2['linear']:.2f} / {r2['neural']:.2f}" for f, r2 in alone.items())
+        each = (f"{f} from {known[f]} {r2['linear']:z.2f} / {r2['neural']:z.2f}" for f, r2 in alone.items())
         lines += [f"An encoder trained on its factor alone, R² (ridge / neural): {', '.join(each)}.", ""]
     for setting, runs in found.items():
         by_kind = {kind: seeds_summary({n: run["r2"][kind] for n, run in runs.items()}) for kind in KINDS}

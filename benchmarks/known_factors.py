@@ -82,7 +82,7 @@ def measure(folder: Path) -> dict[str, dict]:
 
 
 def mean_and_sd(of: Spread) -> str:
-    return f"{of['mean']:.2f}" if of["sd"] is None else f"{of['mean']:.2f} ± {of['sd']:.2f}"
+    return f"{of['mean']:z.2f}" if of["sd"] is None else f"{of['mean']:z.2f} ± {of['sd']:z.2f}"
 
 
 def summary(run: Mapping[str, dict]) -> dict[str, float]:

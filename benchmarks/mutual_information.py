@@ -157,9 +157,9 @@ def report(records: list[dict]) -> str:
     for (method, half), group in groups.items():
         rows = [["family", "task", "dimensions", "truth", "value", "by"]]
         for r in group:
-            value = f"{r['value']:.3f} ± {r['standard_error']:.3f}" if "value" in r else f"failed: {r['failed']}"
+            value = f"{r['value']:z.3f} ± {r['standard_error']:z.3f}" if "value" in r else f"failed: {r['failed']}"
             mark = "" if is_close(r) else " **✗**"
-            rows.append([r["family"], r["task"], r["dims"], f"{r['truth']:.3f}", value + mark, r.get("by", "")])
+            rows.append([r["family"], r["task"], r["dims"], f"{r['truth']:z.3f}", value + mark, r.get("by", "")])
         lines += ["", f"**{method}, {half} half**", "", markdown(rows, TEXT)]
     return "\n".join(lines) + "\n"
 

@@ -106,7 +106,7 @@ def report(records: list[dict]) -> str:
         of_task = {r["meter"]: r for r in records if r["task"] == task}
         truth = next(iter(of_task.values()))["truth"]
         cells = [cell(of_task[name]) if name in of_task else "" for name in names]
-        table.append([task, f"{truth:.3f}", *cells])
+        table.append([task, f"{truth:z.3f}", *cells])
     close = [f"{sum(is_close(r) for r in records if r['meter'] == name)}" for name in names]
     times = {name: [r["cpu_seconds"] for r in records if r["meter"] == name and "cpu_seconds" in r] for name in names}
     table.append(["**close**", "", *close])

@@ -59,6 +59,18 @@ def _seeded():
 
 
 @pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub in a folder, which stands in for the real one."""
+    import huggingface_hub
+
+    from .local_hub import LocalHub
+
+    monkeypatch.setattr(LocalHub, "cache", tmp_path / "hub", raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(LocalHub.cache))
+    return LocalHub()
+
+
+@pytest.fixture
 def check_first(monkeypatch):
     """To be called in each step of a long training with its number: the first are checked, and the others are as they are."""
     return lambda step: monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", step >= 5)

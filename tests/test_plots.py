@@ -68,6 +68,17 @@ def test_marks_the_best_epoch(tmp_path):
     assert "best: epoch 4 (mae 2.000, corr 0.400)" in texts(path)
 
 
+def test_the_best_of_several_reports_in_an_epoch_is_marked_by_its_step(tmp_path):
+    history = [{"epoch": 1, "step": s, "valid": {"mae": 1 / s}, "best": s == 20} for s in (10, 20, 30)]
+    plot_curves(history, tmp_path / "curves.svg")
+    assert "best: step 20 (mae 0.050)" in texts(tmp_path / "curves.svg")
+
+
+def test_names_are_no_formulas(tmp_path):
+    plot_matrix([[0.5]], [r"$\frac$"], ["a$b$"], tmp_path / "matrix.svg", "$x")
+    assert {r"$\frac$", "a$b$", "$x"} <= set(texts(tmp_path / "matrix.svg"))
+
+
 def test_draws_losses_on_a_linear_scale_where_one_is_not_positive(tmp_path):
     path = tmp_path / "curves.svg"
     plot_curves([{"epoch": 1, "losses": {"Y": 1.0}}, {"epoch": 2, "losses": {"Y": -0.5}}], path)

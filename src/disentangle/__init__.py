@@ -28,6 +28,7 @@ from disentangle.dependence import (
     TotalCorrelationEstimator,
 )
 from disentangle.errors import DisentangleError
+from disentangle.hub import push_to_hub
 from disentangle.inference import encode, predict
 from disentangle.information import (
     dependence_report,
@@ -104,5 +105,6 @@ __all__ = [
     "predict",
     "probe_classes",
     "probe_numbers",
+    "push_to_hub",
     "save",
 ]

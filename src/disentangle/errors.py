@@ -59,7 +59,7 @@ class RunError(DisentangleError, RuntimeError):
 
 
 class SavedModelError(DisentangleError, RuntimeError):
-    """A saved model cannot be written or loaded; the message says why, in a line."""
+    """A saved model cannot be written, loaded or pushed; the message says why, in a line."""
 
 
 class SeedsError(DisentangleError, RuntimeError):

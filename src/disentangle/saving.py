@@ -3,6 +3,7 @@
     config.json          the keyword arguments that build it
     model.safetensors    its weights and buffers, and their checksum
     tokenizer/           its tokenizer, where it has one
+    README.md            its card, where somebody wrote one
 
 The files are those of `huggingface_hub.PyTorchModelHubMixin`: `from_pretrained` of a class that has it reads what `save`
 writes, and `load` reads what its `save_pretrained` writes. Nothing is unpickled.
@@ -27,11 +28,11 @@ from torch import Tensor, nn
 from disentangle.contents import misplaced
 from disentangle.errors import SavedModelError
 from disentangle.files import staged, sync, sync_tree, writing
+from disentangle.hub import CONFIG, TOKENIZER, WEIGHTS, local_folder
 from disentangle.weights import CHECKSUM, checksum, load_weights, write_checked_weights
 
 __all__ = ["Saved", "load", "refuse_what_json_lacks", "restore", "save"]
 
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer"
 STAGING = ".saving"  # where files are written before they take their places
 
 
@@ -99,7 +100,8 @@ def load(
     All weights of the model come from the file, and all of the file goes into the model, in the dtypes it was saved in.
 
     Arguments:
-        folder: The model's folder.
+        folder: The model's folder; or, as a string, its repository on the Hugging Face Hub, `"user/name"`, where there is no
+            folder of that name. With `HF_HUB_OFFLINE=1` it is read from the Hub's cache.
         build: The model's class, or any function that returns the model: it is called with the entries of `config.json` as
             keyword arguments, but for those whose names begin with `_`, which are notes. The weights that it gives the model
             are replaced.
@@ -109,8 +111,8 @@ def load(
         The model in evaluation mode, the entries of `config.json`, and the tokenizer, `None` where there is none.
 
     Raises:
-        SavedModelError: If there is no model in the folder, if a file is damaged, if `build` does not take the entries of
-            `config.json`, or if the weights are not those of the model that it built.
+        SavedModelError: If there is no model in the folder or on the Hub, if a file is damaged, if `build` does not take the
+            entries of `config.json`, or if the weights are not those of the model that it built.
 
     Example:
         >>> import tempfile
@@ -120,7 +122,7 @@ def load(
         >>> model, config, tokenizer
         (Linear(in_features=3, out_features=2, bias=True), {'in_features': 3, 'out_features': 2}, None)
     """
-    folder = Path(folder)
+    folder = local_folder(folder)
     if not folder.is_dir():
         raise SavedModelError(f"{folder}: no such folder: expected one with {CONFIG} and {WEIGHTS}")
     config = _read_config(folder / CONFIG)

@@ -26,7 +26,7 @@ def said(capsys, *arguments):
         (["--no-input-mi", "0", "--seed", "0"], "expected no value after --no-input-mi, got 0"),
         (["--tracker", "tensorboard", "wandb"], "expected one value after --tracker, got tensorboard wandb"),
         (["--data", "my", "set.pkl"], 'expected one value after --data, got my set.pkl; as one, "my set.pkl"'),
-        (["train"], "expected options, or evaluate, predict or export, got train"),
+        (["train"], "expected options, or evaluate, predict, export or push, got train"),
         (["predict", "--run", "r", "--json", "yes"], "expected no value after --json, got yes"),
         (["predict", "--run", "r", "--text", "so", "good"], 'expected one value after --text, got so good; as one, "so good"'),
         (["evaluate", "--run", "r", "s"], 'expected one value after --run, got r s; as one, "r s"'),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -123,6 +124,13 @@ def test_an_example_has_seeds(paper, dump, data, tmp_path, capsys):
     results = [json.loads((out / f"seed-{seed}" / "result.json").read_text())["test"]["mae"] for seed in (0, 1)]
     assert results[0] != results[1]
     assert json.loads((out / "result.json").read_text())["test"]["mae"]["mean"] == pytest.approx(np.mean(results))
+    spread = f"{np.mean(results):.3f} ± {np.std(results, ddof=1):.3f}"
+    for seed in (0, 1):  # each says what the others got
+        card = (out / f"seed-{seed}" / "model" / "README.md").read_text()
+        assert re.search(rf"2 seeds, mean ± sample standard deviation\n +mae .*\n(valid .*\n)?test +{spread} ", card)
+        assert f"| seed | {seed} |" in card
+    assert run(paper, "push", "--run", out, "--repo", "user/name") == 2
+    assert f"expected one run, got those of several seeds: {out / 'seed-0'} is one" in capsys.readouterr().err
     configs = [Run.open(out / f"seed-{seed}").config for seed in (0, 1)]
     assert [(config["seed"], config["clip_norm"]) for config in configs] == [(0, 0.5), (1, 0.5)]
     assert run(paper, "--resume", out) == 0  # nothing is left to do

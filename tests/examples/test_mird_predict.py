@@ -264,7 +264,7 @@ def test_an_exported_model_says_what_the_model_says_of_any_number_of_rows(place,
         np.testing.assert_allclose(small.run(["scores"], given)[0], scores, atol=0.1)
     assert files[1].stat().st_size < 0.8 * files[0].stat().st_size
     page = (EXAMPLES.parent / "docs" / "deploying.md").read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (code, *_) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     namespace = {"__name__": "page"}
     monkeypatch.chdir(tmp_path)
     exec(code.replace("runs/RUN", str(place / "run")), namespace)

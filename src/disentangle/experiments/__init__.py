@@ -5,6 +5,7 @@ Python what it has saved. `compare_runs` puts finished runs side by side, and `S
 option.
 """
 
+from disentangle.experiments.card import write_card
 from disentangle.experiments.experiment import Experiment, standardize_frames
 from disentangle.experiments.onnx_files import export_onnx
 from disentangle.experiments.program import run_program
@@ -35,4 +36,5 @@ __all__ = [
     "run_program",
     "run_studies",
     "standardize_frames",
+    "write_card",
 ]

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.recipe import recipe_defaults
 from disentangle.tasks import TASKS
 
-__all__ = ["method_defaults", "one_seed", "parse", "recording_of"]
+__all__ = ["as_arguments", "method_defaults", "one_seed", "parse", "recording_of"]
 
 PREDICT = """\
 What a run's model, at its best epoch, says of your own recordings, and what each modality contributes: the prediction
@@ -56,9 +57,19 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
     )
     written.add_argument("--out", required=True, metavar="FILE.onnx", help="the file to write, a new one")
     written.add_argument("--int8", action="store_true", help="store and multiply matrices in 8 bits")
-    for command in (again, own, written):
+    pushed = commands.add_parser(
+        "push",
+        help="a run's model to the Hugging Face Hub",
+        description="Uploads a run's model, at its best epoch, with its card: see docs/deploying.md.",
+    )
+    pushed.add_argument("--repo", required=True, metavar="USER/NAME", help="the repository, made where there is none")
+    pushed.add_argument("--private", action="store_true", help="make a new repository a private one")
+    for command in (again, own, written, pushed):
         command.add_argument(
-            "--run", required=True, metavar="FOLDER", help="the run's folder, or the model folder in it"
+            "--run",
+            required=True,
+            metavar="FOLDER",
+            help="the run's folder, the model folder in it, or USER/NAME on the Hub",
         )
     for command in (again, own):
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
@@ -84,8 +95,13 @@ def method_defaults(experiment: Experiment) -> dict[str, Any]:
 def one_seed(options: argparse.Namespace, seed: int, folder: Path) -> list[str]:
     """The arguments of the run with one of several seeds."""
     own = {"seed": seed, "out": folder, "seeds": None, "at_once": None, "command": None}
+    return as_arguments({**vars(options), **own})
+
+
+def as_arguments(options: Mapping[str, Any]) -> list[str]:
+    """Options by name as the command line has them."""
     arguments: list[str] = []
-    for name, value in {**vars(options), **own}.items():
+    for name, value in options.items():
         option = "--" + name.replace("_", "-")
         if value is True:
             arguments.append(option)
@@ -139,7 +155,7 @@ def _left_over(arguments: list[str], value: str, defaults: dict[str, object]) ->
         return f"unknown option {arguments[places[0] - 1]}"
     before = [i for i in range(place) if arguments[i].startswith("--")]
     if not before:
-        return f"expected options, or evaluate, predict or export, got {value}"
+        return f"expected options, or evaluate, predict, export or push, got {value}"
     option, given = arguments[before[-1]], arguments[before[-1] + 1 : place + 1]
     wanted = "no value" if option in flags else "one value"
     quoted = f'; as one, "{" ".join(given)}"' if option in ("--text", "--data", "--out", "--run") else ""

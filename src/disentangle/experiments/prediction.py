@@ -196,7 +196,7 @@ def chunks_of(splits: Mapping[str, Recordings]) -> Iterator[Chunk]:
 
 def _cell(label: np.ndarray | np.floating, names: list[str]) -> str:
     """A label as its file has it: its number or numbers, or the name of its class."""
-    values = ["" if np.isnan(v) else names[int(v)] if names else f"{v:.6g}" for v in np.atleast_1d(label)]
+    values = ["" if np.isnan(v) else names[int(v)] if names else f"{v:z.6g}" for v in np.atleast_1d(label)]
     return " ".join(values)
 
 

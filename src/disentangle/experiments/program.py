@@ -12,11 +12,13 @@ from pathlib import Path
 
 from disentangle.data import DataWarning
 from disentangle.errors import BackboneError, DisentangleError
+from disentangle.experiments.card import prepare_push
+from disentangle.experiments.evaluation import prepare_evaluation
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.onnx_files import prepare_export
 from disentangle.experiments.options import parse
 from disentangle.experiments.prediction import prepare_prediction
-from disentangle.experiments.training import prepare_evaluation, prepare_resuming, prepare_seeds, prepare_training
+from disentangle.experiments.training import prepare_resuming, prepare_seeds, prepare_training
 
 __all__ = ["run_program"]
 
@@ -60,6 +62,8 @@ def _prepare(experiment: Experiment, options: argparse.Namespace) -> Callable[[]
         return prepare_prediction(experiment, options)
     if options.command == "export":
         return prepare_export(experiment, options)
+    if options.command == "push":
+        return prepare_push(experiment, options)
     if options.resume:
         return prepare_resuming(experiment, options)
     return prepare_seeds(experiment, options) if options.seeds else prepare_training(experiment, options)

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.data import RecordingDataset, Recordings, loader
+from disentangle.hub import WEIGHTS, local_folder
 from disentangle.inference import encode, predict
 from disentangle.saving import load
 from disentangle.tasks import Task, as_task
 from disentangle.training import Run
 
-__all__ = ["DATA", "Trained", "explained", "open_trained"]
+__all__ = ["DATA", "Trained", "arguments_of", "explained", "model_folder", "open_trained"]
 
 DATA = "_data"  # the entry of a model's configuration that says what it was trained on, and is no argument of its class
 
@@ -104,24 +105,33 @@ def open_trained(
     """The model that an experiment's program saved.
 
     Arguments:
-        folder: The folder of its run, or the folder `model` in it, which suffices.
+        folder: The folder of its run, or the folder `model` in it, which suffices; or, as a string, its repository on the
+            Hugging Face Hub, see `disentangle.load`.
         build: The model's class.
         device: Where the model shall be.
 
     Raises:
         RunError: If it is no folder of a run.
-        SavedModelError: If the model cannot be loaded.
+        SavedModelError: If the model cannot be loaded, or is not to be had from the Hub.
         ValueError: If the run has not saved a model yet.
     """
-    given = Path(folder)
-    place = given / "model" if (given / "model").is_dir() else given
-    if not (place / "model.safetensors").exists():
-        run = Run.open(given)  # or says that it is none
-        raise ValueError(f"{run.folder}: expected a model in it, got none: the run's first epoch has not ended")
+    place = model_folder(folder)
     model, config, tokenizer = load(place, lambda **config: build(**arguments_of(config)), device=device)
     known = data_of(config, place)
     task = getattr(model, "task", None) or as_task(arguments_of(config)["task"])
     return Trained(model, task, tokenizer, config["sizes"], **known)
+
+
+def model_folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder of a model: that of a run has it in it; errors as of `open_trained`."""
+    given = local_folder(folder)
+    place = given / "model" if (given / "model").is_dir() else given
+    if (place / WEIGHTS).exists():
+        return place
+    run = Run.open(given)  # or says that it is none
+    if seeds := run.config.get("seeds"):
+        raise ValueError(f"{given}: expected one run, got those of several seeds: {given / f'seed-{seeds[0]}'} is one")
+    raise ValueError(f"{given}: expected a model in it, got none: the run's first epoch has not ended")
 
 
 def arguments_of(config: Mapping[str, Any]) -> dict[str, Any]:

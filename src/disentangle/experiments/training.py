@@ -16,27 +16,25 @@ from torch import nn
 from torch.utils.data import ConcatDataset, DataLoader
 
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
-from disentangle.data.recordings import have_label
+from disentangle.experiments.card import PROVENANCE, provenance, write_card
+from disentangle.experiments.evaluation import baselines, metrics_of, outcomes_of
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import method_defaults, one_seed
 from disentangle.experiments.reading import (
-    classes_of,
     labeled_splits,
     labels_of,
     read,
     task_for,
-    tell,
-    with_modalities,
 )
-from disentangle.experiments.trained import DATA, open_trained
+from disentangle.experiments.trained import DATA
 from disentangle.files import make_folder, write_file
-from disentangle.inference import encode, predict
+from disentangle.inference import encode
 from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
 from disentangle.tasks import Task
 from disentangle.training import AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
 
-__all__ = ["prepare_evaluation", "prepare_resuming", "prepare_seeds", "prepare_training"]
+__all__ = ["prepare_resuming", "prepare_seeds", "prepare_training"]
 
 Metrics = dict[str, float | None]
 
@@ -51,6 +49,9 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     task = task_for(options, labels, class_names(sources["train"], options), say)
     torch.manual_seed(options.seed)
     model, config, tokenizer = built(experiment, options, sources["train"], task, say)
+    known = baselines(experiment, task, labels)
+    if first:
+        config[PROVENANCE] = provenance(options, sources, labels, known)
     experiment.prepare(model, sources["train"])
     datasets = {
         name: RecordingDataset(r, tokenizer, max_words=config[DATA]["max_words"]) for name, r in sources.items()
@@ -87,10 +88,17 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
         if first:
             result = {"valid": trainer.evaluate(metrics_on("valid")), "test": trainer.evaluate(keep_test)}
             run.write("result.json", result)
-            print(metrics_table({**result, **baselines(experiment, task, labels)}))
+            keep_card(experiment, run.folder)
+            print(metrics_table({**result, **known}))
             print(f"everything is in {run.folder}")
 
     return train
+
+
+def keep_card(experiment: Experiment, folder: Path) -> None:
+    """Writes the card of a run's model; a metric that never had a value has left none."""
+    if (folder / "model").exists():
+        write_card(experiment, folder)
 
 
 def say_what_is_cut(train: RecordingDataset, tokenizer: Any, max_words: int, say: Callable[[str], None]) -> None:
@@ -205,27 +213,6 @@ def class_names(train: Recordings, options: argparse.Namespace) -> list[str]:
     return list(options.label) if options.label and len(options.label) > 1 else train.class_names.get("label", [])
 
 
-def metrics_of(experiment: Experiment, model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:
-    """The metrics of a model on the rows of a split that have a label."""
-    return experiment.metrics(task, *outcomes_of(model, dataset, task))
-
-
-def outcomes_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """What a model says of the rows of a split that have a label, `(N, K)`, and their labels."""
-    labels = dataset.labels
-    there = have_label(labels)
-    return task.outcomes(predict(model, loader(dataset)))[there], labels[there]
-
-
-def baselines(experiment: Experiment, task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:
-    """What one scores on valid and test who knows nothing but the labels of training."""
-    return {
-        f"{split}, {name}": experiment.metrics(task, np.tile(outcome, (len(labels[split]), 1)), labels[split])
-        for name, outcome in task.baselines(labels["train"]).items()
-        for split in ("valid", "test")
-    }
-
-
 def create_run(options: argparse.Namespace) -> Run:
     """The folder of a new run; of several processes, the first makes it."""
     from accelerate import PartialState
@@ -276,36 +263,10 @@ def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run 
         run_seeds(command, options.seeds, run.folder, at_once=options.at_once)
         results = seed_results(run.folder)
         run.write("result.json", seeds_summary(results))
+        for seed in results:
+            keep_card(experiment, run.folder / f"seed-{seed}")
         print(seeds_table(results))
         print(f"\n{metrics_table(baselines(experiment, task, labels))}")
         print(f"everything is in {run.folder}")
 
     return train
-
-
-def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> Callable[[], None]:
-    """The metrics of a run's model, on its own data or on another file."""
-    trained = open_trained(options.run, experiment.build, device=accelerator_for(options.device).device)
-    data = options.data
-    if not data:
-        run = Run.open(options.run)
-        if "data" not in run.config:
-            raise ValueError(
-                f"{run.folder}: expected --data FILE, as a model's folder does not say what it was trained on"
-            )
-        data = run.config["data"]
-    splits = labeled_splits(data, experiment.data, trained.label, classes_of(trained.task))
-    labels = labels_of(splits)
-    tell(trained.task, labels, print)
-    datasets = {
-        name: trained.dataset(with_modalities(splits[name], trained.sizes, data, trained.computed_by))
-        for name in ("valid", "test")
-    }
-
-    def evaluate() -> None:
-        result = {
-            name: metrics_of(experiment, trained.model, dataset, trained.task) for name, dataset in datasets.items()
-        }
-        print(metrics_table({**result, **baselines(experiment, trained.task, labels)}))
-
-    return evaluate

@@ -122,9 +122,7 @@ def log_density_ratios(u: Tensor, v: Tensor, squares: Tensor, nu: float) -> Tens
         return products.add_((determinant - 0.5 * of_a) - 0.5 * of_b.mT)
     of_u, of_v = u.square().sum(-1, keepdim=True), v.square().sum(-1, keepdim=True)
     total = products.mul_(-2).add_((of_a + of_u) + (of_b + of_v).mT).clamp_(min=0)
-    gammas = (
-        math.lgamma((nu + p + q) / 2) + math.lgamma(nu / 2) - math.lgamma((nu + p) / 2) - math.lgamma((nu + q) / 2)
-    )
+    gammas = math.lgamma((nu + p + q) / 2) + math.lgamma(nu / 2) - math.lgamma((nu + p) / 2) - math.lgamma((nu + q) / 2)
     of_rows = gammas + determinant + (nu + p) / 2 * torch.log1p(of_u / nu)
     of_columns = (nu + q) / 2 * torch.log1p(of_v / nu).mT
     return total.div_(nu).log1p_().mul_(-(nu + p + q) / 2).add_(of_rows + of_columns)

@@ -162,5 +162,5 @@ def _warnings(value: float, rows: int, dimensions: int, neighbors: int, of_class
     if dimensions > 6:
         warnings.append(f"{dimensions} dimensions are many for nearest neighbours; the estimate is probably too low")
     if not of_classes and value > 0.6 * math.log(rows / neighbors):
-        warnings.append(f"{rows} rows show hardly more than {value:.2f} nats; the estimate is probably too low")
+        warnings.append(f"{rows} rows show hardly more than {value:z.2f} nats; the estimate is probably too low")
     return warnings

@@ -46,7 +46,7 @@ class NumberProbe:
         return self.r2 - 1.96 * self.standard_error, self.r2 + 1.96 * self.standard_error
 
     def __str__(self) -> str:
-        return f"R² {self.r2:.3f} ± {self.standard_error:.3f} ({self.kind}, {self.rows} held-out rows)"
+        return f"R² {self.r2:z.3f} ± {self.standard_error:z.3f} ({self.kind}, {self.rows} held-out rows)"
 
 
 @dataclass(frozen=True)

@@ -54,5 +54,5 @@ class MutualInformation:
         return self.value
 
     def __str__(self) -> str:
-        text = f"{self.value:.3f} ± {self.standard_error:.3f} nats ({self.method}, {self.rows} rows)"
+        text = f"{self.value:z.3f} ± {self.standard_error:z.3f} nats ({self.method}, {self.rows} rows)"
         return "\n".join([text, *(f"  warning: {warning}" for warning in self.warnings)])

@@ -179,7 +179,7 @@ def _warnings(
         yield f"{rows} rows to evaluate on are too few to trust the standard error"
     if likelihood is not None and marginal is not None and likelihood <= marginal:
         yield (
-            f"on held-out rows q(y|x) is no better than a q(y) that ignores x ({likelihood:.2f} against {marginal:.2f} nats "
+            f"on held-out rows q(y|x) is no better than a q(y) that ignores x ({likelihood:z.2f} against {marginal:z.2f} nats "
             "per row): x tells nothing, or q is poor, and then the value is no bound"
         )
     if isinstance(estimator, InfoNCEEstimator) and value > 0.8 * math.log(rows):

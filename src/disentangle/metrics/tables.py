@@ -97,7 +97,7 @@ def _spread(of: Spread) -> str:
 
 
 def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:z.3f}"
 
 
 def _columns(rows: Iterable[Mapping[str, object]]) -> list[str]:

@@ -32,7 +32,8 @@ def masked_mse(prediction: Float[Tensor, "batch time features"], target: Masked)
         target: The frames, `(B, T, D)`, and which are real.
 
     Returns:
-        One term per row, weighted by its number of real frames, so that their mean is the error per real frame. In at least float32.
+        One term per row, weighted by its number of real frames, so that their mean is the error per real
+        frame. In at least float32.
 
     Example:
         >>> target = Masked(torch.zeros(2, 3, 4), torch.tensor([[True, False, False], [True, True, True]]))
@@ -63,7 +64,8 @@ def masked_linear_mse(hidden: Float[Tensor, "batch time hidden"], output: nn.Lin
         target: The frames, `(B, T, D)`, and which are real.
 
     Returns:
-        One term per row, weighted by its number of real frames, so that their mean is the error per real frame. In at least float32.
+        One term per row, weighted by its number of real frames, so that their mean is the error per real
+        frame. In at least float32.
 
     Example:
         >>> hidden, output = torch.randn(2, 3, 8), nn.Linear(8, 4)
@@ -92,8 +94,8 @@ def masked_cross_entropy(hidden: Float[Tensor, "batch time hidden"], output: nn.
         target: The ids of the words, `(B, T)`, and which are real.
 
     Returns:
-        One term per row, weighted by its number of real words, so that their mean is the loss per real word, in nats. In at least
-        float32.
+        One term per row, weighted by its number of real words, so that their mean is the loss per real
+        word, in nats. In at least float32.
 
     Example:
         >>> words = Masked(torch.tensor([[7, 2, 0]]), torch.tensor([[True, True, False]]))

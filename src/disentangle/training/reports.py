@@ -231,4 +231,4 @@ def loggable(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def short(value: float | None) -> str:
     """A number for a line of progress."""
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:z.3f}"

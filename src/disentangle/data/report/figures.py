@@ -14,7 +14,7 @@ import numpy as np
 
 from disentangle.data.report import DataReport
 from disentangle.data.report.parts import Histogram, Lengths, Split
-from disentangle.plots import COLORS, blank_figure
+from disentangle.plots.parts import COLORS, LETTER, folded, heading, longest, panels, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_data"]
 
-COLUMNS = 3
+WIDTH, HEIGHT, BAR = 4.6, 3.5, 0.17  # of a panel, and the height of a bar with its number, in inches
 GRAY = "0.85"
 
 
@@ -59,27 +59,25 @@ def plot_data(report: DataReport, path: str | os.PathLike[str]) -> None:
     ]
     if any(split.labels for split in splits.values()):
         draws.append(partial(_draw_labels, splits=splits, colors=colors))
-    draws.append(partial(_draw_missing, splits=splits, modalities=modalities, colors=colors))
-    bars = _padding(splits, modalities)
-    if bars:
-        draws.append(partial(_draw_padding, bars=bars))
-    columns = 2 if len(draws) == 4 else min(len(draws), COLUMNS)
-    rows = -(-len(draws) // columns)
-    figure = blank_figure(4.2 * columns, 3.5 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for ax, draw in zip(axes, draws, strict=False):
+    named = [partial(_draw_missing, splits=splits, modalities=modalities, colors=colors)]
+    named += [partial(_draw_padding, bars=bars)] if (bars := _padding(splits, modalities)) else []
+    most = max((len(modalities) + 1) * (len(splits) + 1), 1.5 * len(bars))  # bars in a panel
+    width = WIDTH + LETTER * max(0, longest(modalities) - 10) / 2
+    heights = [HEIGHT] * len(draws) + [max(HEIGHT, BAR * most + 0.9)] * len(named)
+    figure, axes = panels(len(heights), width, heights)
+    for ax, draw in zip(axes, [*draws, *named], strict=True):
         draw(ax)
-    for ax in axes[len(draws) :]:
-        ax.set_axis_off()
-    handles = [_patch(color, f"{name} ({splits[name].recordings:,})") for name, color in colors.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    labels = [f"{name} ({split.recordings:,})" for name, split in splits.items()]
+    handles = [_patch(color, label) for color, label in zip(colors.values(), labels, strict=True)]
+    fit = int(width * min(2, len(axes)) / (LETTER * max(map(len, labels)) + 0.7))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), max(1, fit)), frameon=False)
     figure.savefig(path, dpi=150)
 
 
 def _draw_lengths(ax: Axes, modality: str, lengths: Mapping[str, Lengths | None], colors: Mapping[str, str]) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    ax.set_title(f"Lengths: {_plain(modality)}", loc="left", fontweight="bold")
+    heading(ax, f"Lengths: {modality}", WIDTH - 0.8)
     _histograms(ax, {name: each.histogram for name, each in lengths.items() if each}, colors)
     ax.set_xlabel("words" if modality == "text" else "frames")
     ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
@@ -120,7 +118,7 @@ def _draw_missing(ax: Axes, splits: Mapping[str, Split], modalities: Sequence[st
             at, [100 * count / max(split.recordings, 1) for count in counts], 0.9 * height, color=colors[name]
         )
         ax.bar_label(bars, [f"{count:,}" for count in counts], padding=3, fontsize="small")
-    ax.set_yticks(range(len(names)), labels=[_plain(name) for name in names])
+    ax.set_yticks(range(len(names)), labels=[folded(name) for name in names])
     ax.set_xlim(0, 112)
     ax.set_xticks(range(0, 101, 25))
     ax.set_xlabel("% of recordings (and how many)")
@@ -152,7 +150,7 @@ def _draw_padding(ax: Axes, bars: Mapping[tuple[str, str], np.ndarray]) -> None:
         widths = np.array([bar[part] for bar in bars.values()])
         ax.barh(at, widths, 0.8, left=start, color=color, label=label)
         start += widths
-    ax.set_yticks(at, labels=[_plain(f"{modality}, {name}") for modality, name in bars])
+    ax.set_yticks(at, labels=[folded(f"{modality}, {name}") for modality, name in bars])
     ax.set_xlim(0, 100)
     ax.set_xlabel("% of the frames in the file")
     ax.invert_yaxis()
@@ -170,9 +168,4 @@ def _tidy(ax: Axes, grid: str) -> None:
 def _patch(color: str, label: str) -> Patch:
     from matplotlib.patches import Patch
 
-    return Patch(color=color, label=_plain(label))
-
-
-def _plain(name: str) -> str:
-    """A name from a file, in which a dollar sign would begin a formula."""
-    return name.replace("$", r"\$")
+    return Patch(color=color, label=plain(label))

@@ -135,7 +135,7 @@ def _labels(splits: Mapping[str, Split]) -> Iterator[Sequence[str]]:
     for label, of in found.items():
         title = label
         for name, each in of.items():
-            spread = (f"{value:.2f}".replace("-", "−") for value in (each.mean, each.sd, each.min, each.max))
+            spread = (f"{value:z.2f}".replace("-", "−") for value in (each.mean, each.sd, each.min, each.max))
             yield title, name, f"{each.count:,}", *spread, f"{each.zeros:,}", _bars(each.histogram)
             title = ""
 

@@ -48,7 +48,7 @@ class Embedding:
         lines: list[list[object]] = [["model", "latent", "row", "x", "y"]]
         for model, latents in self.points.items():
             for latent, points in latents.items():
-                lines += ([model, latent, row, f"{x:.4f}", f"{y:.4f}"] for row, (x, y) in enumerate(points))
+                lines += ([model, latent, row, f"{x:z.4f}", f"{y:z.4f}"] for row, (x, y) in enumerate(points))
         return comma_separated(lines)
 
     def plot(self, path: str | os.PathLike[str]) -> None:

@@ -4,13 +4,33 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from disentangle.plots import COLORS, blank_figure
+from disentangle.plots.parts import (
+    COLORS,
+    LETTER,
+    LINE,
+    beside,
+    blank_figure,
+    draw_line,
+    folded,
+    heading,
+    legend_beside,
+    letters_side_by_side,
+    lines_of,
+    longest,
+    name_columns,
+    name_rows,
+    panels,
+    plain,
+    say,
+    style,
+    time_axis,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,42 +46,54 @@ __all__ = [
     "plot_two_curves",
 ]
 
-OVER_SEEDS = "mean ± standard deviation over seeds; a dot for each seed"
 Values = Mapping[str, Mapping[str, Sequence[float]]]  # over seeds, by metric, then by system or value
+NOTHING = "no values"
+CLOSE = 0.5  # of the distance that values would have side by side: closer ones are placed side by side
 
 
 def plot_systems(values: Values, path: str | os.PathLike[str]) -> None:
     """Draws mean and standard deviation of each metric for each system, and a dot for each seed."""
-    names = list(next(iter(values.values())))
-    figure, axes = _panels(values, 1.1 + 0.4 * len(names))
-    for ax, of in zip(axes, values.values(), strict=True):
+    names = list(next(iter(values.values()), {}))
+    height = 1.1 + max(0.4, 0.2 * (1 + lines_of(names))) * len(names)
+    figure, axes = _panels(values, 3.4 + LETTER * longest(names) / 2, height, _over_seeds(values))
+    for i, (ax, of) in enumerate(zip(axes, values.values(), strict=True)):
         for place, (name, each) in enumerate(of.items()):
             _point(ax, float(place), each, COLORS[place % len(COLORS)], sideways=True)
             if not each:
-                ax.text(0.5, place, f"{name} has none", transform=ax.get_yaxis_transform(), ha="center", va="center")
-        ax.set_yticks(range(len(names)), labels=names)
-        ax.set_ylim(len(names) - 0.4, -0.6)
+                said = f"{folded(name)} has none"
+                ax.text(0.5, place, said, transform=ax.get_yaxis_transform(), ha="center", va="center")
+        name_rows(ax, names if i % 2 == 0 else [""] * len(names))
         ax.grid(axis="x", color="0.9", linewidth=0.8)
+        _few_numbers(ax)
+        if not of:
+            say(ax, NOTHING)
     figure.savefig(path, dpi=150)
 
 
 def plot_option(values: Values, path: str | os.PathLike[str], option: str) -> None:
     """Draws mean and standard deviation of each metric against the values of an option, and a dot for each seed.
 
-    The axis is logarithmic where the values are powers; where they are no numbers, they are placed side by side.
+    The axis is logarithmic where the values are powers; where they are no numbers, or too close to be told apart, they are
+    placed side by side.
     """
-    names = list(next(iter(values.values())))
+    names = list(next(iter(values.values()), {}))
     scale, at = places(names)
-    figure, axes = _panels(values, 3.0)
+    upright = not letters_side_by_side(names, 4.0 * closest(scale, at))
+    length = max(4.0, upright * 1.2 * LINE * lines_of(names) / closest(scale, at))  # of the axis, in inches
+    figure, axes = _panels(values, length + 1.2, 3.0 + LETTER * longest(names) * upright, _over_seeds(values))
     for ax, of in zip(axes, values.values(), strict=True):
         known = sorted((x, statistics.fmean(each)) for x, each in zip(at, of.values(), strict=True) if each)
-        ax.plot(at, [known[0][1] if known else 0.0] * len(at), alpha=0)  # a place for values that have none
-        if known and scale != "names":
+        if not known:
+            say(ax, NOTHING)
+            continue
+        ax.plot(at, [known[0][1]] * len(at), alpha=0)  # a place for values that have none
+        if scale not in ("names", "even"):
             ax.plot(*zip(*known, strict=True), color=COLORS[0], linewidth=1.5)
         for x, each in zip(at, of.values(), strict=True):
             _point(ax, x, each, COLORS[0], sideways=False)
-        _option_axis(ax, scale, at, names)
-        ax.set_xlabel(option)
+        _scale_axis(ax, scale, at)
+        name_columns(ax, at, names, 4.0 * closest(scale, at))
+        ax.set_xlabel(f"{option} (not to scale)" if scale == "even" else option)
         ax.grid(axis="y", color="0.9", linewidth=0.8)
     figure.savefig(path, dpi=150)
 
@@ -71,34 +103,39 @@ def plot_sizes(
 ) -> None:
     """Draws millions of parameters and billions of multiply-accumulates of each name, and what was published, as dots."""
     names = list(own)
-    figure = blank_figure(10.4, 1.4 + 0.3 * len(names))
-    axes = figure.subplots(1, 2)
-    for side, title in enumerate(("parameters (M)", "multiply-accumulates (G)")):
-        ax = axes[side]
+    titles = ("parameters (M)", "multiply-accumulates (G)")
+    figure, axes = _panels(titles, 4.2 + LETTER * longest(names) / 2, 1.4 + (0.1 + 0.2 * lines_of(names)) * len(names))
+    for side, ax in enumerate(axes):
         ax.plot([own[name][side] for name in names], range(len(names)), "o", color=COLORS[0], label="counted here")
         there = [(published[name][side], place) for place, name in enumerate(names) if name in published]
-        ax.plot(*(zip(*there, strict=True) if there else ((), ())), "D", color=COLORS[1], mfc="none", label="published")
-        ax.set_yticks(range(len(names)), labels=names if side == 0 else [""] * len(names))
-        ax.set_ylim(len(names) - 0.4, -0.6)
-        ax.set_title(title, loc="left", fontweight="bold")
+        if there:
+            ax.plot(*zip(*there, strict=True), "D", color=COLORS[1], mfc="none", label="published")
+        name_rows(ax, names if side == 0 else [""] * len(names))
         ax.grid(color="0.9", linewidth=0.8)
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+        if not names:
+            say(ax, NOTHING)
+    if names:
+        legend_beside(axes[1])
     figure.savefig(path, dpi=150)
 
 
 def plot_points(points: Mapping[str, Mapping[str, np.ndarray]], path: str | os.PathLike[str]) -> None:
     """Draws a panel for each model, two to a line, with the points of its latents."""
-    figure, axes = _panels({name: {} for name in points}, 4.6, "")
+    names = list(dict.fromkeys(name for latents in points.values() for name in latents))
+    width = 5.2 + beside(names) / min(2, len(points) or 1)
+    figure, axes = _panels(points, width, max(4.6, LINE * lines_of(names) * len(names) / max(1, -(-len(points) // 2))))
     for ax, latents in zip(axes, points.values(), strict=True):
-        for i, (name, at) in enumerate(latents.items()):
-            ax.scatter(at[:, 0], at[:, 1], s=9, alpha=0.6, linewidths=0, color=COLORS[i % len(COLORS)], label=name)
+        for name, at in latents.items():
+            look = style(names.index(name))
+            size = 9 if len(at) > 30 else 25
+            ax.scatter(at[:, 0], at[:, 1], s=size, alpha=0.6, linewidths=0, color=look["color"], marker=look["marker"])
         ax.set_xticks([])
         ax.set_yticks([])
         ax.spines[["top", "right"]].set_visible(True)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels), frameon=False, markerscale=2)
+        if not latents:
+            say(ax, NOTHING)
+    marks = [_mark(names.index(name), name) for name in names]
+    figure.legend(handles=marks, loc="outside right upper", frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
 
 
@@ -109,40 +146,50 @@ def plot_cases(
     path: str | os.PathLike[str],
 ) -> None:
     """Draws a line for each recording: its truth, and what each model says of it."""
-    figure = blank_figure(9.6, 1.2 + 0.62 * len(words))
+    row = max(0.62, 0.16 * (len(predictions) + 1))
+    legend = 0.24 * lines_of(list(predictions)) * (len(predictions) + 1)
+    figure = blank_figure(7.8 + beside([*predictions, "truth"]), max(1.2 + row * len(words), legend + 0.5))
     ax = figure.subplots()
     at = np.arange(len(words))
-    ax.hlines(at, *_range([truth, *predictions.values()]), color="0.9", linewidth=0.8, zorder=0)
-    ax.plot(truth, at, "|", color="black", markersize=20, markeredgewidth=2.5, label="truth")
+    if len(words):
+        ax.hlines(at, *_range([truth, *predictions.values()]), color="0.9", linewidth=0.8, zorder=0)
+        ax.plot(truth, at, "|", color="black", markersize=20, markeredgewidth=2.5, label="truth")
     for i, (name, said) in enumerate(predictions.items()):
-        offset = 0.16 * (i - (len(predictions) - 1) / 2)
-        ax.plot(said, at + offset, "osD^v"[i % 5], color=COLORS[i % len(COLORS)], markersize=6, label=name)
-    ax.set_yticks(at, labels=["\n".join(wrap(shorten(each, 90), 45)) or "–" for each in words])
+        offset = 0.16 / row * (i - (len(predictions) - 1) / 2)
+        color, marker = COLORS[i % len(COLORS)], "osD^v"[i % 5]
+        ax.plot(said, at + offset, marker, color=color, markersize=6, label=folded(name))
+    ax.set_yticks(at, labels=[plain("\n".join(wrap(shorten(each, 86, placeholder=" …"), 45))) or "–" for each in words])
     ax.set_ylim(len(words) - 0.4, -0.6)
     ax.set_xlabel("label")
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    if len(words):
+        legend_beside(ax, labelspacing=0.9)
+    else:
+        say(ax, "no recordings")
     figure.savefig(path, dpi=150)
 
 
 def plot_two_curves(
-    panels: Mapping[str, Mapping[str, Mapping[int, float]]], unit: str, path: str | os.PathLike[str]
+    measures: Mapping[str, Mapping[str, Mapping[int, float]]], unit: str, path: str | os.PathLike[str]
 ) -> None:
     """Draws a panel for each measure, with a line over the epochs for each run."""
-    from matplotlib.ticker import MaxNLocator
-
-    figure, axes = _panels(panels, 3.8, "")
-    for ax, curves in zip(axes, panels.values(), strict=True):
-        for i, (name, curve) in enumerate(curves.items()):
-            marker = "o" if len(curve) <= 12 else ""
-            ax.plot(list(curve), list(curve.values()), color=COLORS[i], marker=marker, markersize=4, label=name)
+    names = list(dict.fromkeys(name for curves in measures.values() for name in curves))
+    height = max(3.8, LINE * lines_of(names) * len(names) + 0.8)
+    figure, axes = _panels(measures, 5.2 + beside(names) / 2, height)
+    for ax, curves in zip(axes, measures.values(), strict=True):
+        there = {name: curve for name, curve in curves.items() if curve}
+        if not there:
+            say(ax, NOTHING)
+            continue
+        time_axis(ax, np.array([epoch for curve in there.values() for epoch in curve], dtype=float), "epoch")
+        for name, curve in there.items():
+            x, y = (np.array([*each], dtype=float) for each in (curve, curve.values()))
+            draw_line(ax, x, y, names.index(name), name)
         ax.axhline(0, color="0.4", linewidth=1, zorder=1)
-        ax.set_xlabel("epoch")
-        ax.grid(color="0.9", linewidth=0.8)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].set_ylabel(unit)
-    axes[0].legend(frameon=False)
+        ax.set_ylabel(unit if ax is axes[0] else "")
+        if ax is axes[-1]:
+            legend_beside(ax)
     figure.savefig(path, dpi=150)
 
 
@@ -154,39 +201,57 @@ def _range(values: Sequence[Sequence[float]]) -> tuple[float, float]:
 def places(names: Sequence[str]) -> tuple[str, list[float]]:
     """Which axis values of an option have, and where on it they are: "linear", "log", "symlog" (powers and 0), "names".
 
+    Numbers that are so close on it that they could not be told apart are "even": one beside the other.
+
     Example:
         >>> places(["0.03", "0.1", "0.3"])
         ('log', [0.03, 0.1, 0.3])
         >>> places(["16", "32", "48"])[0], places(["0", "1e-3", "1e-2", "1e-1"])[0], places(["club", "none"])
         ('linear', 'symlog', ('names', [0.0, 1.0]))
     """
+    even = [float(i) for i in range(len(names))]
     try:
         at = [float(name) for name in names]
     except ValueError:
-        return "names", [float(i) for i in range(len(names))]
+        return "names", even
+    if not np.isfinite(at).all():
+        return "names", even
     positive = np.array(sorted({x for x in at if x > 0}))
-    if not np.isfinite(at).all() or min(at) < 0 or len(positive) < 3:
-        return "linear", at
-    ratios, steps = np.diff(np.log(positive)), np.diff(positive)
-    powers = ratios.std() / ratios.mean() < steps.std() / steps.mean()
-    return "linear" if not powers else "symlog" if 0 in at else "log", at
+    scale = "linear"
+    if min(at, default=0.0) >= 0 and len(positive) > 2:
+        ratios, steps = np.diff(np.log(positive)), np.diff(positive)
+        if ratios.std() / ratios.mean() < steps.std() / steps.mean():
+            scale = "symlog" if 0 in at else "log"
+    return (scale, at) if closest(scale, at) * len(at) > CLOSE else ("even", even)
 
 
-def _panels(values: Mapping[str, Any], height: float, note: str = OVER_SEEDS) -> tuple[Figure, list[Axes]]:
-    """A panel for each metric, titled; two to a line."""
-    columns = min(2, len(values))
-    rows = -(-len(values) // columns)
-    figure = blank_figure(5.2 * columns, height * rows)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flatten())
-    for ax, name in zip(axes, values, strict=False):
-        ax.set_title(name, loc="left", fontweight="bold")
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right"]].set_visible(False)
-    for ax in axes[len(values) :]:
-        ax.set_axis_off()
-    if note:
+def closest(scale: str, at: Sequence[float]) -> float:
+    """The least distance between two places, as a share of the axis; 1 where there is one place."""
+    x = np.sort(np.asarray(at, dtype=float))
+    if scale in ("log", "symlog"):
+        least = x[x > 0].min()
+        x = np.where(x > 0, np.log10(np.maximum(x, least)), np.log10(least) - 0.5)
+    return float(np.diff(x).min() / np.ptp(x)) if len(x) > 1 and np.ptp(x) > 0 else 1.0
+
+
+def _over_seeds(values: Values) -> str:
+    """What points and bars are."""
+    most = max((len(each) for of in values.values() for each in of.values()), default=0)
+    several = "mean ± standard deviation over seeds; a dot for each seed"
+    return several if most > 1 else "one seed each" if most else ""
+
+
+def _panels(titles: Iterable[str], width: float, height: float, note: str = "") -> tuple[Figure, list[Axes]]:
+    """A panel for each title, two to a line; without any, one that says so."""
+    names = list(titles)
+    figure, axes = panels(max(1, len(names)), width, [height] * max(1, len(names)))
+    for ax, name in zip(axes, names, strict=False):
+        heading(ax, name, width - 1)
+    if not names:
+        say(axes[0], NOTHING)
+    if note and names:
         figure.supxlabel(note, fontsize="small", color="0.35")
-    return figure, axes[: len(values)]
+    return figure, axes[: len(names)]
 
 
 def _point(ax: Axes, place: float, values: Sequence[float], color: str, *, sideways: bool) -> None:
@@ -196,20 +261,32 @@ def _point(ax: Axes, place: float, values: Sequence[float], color: str, *, sidew
     if len(values) > 1:
         line, dots = [place] * len(values), list(values)
         ax.scatter(*((dots, line) if sideways else (line, dots)), s=14, color=color, alpha=0.4, linewidths=0)
-    style = {"fmt": "o", "color": color, "markersize": 6, "capsize": 3, "linewidth": 1.5}
+    look = {"fmt": "o", "color": color, "markersize": 6, "capsize": 3, "linewidth": 1.5}
     if sideways:
-        ax.errorbar(mean, place, xerr=sd or None, **style)
+        ax.errorbar(mean, place, xerr=sd or None, **look)
     else:
-        ax.errorbar(place, mean, yerr=sd or None, **style)
+        ax.errorbar(place, mean, yerr=sd or None, **look)
 
 
-def _option_axis(ax: Axes, scale: str, at: Sequence[float], names: Sequence[str]) -> None:
+def _scale_axis(ax: Axes, scale: str, at: Sequence[float]) -> None:
     from matplotlib.ticker import NullLocator
 
     if scale == "log":
         ax.set_xscale("log")
     elif scale == "symlog":
         ax.set_xscale("symlog", linthresh=min(x for x in at if x > 0), linscale=0.5)
-    ax.set_xticks(at, labels=list(names))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.margins(x=0.08)
+
+
+def _few_numbers(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def _mark(place: int, name: str) -> Any:
+    """The mark of a name in a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], markersize=6, label=folded(name), **{**style(place), "linestyle": ""})

@@ -1,0 +1,73 @@
+"""What a model says of a split beside its labels, the metrics of that, and the command that prints them for a run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+from torch import nn
+
+from disentangle.data import RecordingDataset, loader
+from disentangle.data.recordings import have_label
+from disentangle.experiments.experiment import Experiment
+from disentangle.experiments.reading import classes_of, labeled_splits, labels_of, tell, with_modalities
+from disentangle.experiments.trained import open_trained
+from disentangle.hub import local_folder
+from disentangle.inference import predict
+from disentangle.metrics import metrics_table
+from disentangle.tasks import Task
+from disentangle.training import Run, accelerator_for
+
+__all__ = ["baselines", "metrics_of", "outcomes_of", "prepare_evaluation"]
+
+Metrics = dict[str, float | None]
+
+
+def metrics_of(experiment: Experiment, model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:
+    """The metrics of a model on the rows of a split that have a label."""
+    return experiment.metrics(task, *outcomes_of(model, dataset, task))
+
+
+def outcomes_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """What a model says of the rows of a split that have a label, `(N, K)`, and their labels."""
+    labels = dataset.labels
+    there = have_label(labels)
+    return task.outcomes(predict(model, loader(dataset)))[there], labels[there]
+
+
+def baselines(experiment: Experiment, task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:
+    """What one scores on valid and test who knows nothing but the labels of training."""
+    return {
+        f"{split}, {name}": experiment.metrics(task, np.tile(outcome, (len(labels[split]), 1)), labels[split])
+        for name, outcome in task.baselines(labels["train"]).items()
+        for split in ("valid", "test")
+    }
+
+
+def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> Callable[[], None]:
+    """The metrics of a run's model, on its own data or on another file."""
+    trained = open_trained(options.run, experiment.build, device=accelerator_for(options.device).device)
+    data = options.data
+    if not data:
+        run = Run.open(local_folder(options.run))
+        if "data" not in run.config:
+            raise ValueError(
+                f"{run.folder}: expected --data FILE, as a model's folder does not say what it was trained on"
+            )
+        data = run.config["data"]
+    splits = labeled_splits(data, experiment.data, trained.label, classes_of(trained.task))
+    labels = labels_of(splits)
+    tell(trained.task, labels, print)
+    datasets = {
+        name: trained.dataset(with_modalities(splits[name], trained.sizes, data, trained.computed_by))
+        for name in ("valid", "test")
+    }
+
+    def evaluate() -> None:
+        result = {
+            name: metrics_of(experiment, trained.model, dataset, trained.task) for name, dataset in datasets.items()
+        }
+        print(metrics_table({**result, **baselines(experiment, trained.task, labels)}))
+
+    return evaluate
