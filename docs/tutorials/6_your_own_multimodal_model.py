@@ -193,14 +193,13 @@ axes[1].legend(frameon=False)
 #    if __name__ == "__main__":
 #        raise SystemExit(run_program(EXPERIMENT))
 #
-# It trains on any data set that can be read (:doc:`../own_data`), goes on where it stopped, runs once per seed, is
-# evaluated and predicts:
+# It trains, on any data set that can be read with ``--data`` (:doc:`../own_data`), once per seed with ``--seeds 0 1
+# 2``; it goes on where it stopped, is evaluated and predicts:
 #
 # .. code-block:: sh
 #
 #    python said_and_shown.py --out runs/first
 #    python said_and_shown.py --resume runs/first
-#    python said_and_shown.py --epochs 2 --seeds 0 1 --out runs/seeds
 #    python said_and_shown.py evaluate --run runs/first
 #    python said_and_shown.py predict --run runs/first --audio voice.npy --vision face.npy
 #

@@ -110,7 +110,7 @@ write_table()
 #
 # ``--seeds 0 1`` would do both at once, each in a process of its own.
 
-options = "--data my_set --backbone tiny --lr 5e-3 --batch-size 15 --epochs 6"
+options = "--data my_set --backbone tiny --lr 5e-3 --batch-size 18 --epochs 5"
 for seed in (0, 1):
     out = f"--seed {seed} --out runs/mird/seed-{seed}"
     run("examples/mird_mosi.py", f"{options} --latent-size 16 {out}")
@@ -168,8 +168,8 @@ run(
 #
 # - **Everything is near the training mean**, the last lines below each run. The model has learnt nothing: too few steps
 #   (more epochs, smaller batches), or too small a rate.
-# - **A difference that two seeds make.** Look at the standard deviations first. With two seeds the interval over
-#   seeds is so wide that hardly anything is outside of it; five are the least for a claim.
+# - **A difference that two seeds make.** Look at the standard deviations first. An interval over two seeds is mostly
+#   wide, and where it is narrow, that is chance; five are the least for a claim.
 # - **The same person in train and test.** The report sees copies, not people. Put all recordings of one into one split.
 # - **"estimators lag"** behind an epoch: the networks that measure information are behind latents that move fast.
 #   Mostly it passes as the rate decays; where it stays, see :doc:`../independent`.

@@ -37,9 +37,6 @@ from disentangle.nn import Standardize
 from disentangle.nn.backbones import as_backbone, tiny_backbone
 from disentangle.tasks import as_task, task_of
 
-sys.path.append(str(Path("../../examples").resolve()))  # from docs/tutorials of a clone
-import text_only
-
 # %%
 # The system
 # ----------
@@ -189,6 +186,9 @@ try_masks(careless)
 #
 # The same data, encoder, recipe and seed; one seed, so that everything runs here.
 
+sys.path.append(str(Path("../../examples").resolve()))  # from docs/tutorials of a clone
+import text_only
+
 folder = Path(tempfile.mkdtemp())
 write_folder(folder / "my_set", splits)
 options = "--data my_set --backbone tiny --lr 3e-3 --batch-size 15 --epochs 5"
@@ -212,11 +212,13 @@ plt.axis("off")
 # Where it goes
 # -------------
 #
-# - ``examples/late_fusion.py``: the part above "Does it learn?", and what makes it a program. Its docstring, which
+# - ``examples/late_fusion.py``: what stands above "Does it learn?", and what makes it a program. Its docstring, which
 #   ``--help`` prints, names the paper, and says what was left open there and where this differs from the published
 #   code.
 #
 #   .. code-block:: python
+#
+#      from functools import partial
 #
 #      main = partial(run_program, EXPERIMENT)
 #
