@@ -45,7 +45,7 @@ def checked(function, typechecker):
 jaxtyping.jaxtyped = lambda typechecker: partial(checked, typechecker=typechecker)
 jaxtyping.install_import_hook("disentangle", "beartype.beartype")
 
-LONG = {"test_own_model", "test_mird_mosi", "test_every_example", "test_processes", "test_docs"}
+LONG = {"test_tutorials", "test_mird_mosi", "test_every_example", "test_processes", "test_docs"}
 
 
 def pytest_collection_modifyitems(items):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from disentangle.data import DataWarning
 from disentangle.errors import BackboneError, DisentangleError
 from disentangle.experiments.card import prepare_push
 from disentangle.experiments.evaluation import prepare_evaluation
@@ -79,11 +78,11 @@ def _stopped(options: argparse.Namespace, code: int) -> int:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Shows what is to be known of the data without the place in the code that says so."""
+    """Shows what is to be known of data and estimators without the place in the code that says so."""
     usual = warnings.formatwarning
 
     def in_a_line(message, category, *where) -> str:
-        return f"warning: {message}\n" if issubclass(category, DataWarning) else usual(message, category, *where)
+        return f"warning: {message}\n" if issubclass(category, DisentangleError) else usual(message, category, *where)
 
     warnings.formatwarning = in_a_line
     try:
