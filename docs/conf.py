@@ -36,9 +36,7 @@ exclude_patterns = [
     "results/other_meters_tables.md",
     "results/speech_tables.md",
 ]
-myst_enable_TORCH = "https://docs.pytorch.org/docs/stable"
-
-extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 
 default_role = "code"

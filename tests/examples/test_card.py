@@ -5,6 +5,8 @@ import pickle
 import re
 import shlex
 import shutil
+import sys
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -145,6 +147,15 @@ def test_a_run_of_an_earlier_version_has_a_card_that_says_less(copy):
     assert "versions" not in card.text
     assert row(card, "name") == "data.pkl"
     assert card.data.to_dict() == now.data.to_dict()
+
+
+def test_a_model_from_a_notebook_has_a_card(copy, monkeypatch):
+    """It is in no file."""
+    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    mine = type("Mine", (mird_mosi.MIRD,), {"__module__": "__main__"})
+    write_card(replace(mird_mosi.EXPERIMENT, build=mine), copy / "run")
+    assert "from PROGRAM import Mine" in block(card_of(copy), "python")
+    assert shlex.split(block(card_of(copy), "sh"))[:2] == ["python", "PROGRAM.py"]
 
 
 def test_the_card_says_what_the_run_printed(dump, data, tmp_path, capsys):

@@ -130,8 +130,12 @@ class _Finished:
         return self.experiment.build.__name__
 
     @property
-    def program(self) -> Path:
-        return program_of(self.experiment)
+    def program(self) -> str:
+        """The file that the model is in; where there is none, as in a notebook, a name that stands for one."""
+        try:
+            return program_of(self.experiment).name
+        except (OSError, TypeError):
+            return "PROGRAM.py"
 
     @property
     def task(self) -> Task:
@@ -188,7 +192,7 @@ def _about(told: _Finished) -> str:
     """What the program says of itself, without its commands, which are indented."""
     paragraphs = re.split(r"\n\s*\n", (told.experiment.description or "").strip())
     prose = "\n\n".join(each for each in paragraphs if each and not each.startswith(" "))
-    return f"From `{told.program.name}`:\n\n{indent(prose, '> ', lambda line: True)}" if prose else ""
+    return f"From `{told.program}`:\n\n{indent(prose, '> ', lambda line: True)}" if prose else ""
 
 
 def _use(told: _Finished) -> str:
@@ -196,18 +200,18 @@ def _use(told: _Finished) -> str:
     return f"""\
 ## How to use it
 
-With the library `disentangle` and the program that trained it, `{told.program.name}`:
+With the library `disentangle` and the program that trained it, `{told.program}`:
 
 ```python
 from disentangle.experiments import open_trained
-from {told.program.stem if module == "__main__" else module} import {told.name}
+from {told.program.removesuffix(".py") if module == "__main__" else module} import {told.name}
 
 trained = open_trained(".", {told.name})  # its folder, or "user/name" on the Hub
 print(trained.modalities, trained.task)
 ```
 
 `trained.outcomes(recordings)` are its predictions and `trained.encode(recordings)` its variables, for `recordings` that
-`disentangle.data.read_recordings` reads. `python {told.program.name} predict --run FOLDER --text "…"` predicts for your own."""
+`disentangle.data.read_recordings` reads. `python {told.program} predict --run FOLDER --text "…"` predicts for your own."""
 
 
 def _data(told: _Finished) -> str:
@@ -237,7 +241,7 @@ def _protocol(told: _Finished) -> str:
         "seed": str(told.run.config["seed"]),
         "versions": _each(told.origin.get("versions")),
     }
-    command = shlex.join(["python", told.program.name, *_arguments(told)])
+    command = shlex.join(["python", told.program, *_arguments(told)])
     return (
         f"## Protocol\n\n{_listed(rows)}\n\nWhat the command does not say is at its default:\n\n```sh\n{command}\n```"
     )
