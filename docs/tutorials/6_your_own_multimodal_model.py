@@ -163,9 +163,9 @@ pairs = [("said, without", "shown, without"), ("said, with", "shown, with")]
 print(dependence_report(both, pairs=pairs, permutations=99, progress=False))
 
 # %%
-# What a small network reads from each latent of the factors behind the data, on rows that it has not seen. Without a
-# penalty ``shown`` tells what words, voice and face have in common. With it, that is left to the words, and what only
-# voice and face know is still there.
+# What a small network reads from each latent of the factors behind the data, on rows that it has not seen (R² below 0
+# is drawn as 0). Without a penalty ``shown`` tells what words, voice and face have in common. With it, that is left to
+# the words; what only voice and face know stays in ``shown``, though less of it, which is the price.
 
 factors = {"in all": "shared", "words": "words", "voice": "audio", "face": "vision"}
 figure, axes = plt.subplots(1, 2, figsize=(8, 2.6), sharey=True, layout="constrained")

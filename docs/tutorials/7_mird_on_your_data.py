@@ -28,7 +28,7 @@ import text_only
 # ----------------------
 #
 # A table with what was said, and an array of frames for each recording and modality: that is all that is needed, and a
-# recording may lack any of it. This one is made up. Opinions on films are rated from -3 to 3; half of the rating is in
+# recording may lack any of it. This one is made up. Opinions on films are rated from -4 to 4; half of the rating is in
 # the words, half in the tone of the voice, and the face repeats a bit of what the words say.
 
 folder = Path(tempfile.mkdtemp())
@@ -39,7 +39,7 @@ PARTS = ["plot", "music", "end", "cast", "camera"]
 
 
 def opinion(said):
-    good = draw.random(3) < (said + 1.5) / 3
+    good = draw.random(3) < (said + 2) / 4
     parts = draw.choice(PARTS, 3, replace=False)
     words = [draw.choice(GOOD if each else BAD) for each in good]
     pairs = zip(parts, words, strict=True)
@@ -55,7 +55,7 @@ for modality in ("audio", "vision"):
     (folder / "my_set" / modality).mkdir(parents=True)
 rows = []
 for i in range(150):
-    said, tone = draw.uniform(-1.5, 1.5, 2)
+    said, tone = draw.uniform(-2, 2, 2)
     name, split = f"clip{i:03}", ("train", "train", "train", "valid", "test")[i % 5]
     rows.append([name, opinion(said), f"{said + tone:.2f}", split])
     face = frames(said / 2, 6)
@@ -76,6 +76,9 @@ write_table()
 # %%
 # Look before you train
 # ---------------------
+#
+# The report says what is there, what is missing, what the labels are, and which metrics follow from them. With
+# ``--figure data.png`` it also draws that.
 
 PROGRAMS = {
     "-m disentangle.data": report,
@@ -105,12 +108,11 @@ write_table()
 # ---------------------
 #
 # Two seeds each. ``tiny`` is a small text encoder of random weights, which learns from your transcripts alone: enough
-# to see that everything works, and nothing more. Give ``--backbone`` a folder or a name of a pretrained one, and
-# leave the other options away, for a result.
-#
-# ``--seeds 0 1`` would do both at once, each in a process of its own.
+# to see that everything works, and nothing more. For a result give ``--backbone`` the folder or
+# the name of a pretrained one, and leave out the other options, which make it quick. ``--seeds 0 1`` would train both,
+# each in a process of its own.
 
-options = "--data my_set --backbone tiny --lr 5e-3 --batch-size 18 --epochs 5"
+options = "--data my_set --backbone tiny --lr 8e-3 --batch-size 15 --epochs 5"
 for seed in (0, 1):
     out = f"--seed {seed} --out runs/mird/seed-{seed}"
     run("examples/mird_mosi.py", f"{options} --latent-size 16 {out}")
@@ -129,7 +131,7 @@ for seed in (0, 1):
 # recordings of the test split. ``python examples/study.py compare runs/words runs/mird`` prints the same.
 
 runs = {"words alone": folder / "runs" / "words", "MIRD": folder / "runs" / "mird"}
-table = compare_runs(runs, resamples=100)
+table = compare_runs(runs, resamples=500)
 print(table)
 
 # %%
@@ -166,8 +168,9 @@ run(
 # What can go wrong
 # -----------------
 #
-# - **Everything is near the training mean**, the last lines below each run. The model has learnt nothing: too few steps
-#   (more epochs, smaller batches), or too small a rate.
+# - **Everything is near the training mean**, the last lines below each run, as words alone is here. The model has
+#   learnt next to nothing: too few steps (more epochs, smaller batches), or a wrong rate. Then a comparison says
+#   nothing about the systems.
 # - **A difference that two seeds make.** Look at the standard deviations first. An interval over two seeds is mostly
 #   wide, and where it is narrow, that is chance; five are the least for a claim.
 # - **The same person in train and test.** The report sees copies, not people. Put all recordings of one into one split.
