@@ -60,7 +60,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "capture_repr": (),  # what is to be seen is printed
-    "min_reported_time": 3600,
+    "write_computation_times": False,  # a page with scripts from elsewhere
 }
 
 html_theme = "furo"

@@ -75,7 +75,7 @@ def test_the_front_page_shows_what_it_is_for():
 @browser
 def test_who_searches_for_club_finds_the_estimator_first():
     page = dom("search.html?q=CLUB")
-    first = re.search(r'<ul class="search".*?<a [^>]*>(.*?)</a>', page, re.DOTALL)
+    first = re.search(r'<ul[^>]* class="search".*?<a [^>]*>(.*?)</a>', page, re.DOTALL)
     assert first is not None, "nothing was found"
     assert "CLUBEstimator" in first[1]
 
