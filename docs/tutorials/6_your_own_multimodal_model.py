@@ -95,7 +95,8 @@ class SaidAndShown(Model):
 # -----------------------------
 #
 # One pair, and HSIC as the measure. It is one of many: ``CLUBEstimator(20, 8)`` in its place has a network that learns,
-# and the program trains that too. The weight is an option of the program.
+# and the program trains that too; its weight means something else, and has to be found anew. The weight is an option of
+# the program.
 
 
 def penalty(model, options):
@@ -217,8 +218,8 @@ axes[1].legend(frameon=False)
 # What can go wrong
 # -----------------
 #
-# - **The wrong latent forgets.** With the pair ``("said", "shown")`` the penalty is the same whichever of the two gives
-#   up what they share, and here it is the words' latent that does. An input, as ``words`` here, cannot give way.
+# - **The wrong latent forgets.** A pair ``("said", "shown")`` does not say which of the two gives up what they share:
+#   it may be the words' latent, or both. An input, as ``words`` here, cannot give way.
 # - **The penalty is small and the meter is not.** The measure does not see what is there: larger batches, another
 #   kernel, or an estimator that learns. :doc:`../independent` says what to try.
 # - **A latent hides what it must not tell.** Without noise and a fixed scale it can, in digits that no measure sees:
