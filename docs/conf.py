@@ -130,6 +130,12 @@ def link_elsewhere(app, env, node, content):
     return page and nodes.reference("", "", content, internal=False, refuri=page)
 
 
+def name_aliases(app, what, name, thing, options, signature, returned):
+    """Shows an alias in a union by its name: autodoc leaves its own stand-in for it there."""
+    return tuple(text and re.sub(r"TypeAliasForwardRef\('([\w.]+)'\)", r"\1", text) for text in (signature, returned))
+
+
 def setup(app):
     app.connect("builder-inited", write_pages_of_names)
+    app.connect("autodoc-process-signature", name_aliases)
     app.connect("missing-reference", link_elsewhere)

@@ -46,7 +46,7 @@ def estimate_mutual_information(
     This is a meter: nothing was trained against it. What it has to train is evaluated on rows that were held out; closed forms
     are corrected for their bias. It detaches what it is given and works on the CPU.
 
-    **`"auto"`**, the default, replaces every column by its normal scores, which changes no information and makes units,
+    `"auto"`, the default, replaces every column by its normal scores, which changes no information and makes units,
     skew and heavy tails irrelevant, and takes the largest of up to four values:
 
     1. a Gaussian or Student copula, whichever tells pairs that belong together from others best; its information is known in
