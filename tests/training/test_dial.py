@@ -153,6 +153,19 @@ def test_a_model_that_holds_its_loss_saves_the_dial_and_goes_on_alike():
     assert train(again) == train(first)
 
 
+def test_a_dial_that_is_set_later_is_as_one_that_was_there_from_the_start():
+    pairs = penalty()
+    loss = PenaltyLoss(pairs)
+    loss.weight = 0.5
+    loss.weight = dial = Dial(pairs, allowed=0.1)
+    assert loss.weight is dial
+    assert [*loss.state_dict()] == ["_extra_state"]  # which has the dial's, once
+    other = penalty()
+    with pytest.raises(ValueError, match="expected the dial of this penalty"):
+        loss.weight = Dial(other, allowed=0.1)
+    assert loss.weight is dial
+
+
 def test_a_run_goes_on_with_the_weights_it_had_and_logs_them(tmp_path):
     def trained(folder, epochs, resume=False):
         torch.manual_seed(0)

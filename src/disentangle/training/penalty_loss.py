@@ -60,7 +60,7 @@ class PenaltyLoss(nn.Module):
 
     Arguments:
         penalty: What must not depend on what. Kinds that weigh differently take a `PenaltyLoss` each.
-        weight: What the sum of the values is multiplied by, a number that may be set at any time; or a `Dial` of the penalty,
+        weight: What the sum of the values is multiplied by, which may be set at any time: a number, or a `Dial` of the penalty,
             which weighs each pair so that it ends at the dependence allowed, and whose state is saved with the estimators.
         inner_steps: How many steps the estimators take per call.
         lr: The learning rate of the estimators' optimiser, Adam. By default it starts at 1e-2 and adapts, see `KeepUp`.
@@ -114,11 +114,7 @@ class PenaltyLoss(nn.Module):
             raise ValueError(f"expected inner_steps >= 1 for a penalty with parameters, got {inner_steps}")
         refuse_frozen(penalty)
         self._hidden = (penalty,)  # in a tuple it is no submodule: its parameters are not those of the model
-        if isinstance(weight, Dial) and getattr(penalty, "dial", None) is not weight:
-            raise ValueError(
-                "expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)"
-            )
-        object.__setattr__(self, "weight", weight)  # a dial is a part of the penalty, and no submodule of this one
+        self.weight = weight
         self.inner_steps, self.lr, self.seed = inner_steps, lr, seed
         self.iteration = 0
         self.values: dict[str, Tensor] = {}
@@ -132,6 +128,16 @@ class PenaltyLoss(nn.Module):
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
         self._alike = False  # whether all processes have the first one's estimators
         self._watches: list[Watch] = []  # of the call before, on a device that is not waited for
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "weight":
+            super().__setattr__(name, value)
+            return
+        if isinstance(value, Dial) and getattr(self._hidden[0], "dial", None) is not value:
+            raise ValueError(
+                "expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)"
+            )
+        object.__setattr__(self, name, value)  # a dial is a part of the penalty, and no submodule of this one
 
     @property
     def pairwise(self) -> Pairwise:
