@@ -151,7 +151,7 @@ def test_a_run_of_an_earlier_version_has_a_card_that_says_less(copy):
 
 def test_a_model_from_a_notebook_has_a_card(copy, monkeypatch):
     """It is in no file."""
-    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     mine = type("Mine", (mird_mosi.MIRD,), {"__module__": "__main__"})
     write_card(replace(mird_mosi.EXPERIMENT, build=mine), copy / "run")
     assert "from PROGRAM import Mine" in block(card_of(copy), "python")
