@@ -100,14 +100,22 @@ def is_close(record: dict) -> bool:
     return "value" in record and error(record) <= max(0.1, 0.2 * record["truth"])
 
 
+def share_close(records: list[dict]) -> float:
+    return sum(map(is_close, records)) / len(records)
+
+
 def summary(records: list[dict]) -> list[str]:
     """The cells of a method: every task counts, one that failed as far off."""
     done = [r for r in records if "value" in r and np.isfinite(r["value"])]
     nothing = [abs(r["value"]) for r in done if r["truth"] == 0]
     errors = [error(r) for r in done] + [float("inf")] * (len(records) - len(done))
-    close = sum(map(is_close, records)) / len(records)
     seconds = [r["seconds"] for r in done]
-    counts = [str(len(records)), str(len(records) - len(done)), f"{statistics.median(errors):.3f}", f"{close:.0%}"]
+    counts = [
+        str(len(records)),
+        str(len(records) - len(done)),
+        f"{statistics.median(errors):.3f}",
+        f"{share_close(records):.0%}",
+    ]
     largest = f"{max(nothing, default=float('nan')):.3f}"
     return [*counts, largest, f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}"]
 
@@ -144,8 +152,8 @@ def report(records: list[dict]) -> str:
     groups = defaultdict(list)
     for record in records:
         groups[record["method"], record["half"]].append(record)
-    rows = [[method, half, *summary(group)] for (method, half), group in groups.items()]
-    rows.sort(key=lambda row: (row[1], -sum(map(is_close, groups[row[0], row[1]])) / len(groups[row[0], row[1]])))
+    ranked = sorted(groups.items(), key=lambda each: (each[0][1], -share_close(each[1])))
+    rows = [[method, half, *summary(group)] for (method, half), group in ranked]
     lines = [markdown([SUMMARY, *rows], TEXT)]
     lines += ["", "Values on their side of the truth, within two standard errors:", ""]
     lines += [f"- {method}, {half}: {bounds(group)}" for (method, half), group in groups.items()]

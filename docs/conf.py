@@ -44,10 +44,8 @@ autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-autodoc_type_aliases = {
-    "Samples": "Samples",
-    "ArrayLike": "numpy.typing.ArrayLike",
-}  # by their names, not by what they are
+# These are shown by their names, not by what they stand for.
+autodoc_type_aliases = {"Samples": "Samples", "ArrayLike": "numpy.typing.ArrayLike"}
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Arguments", "params_style")]
 

@@ -81,31 +81,30 @@ def fit_correction(folds: list[Fold], generator: torch.Generator) -> Correction:
     train, valid, test = (_stack([getattr(fold, part) for fold in folds]) for part in ("train", "valid", "test"))
     critic = StackedCritic(len(folds), train[0].shape[-1], train[1].shape[-1], generator)
     valid = [part[:, :LARGEST_TABLE] for part in valid]
-    base = _scores(copulas, valid)
+    squares, nu = torch.stack([copula.squares for copula in copulas]).float(), copulas[0].degrees_of_freedom
+    base = _scores(squares, nu, valid)
 
     def loss(index: Tensor) -> Tensor:
         u, v, a, b = (torch.gather(t, 1, index[..., None].expand(-1, -1, t.shape[-1])) for t in train)
-        return noise_contrastive_loss(_scores(copulas, (u, v, a, b)) + critic(u, v))
+        return noise_contrastive_loss(_scores(squares, nu, (u, v, a, b)) + critic(u, v))
 
     def validate() -> Tensor:
         return noise_contrastive_loss(base + critic(valid[0], valid[1]))
 
     start = noise_contrastive_loss(base)
     improved = fit_stacks(list(critic.parameters()), loss, validate, start, train[0].shape[1], STEPS, generator)
-    return _evaluate(copulas, critic, improved, test)
+    return _evaluate(squares, nu, critic, improved, test)
 
 
 @torch.no_grad()
-def _evaluate(
-    copulas: list[EllipticalCopula], critic: StackedCritic, improved: Tensor, test: list[Tensor]
-) -> Correction:
+def _evaluate(squares: Tensor, nu: float, critic: StackedCritic, improved: Tensor, test: list[Tensor]) -> Correction:
     """The scores of held-out rows; of the critic, only in the folds where it is better than none."""
     pieces = []
     for start in range(0, test[0].shape[1], LARGEST_TABLE):
         part = [t[:, start : start + LARGEST_TABLE] for t in test]
         if part[0].shape[1] < 2:
             break
-        base = _scores(copulas, part).double()
+        base = _scores(squares, nu, part).double()
         corrected = base + critic(part[0], part[1]) * improved[:, None, None]
         pieces.append([f(t) for t in (base, corrected) for f in (lambda t: t.diagonal(dim1=-2, dim2=-1), _normalizer)])
     base, base_z, corrected, corrected_z = zip(*pieces, strict=True)
@@ -119,10 +118,9 @@ def _normalizer(scores: Tensor) -> Tensor:
     return torch.stack([unmatched_log_mean_exp(of_fold) for of_fold in scores])
 
 
-def _scores(copulas: list[EllipticalCopula], part: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
-    _, _, a, b = part
-    squares = torch.stack([copula.squares for copula in copulas]).to(a)
-    return log_density_ratios(a, b, squares, copulas[0].degrees_of_freedom)
+def _scores(squares: Tensor, nu: float, part: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
+    """The log density ratios of each fold's copula, whose squared correlations are `(folds, k)`."""
+    return log_density_ratios(part[2], part[3], squares, nu)
 
 
 def _stack(parts: list[tuple[Tensor, ...]]) -> list[Tensor]:

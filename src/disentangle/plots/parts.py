@@ -41,12 +41,8 @@ __all__ = [
 # Okabe and Ito's palette, told apart by readers with any colour vision; yellow left out, too light for lines on white
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES, MARKERS = ("-", "--", ":"), ("o", "s", "^")  # where there are more names than colours
-LETTER, SMALL, BOLD, LINE = (
-    0.088,
-    0.073,
-    0.112,
-    0.17,
-)  # the width of a letter in labels, legends, titles; a line's height
+LETTER, SMALL, BOLD = 0.088, 0.073, 0.112  # the width of a letter in labels, legends, titles
+LINE = 0.17  # the height of a line of text
 FEW = 12  # points of a line that are marked, each
 NAME = 28  # letters of a name in a line
 
