@@ -59,7 +59,9 @@ def fit(weight: float, steps: int = 400) -> tuple[nn.Module, nn.Module]:
             .square()
             .mean()
         )
-        loss = error.log() + penalty({"style": style, "digit": digit[rows]})
+        loss = error.log()
+        if weight:
+            loss = loss + penalty({"style": style, "digit": digit[rows]})
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
