@@ -3,10 +3,8 @@
 import json
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import mird_mosi
@@ -317,33 +315,6 @@ def test_a_cuda_device_that_is_not_there_is_said(dump, data, tmp_path, capsys):
 def test_evaluate_refuses_a_folder_that_is_no_run(tmp_path, capsys):
     assert run("evaluate", "--run", tmp_path) == 2
     assert "expected the folder of a run" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_an_interrupt_leaves_a_folder_that_can_be_read_and_evaluated(dump, data, tmp_path, capsys, number):
-    out, path = tmp_path / "run", dump(data)
-    options = ["--data", path, "--backbone", "tiny", "--epochs", "1000", "--lr", "1e-3", "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, str(EXAMPLES / "mird_mosi.py"), *options],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job starts with it ignored
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (out / "model" / "model.safetensors").exists():
-            assert process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + number
-    assert f"what there is can be read in {out}, and --resume {out} goes on" in err
-    assert len(Run.open(out).history) >= 1
-    assert (out / "curves.png").stat().st_size > 0
-    assert run("evaluate", "--run", out) == 0
 
 
 def launch(*arguments):

@@ -20,10 +20,11 @@ from disentangle.experiments import export_onnx, open_trained
 from disentangle.experiments.onnx_files import quantize
 from disentangle.experiments.options import parse, recording_of
 from disentangle.features import OPENFACE_FEATURES, openface_features
+from disentangle.nn.backbones import tiny_backbone
 
 from .conftest import EXAMPLES
 from .test_mird_mosi import run
-from .test_modalities import FAST, recordings, written
+from .test_modalities import recordings, written
 
 SIZES = {"audio": 33, "vision": 709}
 CLOSE = {"rel": 1e-4, "abs": 2e-4}
@@ -34,7 +35,10 @@ def trained(folder, sizes, **counts):
         split: recordings({"text": np.arange(n) % 4 > 0}, sizes, labels=split != "unlabeled", seed=n)
         for split, n in counts.items()
     }
-    assert run("--data", written(folder / "set", splits), *FAST, "--out", folder / "run") == 0
+    for part in tiny_backbone(splits["train"].text, layers=2):
+        part.save_pretrained(folder / "backbone")
+    options = ["--backbone", folder / "backbone", "--epochs", 1, "--out", folder / "run"]
+    assert run("--data", written(folder / "set", splits), *options) == 0
     return folder
 
 

@@ -293,7 +293,7 @@ from transformers import BertConfig, BertModel
 from disentangle import MAGTextEncoder, Masked
 
 torch.manual_seed(0)
-config = BertConfig(vocab_size=60, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2)
+config = BertConfig(vocab_size=60, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
 encoder = MAGTextEncoder(BertModel(config), {"audio": 4}, 5).eval()
 ids, mask = torch.randint(60, (2, 9)), torch.ones(2, 9, dtype=torch.long)
 audio = Masked(torch.randn(2, 30, 4), torch.arange(30) < torch.tensor([[30], [0]]))
