@@ -208,7 +208,7 @@ low, high = error.rows_interval
 print(f"difference {error.mean:.3f}; on other rows {low:.3f} to {high:.3f}, in 95 %")
 
 # %%
-# ``print(table)`` has all metrics, as Markdown, and with several seeds tests over these. How a run went, it has drawn:
+# ``print(table)`` has all metrics, and with several seeds tests over these. How a run went, it has drawn:
 
 picture = plt.imread(folder / "runs" / "late fusion" / "curves.png")
 plt.figure(figsize=(8, 8 * len(picture) / len(picture[0])), layout="constrained")

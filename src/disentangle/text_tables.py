@@ -27,12 +27,13 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 }
 
 
-def aligned(table: Table, left: Collection[str] = (), *, rule: bool = True) -> str:
+def aligned(table: Table, left: Collection[str] = (), notes: Sequence[str] = (), *, rule: bool = True) -> str:
     """Aligns the columns for a terminal: those whose header is in `left` to the left, the others to the right.
 
     Arguments:
         table: The cells of each line, the header first, all lines of the same length.
         left: The headers of the columns to align to the left.
+        notes: What is said below the table, a line each.
         rule: Whether to draw a line below the header.
 
     Returns:
@@ -55,7 +56,7 @@ def aligned(table: Table, left: Collection[str] = (), *, rule: bool = True) -> s
     ]
     if rule:
         lines.insert(1, "  ".join("─" * width for width in widths))
-    return "\n".join(lines)
+    return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
 def markdown(table: Table, left: Collection[str] = (), notes: Sequence[str] = ()) -> str:

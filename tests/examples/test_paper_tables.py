@@ -41,7 +41,7 @@ def test_a_table_says_how_it_came_about(dump, data, tmp_path, capsys):
     assert run(*asked) == 0  # nothing is left to train
     assert result.stat().st_mtime_ns == written
     printed = capsys.readouterr()
-    assert "| text_only | 1 |" in printed.out
+    assert "text_only      1" in printed.out
     assert "1/1" in printed.err
     assert all((out / f"table1.{ending}").stat().st_size for ending in ("md", "csv", "tex", "png"))
     record = json.loads((out / "table1.json").read_text())

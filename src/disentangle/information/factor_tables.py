@@ -88,11 +88,13 @@ class FactorScores:
         return sum(row.explicitness for row in self.rows) / len(self.rows)
 
     def __str__(self) -> str:
-        return "\n".join([aligned(self._scores(), LEFT), "", aligned(self._probes(), LEFT), "", *self._legend()])
+        return "\n\n".join([aligned(self._scores(), LEFT), aligned(self._probes(), LEFT, self._legend())])
 
     def to_markdown(self) -> str:
         """The two tables in Markdown, and what their columns mean below."""
         return "\n\n".join([markdown(self._scores(), LEFT), markdown(self._probes(), LEFT, self._legend())])
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
 
     def to_latex(self) -> str:
         r"""The two tables in LaTeX, and what their columns mean below. Needs `\usepackage{booktabs}`."""

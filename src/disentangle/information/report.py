@@ -83,11 +83,13 @@ class DependenceReport:
         return list(dict.fromkeys(note for row in self.rows for note in row.notes))
 
     def __str__(self) -> str:
-        return "\n".join([aligned(self._table(), LEFT), "", *self._legend()])
+        return aligned(self._table(), LEFT, self._legend())
 
     def to_markdown(self) -> str:
         """The table in Markdown, what its columns mean and its notes below."""
         return markdown(self._table(), LEFT, self._legend())
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
 
     def to_latex(self) -> str:
         r"""The table in LaTeX, what its columns mean and its notes below. Needs `\usepackage{booktabs}`."""

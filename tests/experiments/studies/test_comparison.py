@@ -51,7 +51,7 @@ def test_means_over_seeds_and_differences_over_those_in_common(tmp_path):
     (difference,) = table.differences
     assert (difference.system, difference.metric, difference.seeds) == ("other", "mae", 2)
     assert difference.mean == pytest.approx((-0.75 - 0.5) / 2)
-    assert "| one | 3 | 4.000 ± 4.359 |" in str(table)  # the deviations -3, -2, 5 over 2
+    assert "| one | 3 | 4.000 ± 4.359 |" in table.to_markdown()  # the deviations -3, -2, 5 over 2
     assert "difference: the system less one" in str(table)
     assert compare_runs({"one": one, "other": other}, against="other").differences[0].mean == -difference.mean
 
@@ -86,7 +86,7 @@ def test_single_runs_compare_by_their_seed_and_without_tests(tmp_path):
         write(tmp_path / name, result={"test": {"mae": mae}}, config={"seed": 3, "data": "x/m.pkl"})
     table = compare_runs({name: tmp_path / name for name in "ab"})
     assert list(table.results["a"]) == [3]
-    assert "| b | mae | -0.500 | 1 |\n" in str(table)  # and no columns of what one seed cannot tell
+    assert "| b | mae | -0.500 | 1 |\n" in table.to_markdown()  # and no columns of what one seed cannot tell
     write(tmp_path / "c", result={"test": {"mae": 1.0}}, config={"seed": 4, "data": "m.pkl"})
     with pytest.raises(ValueError, match=r"^expected a seed of a, 3, in c, got 4$"):
         compare_runs({name: tmp_path / name for name in "ac"})
@@ -97,7 +97,7 @@ def test_a_value_that_is_undefined_is_left_out(tmp_path):
     none = maes(tmp_path / "none", {0: None})
     table = compare_runs({"one": one, "other": other, "none": none})
     assert [(each.system, each.seeds, each.mean) for each in table.differences] == [("other", 1, -0.5)]
-    assert "| none | 1 | – |" in str(table)
+    assert "| none | 1 | – |" in table.to_markdown()
 
 
 def test_latex_escapes_names_and_percent(tmp_path):
@@ -128,8 +128,18 @@ def test_it_is_saved_in_four_notations(tmp_path):
     table.save(tmp_path / "new" / "folder")
     names = ["comparison.csv", "comparison.md", "comparison.png", "comparison.tex"]
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == names
-    assert (tmp_path / "new" / "folder" / "comparison.md").read_text() == f"{table}\n"
+    assert (tmp_path / "new" / "folder" / "comparison.md").read_text() == f"{table.to_markdown()}\n"
     table.save(tmp_path / "new" / "folder")  # again, in its place
+
+
+def test_a_terminal_gets_columns_and_a_notebook_markdown(tmp_path):
+    table = compare_runs({"one": maes(tmp_path / "one", {0: 1.0, 1: 2.0}), "none": maes(tmp_path / "none", {0: None})})
+    first, rule, *_ = str(table).splitlines()
+    assert first.split() == ["system", "seeds", "mae"]
+    assert set(rule) == {"─", " "}
+    assert "|" not in str(table)
+    assert str(table).splitlines()[-1] in table.to_markdown().splitlines()[-1]  # the same notes below
+    assert table._repr_markdown_() == table.to_markdown()
 
 
 def refused(runs, message, error=ValueError, **options):

@@ -30,7 +30,7 @@ def test_cases_are_spread_over_the_labels_and_say_what_models_say(tmp_path):
     assert [labels[places[0]], labels[places[-1]]] == [labels.min(), labels.max()]
     assert list(labels[places]) == sorted(labels[places])
     cases = Cases([3, 7], ["so good", ""], [2.5, -1.0], {"MIM": [2.0, -0.04], "OC": [1.0, 0.0]})
-    assert "| so good | 2.5 | 2.0 | 1.0 |" in str(cases)
+    assert "| so good | 2.5 | 2.0 | 1.0 |" in cases.to_markdown()
     cases.save(tmp_path, "figure8")
     assert (tmp_path / "figure8.png").stat().st_size > 0
 

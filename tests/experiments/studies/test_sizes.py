@@ -20,8 +20,8 @@ def test_sizes_stand_beside_what_was_published(tmp_path):
     table = Sizes(
         {"ours": Size(3_000_000, 20_000, 10**9, 2 * 10**9), "theirs": Size(1, 0, 1, 1)}, {"ours": (4e6, 1.5e9)}
     )
-    assert "| ours | 3.0 | 4 | 0.02 | 1.00 | 1.5 | 2.00 |" in str(table)
-    assert "| theirs | 0.0 | – | – | 0.00 | – | 0.00 |" in str(table)
+    assert "| ours | 3.0 | 4 | 0.02 | 1.00 | 1.5 | 2.00 |" in table.to_markdown()
+    assert "| theirs | 0.0 | – | – | 0.00 | – | 0.00 |" in table.to_markdown()
     ours, theirs = csv.DictReader(io.StringIO(table.to_csv()))
     assert (ours["parameters"], theirs["published_macs"]) == ("3000000", "")
     table.save(tmp_path, "table2")

@@ -10,14 +10,14 @@ import numpy as np
 
 from disentangle.experiments.studies.pictures import plot_cases
 from disentangle.experiments.studies.tables import save_table
-from disentangle.text_tables import comma_separated, latex, markdown
+from disentangle.text_tables import aligned, comma_separated, latex, markdown
 
 __all__ = ["Cases", "spread"]
 
 
 @dataclass(frozen=True)
 class Cases:
-    """Recordings with a number each, and what models say of them. `str(cases)` is Markdown.
+    """Recordings with a number each, and what models say of them. It prints as text.
 
     Attributes:
         rows: Which recordings of their split they are.
@@ -32,11 +32,13 @@ class Cases:
     predictions: dict[str, list[float]]
 
     def __str__(self) -> str:
-        return self.to_markdown()
+        return aligned(self._lines(), ["words"])
 
     def to_markdown(self) -> str:
         """A line for each recording, in Markdown."""
         return markdown(self._lines(), ["words"])
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
 
     def to_latex(self) -> str:
         r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""

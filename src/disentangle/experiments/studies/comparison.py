@@ -14,7 +14,7 @@ from disentangle.experiments.studies.finished_runs import FinishedRuns, check_co
 from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
 from disentangle.experiments.studies.pictures import plot_systems
 from disentangle.experiments.studies.tables import save_table
-from disentangle.text_tables import comma_separated, latex, markdown
+from disentangle.text_tables import aligned, comma_separated, latex, markdown
 
 __all__ = ["Comparison", "Difference", "compare_finished", "compare_runs"]
 
@@ -54,7 +54,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The metrics of several systems, and how each differs from one of them. `str(comparison)` is Markdown.
+    """The metrics of several systems, and how each differs from one of them. It prints as text.
 
     Attributes:
         split: The split that was measured.
@@ -73,11 +73,13 @@ class Comparison:
     rows: int
 
     def __str__(self) -> str:
-        return self.to_markdown()
+        return self._written(aligned)
 
     def to_markdown(self) -> str:
         """The metrics and the differences in Markdown, with what their columns mean below."""
         return self._written(markdown)
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
 
     def to_latex(self) -> str:
         r"""The metrics and the differences in LaTeX, with what their columns mean below. Needs `\usepackage{booktabs}`."""

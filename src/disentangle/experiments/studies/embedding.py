@@ -11,7 +11,7 @@ from torch import Tensor
 
 from disentangle.experiments.studies.pictures import plot_points
 from disentangle.experiments.studies.tables import save_table
-from disentangle.text_tables import comma_separated, latex, markdown
+from disentangle.text_tables import aligned, comma_separated, latex, markdown
 
 __all__ = ["Embedding", "embed"]
 
@@ -22,7 +22,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Embedding:
-    """Points of latents, by model and latent, each `(rows, 2)`. `str(embedding)` is Markdown.
+    """Points of latents, by model and latent, each `(rows, 2)`. It prints as text.
 
     Attributes:
         points: The points.
@@ -33,11 +33,13 @@ class Embedding:
     silhouettes: dict[str, float]
 
     def __str__(self) -> str:
-        return self.to_markdown()
+        return aligned(self._lines(), ["model"], [NOTE])
 
     def to_markdown(self) -> str:
         """How far apart the latents of each model lie, in Markdown."""
         return markdown(self._lines(), ["model"], [NOTE])
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
 
     def to_latex(self) -> str:
         r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""

@@ -13,19 +13,20 @@ from disentangle.errors import RunError
 from disentangle.experiments.studies.pictures import plot_two_curves
 from disentangle.experiments.studies.tables import save_table
 from disentangle.information import estimate_mutual_information
-from disentangle.text_tables import comma_separated, latex, markdown
+from disentangle.text_tables import aligned, comma_separated, latex, markdown
 from disentangle.training import Run
 
 __all__ = ["InformationCurves", "information_curves"]
 
 Curve = dict[int, float]  # by epoch
 OWN, METER = "by the penalty, training rows", "by a meter, validation rows"
+NOTE = "the sum over pairs of latents after the last epoch, nats"
 COMPONENTS = 8
 
 
 @dataclass(frozen=True)
 class InformationCurves:
-    """The sum over pairs of latents by epoch, in nats, for several runs. `str(curves)` is Markdown: the last epoch.
+    """The sum over pairs of latents by epoch, in nats, for several runs. It prints as text: the last epoch.
 
     Attributes:
         own: What the penalty's estimators said, on average over the epoch, by run and epoch.
@@ -38,15 +39,17 @@ class InformationCurves:
     meter: dict[str, Curve]
 
     def __str__(self) -> str:
-        return self.to_markdown()
+        return aligned(self._lines(), ["run"], [NOTE])
 
     def to_markdown(self) -> str:
         """The sums after the last epoch, in Markdown."""
-        return markdown(self._lines(), ["run"], ["the sum over pairs of latents after the last epoch, nats"])
+        return markdown(self._lines(), ["run"], [NOTE])
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
 
     def to_latex(self) -> str:
         r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
-        return latex(self._lines(), ["run"], ["the sum over pairs of latents after the last epoch, nats"])
+        return latex(self._lines(), ["run"], [NOTE])
 
     def to_csv(self) -> str:
         """A line for each run and epoch."""

@@ -23,7 +23,7 @@ from disentangle.experiments.studies.runs import trained_by
 from disentangle.experiments.studies.tables import save_table
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.tasks import SENTIMENT
-from disentangle.text_tables import comma_separated, latex, markdown
+from disentangle.text_tables import aligned, comma_separated, latex, markdown
 
 __all__ = ["Shape", "Size", "Sizes", "size_of"]
 
@@ -67,7 +67,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of several models, beside others that were published. `str(sizes)` is Markdown.
+    """The sizes of several models, beside others that were published. It prints as text.
 
     Attributes:
         measured: The sizes by the names of the models.
@@ -78,11 +78,13 @@ class Sizes:
     published: Mapping[str, tuple[float, float]]
 
     def __str__(self) -> str:
-        return self.to_markdown()
+        return aligned(self._lines(), ["system"])
 
     def to_markdown(self) -> str:
         """Millions of parameters and billions of multiply-accumulates, in Markdown."""
         return markdown(self._lines(), ["system"])
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
 
     def to_latex(self) -> str:
         r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""

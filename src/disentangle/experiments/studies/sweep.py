@@ -24,7 +24,7 @@ __all__ = ["Sweep", "SweepResult"]
 
 @dataclass(frozen=True)
 class SweepResult:
-    """The metrics at each value of an option. `str(result)` is Markdown; it is written and drawn as a `Comparison`.
+    """The metrics at each value of an option. It prints, is written and drawn as a `Comparison`.
 
     Attributes:
         option: The name of the option.
@@ -37,11 +37,13 @@ class SweepResult:
     comparison: Comparison
 
     def __str__(self) -> str:
-        return self.to_markdown()
+        return str(self.comparison)
 
     def to_markdown(self) -> str:
         """The metrics at each value and the differences from the first, in Markdown."""
         return self.comparison.to_markdown()
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
 
     def to_latex(self) -> str:
         r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
