@@ -101,9 +101,8 @@ def fit(
     model, history = Model(), []
     if dependence is not None:
         pairs = Pairwise({("z", "label"): dependence})
-        penalty = PenaltyLoss(
-            pairs, inner_steps=3
-        )  # not five: this page is to be quick
+        # three steps of the estimator, not five: this page is to be quick
+        penalty = PenaltyLoss(pairs, inner_steps=3)
         if allowed is not None:
             penalty.weight = Dial(pairs, allowed=allowed, weight=weight, rate=0.05)
     optimizer = torch.optim.Adam(model.parameters(), 8e-3, fused=True)
