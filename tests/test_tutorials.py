@@ -103,9 +103,11 @@ def test_style_forgets_in_lightning(monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_style_forgets_on_two_processes(tmp_path):
+def test_the_penalty_is_called_in_each_step_of_two_processes(tmp_path):
     tutorial = "4_club_in_your_loop"
-    (tmp_path / "train.py").write_text(file_of(tutorial, "Your loop"))
+    script = file_of(tutorial, "Your loop")
+    assert "range(15)" in script
+    (tmp_path / "train.py").write_text(script.replace("range(15)", "range(2)"))
     (command,) = blocks((TUTORIALS / f"{tutorial}.py").read_text(), "sh")
     torchrun, *arguments = shlex.split(command)
     assert torchrun == "torchrun"
@@ -114,5 +116,5 @@ def test_style_forgets_on_two_processes(tmp_path):
     result = subprocess.run(launch, cwd=tmp_path, env=hosts, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     steps, left = result.stdout.splitlines()  # by one of the two
-    assert steps == "2 processes, 120 steps"
-    assert float(left.split()[0]) < 0.35
+    assert steps == "2 processes, 16 steps"
+    assert "nats" in left

@@ -260,7 +260,8 @@ print("calls of the penalty:", trainer.model.penalty.iteration)
 #            with torch.no_grad():
 #                new = model(*(part.to(accelerator.device) for part in held_out))
 #            print(accelerator.num_processes, "processes,", model.penalty.iteration, "steps")
-#            print(estimate_mutual_information(new["content"], new["style"]))
+#            content, style = new["content"], new["style"]
+#            print(estimate_mutual_information(content, style, method="nearest neighbors"))
 #
 # .. code-block:: sh
 #
