@@ -1,16 +1,18 @@
-"""The tutorials that say "save this as a file": that file is a program, its commands run, and it does what is said of it."""
+"""What the documentation's build does not run of the tutorials: files to be saved, with their commands, and Lightning."""
 
 import os
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from disentangle import probe_numbers
+from disentangle import estimate_mutual_information, probe_numbers
 from disentangle.data import synthetic_recordings, write_folder
 from disentangle.experiments import open_trained
 
@@ -82,3 +84,37 @@ def test_a_paper_is_a_program(run):
     Path("late_fusion.py").write_text(file_of("8_add_a_paper", "Does it learn?"))
     out = run("python late_fusion.py --data my_set --backbone tiny --epochs 1 --out runs/one")
     assert "learnt by squared error" in out
+
+
+@pytest.mark.slow
+def test_style_forgets_in_lightning(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    above, below = (TUTORIALS / "4_club_in_your_loop.py").read_text().split("# %%\n# Your loop\n")
+    (block,) = [block for block in blocks(below, "python") if block.startswith("import lightning")]
+    names = {"__name__": "tutorial"}
+    exec(above + block, names)
+    model, runner = names["lit"].model.eval(), names["runner"]
+    assert runner.global_step == model.penalty.iteration == 120
+    assert runner.callback_metrics["CLUB(content;style)"].isfinite()
+    with torch.no_grad():
+        z = model(*names["held_out"])
+    left = estimate_mutual_information(z["content"], z["style"], method="nearest neighbors")
+    assert left.value < 0.35  # 0.7 without a penalty
+
+
+@pytest.mark.slow
+def test_the_penalty_is_called_in_each_step_of_two_processes(tmp_path):
+    tutorial = "4_club_in_your_loop"
+    script = file_of(tutorial, "Your loop")
+    assert "range(15)" in script
+    (tmp_path / "train.py").write_text(script.replace("range(15)", "range(2)"))
+    (command,) = blocks((TUTORIALS / f"{tutorial}.py").read_text(), "sh")
+    torchrun, *arguments = shlex.split(command)
+    assert torchrun == "torchrun"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", *arguments]
+    hosts = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(launch, cwd=tmp_path, env=hosts, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-3000:]
+    steps, left = result.stdout.splitlines()  # by one of the two
+    assert steps == "2 processes, 16 steps"
+    assert "nats" in left
