@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from disentangle.information import correction
 from disentangle.information.copula import EllipticalCopula
 from disentangle.information.correction import Fold, StackedCritic, fit_correction, noise_contrastive_loss
 
@@ -21,6 +22,12 @@ def fold_of(seed, train=160, valid=100, test=200, curve=False):
     parts = [2 * copula.coordinates(a, b) for a, b in zip(x.split([train, valid, test]), y.split([train, valid, test]),
                                                          strict=True)]  # fmt: skip
     return Fold(copula, *parts)
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """A critic that learns for a fifth of its time: for what holds however long it learns."""
+    monkeypatch.setattr(correction, "STEPS", 100)
 
 
 def fitted(folds, seed=0):
@@ -122,7 +129,7 @@ def test_a_critic_finds_a_curve_that_the_copula_does_not():
     assert 0.4 < bound < 0.9
 
 
-def test_the_critic_does_not_see_test_rows():
+def test_the_critic_does_not_see_test_rows(few_steps):
     fold, other = fold_of(0, curve=True), fold_of(1, curve=True)
     order = torch.randperm(200)
     moved = fold._replace(test=tuple(torch.cat([t[order[:120]], 3 * o[:80]]) for t, o in zip(fold.test, other.test,
@@ -133,7 +140,7 @@ def test_the_critic_does_not_see_test_rows():
     torch.testing.assert_close(second.corrected[:, :120], first.corrected[:, order[:120]], rtol=1e-5, atol=1e-5)
 
 
-def test_the_normalizer_is_over_pairs_that_do_not_belong_together():
+def test_the_normalizer_is_over_pairs_that_do_not_belong_together(few_steps):
     fold = fold_of(0, test=30)
     found = fitted([fold])
     scores = fold.copula.scores(fold.test[2].float(), fold.test[3].float()).double()
@@ -141,7 +148,7 @@ def test_the_normalizer_is_over_pairs_that_do_not_belong_together():
     assert found.base_normalizer.item() == pytest.approx(math.log(sum(apart) / len(apart)), abs=1e-5)
 
 
-def test_correction_is_decided_by_its_generator():
+def test_correction_is_decided_by_its_generator(few_steps):
     fold = fold_of(0, curve=True)
     first, again, other = (fitted([fold], seed).corrected for seed in (3, 3, 4))
     assert torch.equal(first, again)
