@@ -1,3 +1,4 @@
+import functools
 import math
 
 import pytest
@@ -32,6 +33,11 @@ def few_steps(monkeypatch):
 
 def fitted(folds, seed=0):
     return fit_correction(folds, torch.Generator().manual_seed(seed))
+
+
+@functools.cache
+def fitted_to_curves(*seeds):
+    return fitted([fold_of(seed, curve=True) for seed in seeds])
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (7, 7), (3, 5, 5)])
@@ -105,8 +111,7 @@ def test_a_fold_depends_on_its_own_parameters_alone():
 
 @pytest.mark.slow
 def test_a_fold_is_fitted_as_if_it_were_with_any_other():
-    first = fold_of(0, curve=True)
-    pairs = [fitted([first, fold_of(seed, curve=True)]) for seed in (1, 2)]
+    pairs = [fitted_to_curves(0, seed) for seed in (1, 2)]
     # the folds share the generator, and the step at which all of them stop
     torch.testing.assert_close(pairs[0].base[0], pairs[1].base[0], rtol=0, atol=0)
     gains = [(p.corrected[0].mean() - p.corrected_normalizer[0]).item() for p in pairs]
@@ -123,7 +128,7 @@ def test_where_the_copula_is_true_a_critic_adds_nothing():
 
 
 def test_a_critic_finds_a_curve_that_the_copula_does_not():
-    found = fitted([fold_of(seed, curve=True) for seed in range(2)])
+    found = fitted_to_curves(0, 1)
     assert (found.base.mean(1) - found.base_normalizer).abs().max() < 0.05
     bound = (found.corrected.mean(1) - found.corrected_normalizer).mean()
     assert 0.4 < bound < 0.9
