@@ -6,6 +6,7 @@ import io
 import json
 import lzma
 import pickle
+import shutil
 import struct
 import tarfile
 
@@ -83,20 +84,26 @@ def test_real_files_are_told_and_each_is_what_it_is(tmp_path, kind):
     assert misplaced(path, kind) is None or kind not in ("a pickle", "a file of NumPy (.npy)", "an HDF5 file")
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One for all examples of a test, each of which writes its file anew."""
+    return tmp_path_factory.mktemp("contents")
+
+
 @given(st.text(max_size=300))
-def test_json_is_never_taken_for_something_else(tmp_path_factory, text):
-    path = tmp_path_factory.mktemp("json") / "file"
+def test_json_is_never_taken_for_something_else(folder, text):
+    path = folder / "file"
     path.write_text(json.dumps([text, {"a": text}]), encoding="utf-8")
     assert misplaced(path, "JSON") is None
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@given(value=st.recursive(st.text() | st.integers() | st.floats(allow_nan=False), st.lists))
-def test_a_pickle_is_never_taken_for_something_else(tmp_path_factory, protocol, value):
-    path = tmp_path_factory.mktemp("pickle") / "file"
-    path.write_bytes(pickle.dumps(value, protocol))
-    assert misplaced(path, "a pickle") is None
-    assert load_pickle(path) == value
+@given(st.recursive(st.text() | st.integers() | st.floats(allow_nan=False), st.lists))
+def test_a_pickle_is_never_taken_for_something_else(folder, value):
+    path = folder / "file"
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        path.write_bytes(pickle.dumps(value, protocol))
+        assert misplaced(path, "a pickle") is None
+        assert load_pickle(path) == value
 
 
 def open_csd(path):
@@ -159,19 +166,25 @@ def test_a_run_of_which_a_file_is_something_else(tmp_path, kind):
         Run.open(run.folder)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_backbone_that_was_cloned_without_its_large_files(tmp_path, name):
+@pytest.fixture(scope="module")
+def backbone(folder):
     model, tokenizer = tiny_backbone(["so good"] * 5, hidden_size=8, layers=1, heads=2)
-    model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    (tmp_path / name).write_bytes(POINTER)
+    model.save_pretrained(folder / "backbone")
+    tokenizer.save_pretrained(folder / "backbone")
+    return folder / "backbone"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_backbone_that_was_cloned_without_its_large_files(backbone, tmp_path, name):
+    cloned = shutil.copytree(backbone, tmp_path / "cloned")
+    (cloned / name).write_bytes(POINTER)
     with pytest.raises(BackboneError, match=rf"{name}: expected .*, got a Git LFS pointer: .* git lfs pull$"):
-        load_backbone(tmp_path)
+        load_backbone(cloned)
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(1, 3), max_size=3))
-def test_safetensors_are_never_taken_for_something_else(tmp_path_factory, shapes):
-    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+def test_safetensors_are_never_taken_for_something_else(folder, shapes):
+    path = folder / "model.safetensors"
     save_file({name: torch.ones(size) for name, size in shapes.items()}, path)
     assert struct.unpack("<Q", path.read_bytes()[:8])[0] < path.stat().st_size
     assert misplaced(path, "safetensors") is None

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,13 +19,24 @@ from known_truths.sources import gaussian, multinormal, sparse
 from known_truths.tasks import FAMILIES, Task, halves, tasks
 from known_truths.transforms import copies, rotation, spiral
 
-COLLECTION = tasks()
-TASKS = {task.name: task for task in COLLECTION}
-CONTINUOUS = [task for task in COLLECTION if task.family != "atoms" and not task.family.startswith("classes")]
+
+@cache
+def collection():
+    """All tasks; made when first asked for, as their truths are integrals."""
+    return tasks()
+
+
+@cache
+def named():
+    return {task.name: task for task in collection()}
+
+
+def continuous():
+    return [task for task in collection() if task.family != "atoms" and not task.family.startswith("classes")]
 
 
 def draw(name, n=200, seed=0):
-    return TASKS[name].sample(n, np.random.default_rng(seed))
+    return named()[name].sample(n, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("name", RATIOS)
@@ -33,7 +45,7 @@ def test_the_mean_log_density_ratio_is_the_truth(name):
     ratio = RATIOS[name](x, y)
     error = ratio.std() / np.sqrt(len(ratio))
     assert error < 0.0032
-    assert abs(ratio.mean() - TASKS[name].mi) < 4 * error
+    assert abs(ratio.mean() - named()[name].mi) < 4 * error
 
 
 # The truths against other integrals, limits and one another
@@ -98,13 +110,13 @@ def test_mixtures_of_one_and_of_far_apart():
 def test_absolute_value_is_the_entropy_of_a_skew_normal():
     law = stats.skewnorm(1 / 0.3, scale=np.sqrt(1.09))
     h = integrate.quad(lambda y: special.entr(law.pdf(y)), -4, 12, limit=200, epsabs=1e-10)[0]
-    assert TASKS["|x| and noise 0.3"].mi == pytest.approx(h - np.log(2 * np.pi * np.e * 0.09) / 2, abs=1e-4)
+    assert named()["|x| and noise 0.3"].mi == pytest.approx(h - np.log(2 * np.pi * np.e * 0.09) / 2, abs=1e-4)
 
 
 def test_a_product_is_the_entropy_of_a_bessel_function():
     h = 2 * integrate.quad(lambda u: special.entr(special.k0(np.exp(u)) / np.pi) * np.exp(u), -40, 4, limit=400)[0]
     mean_log = -(np.euler_gamma + np.log(2)) / 2
-    assert TASKS["product of x and noise 1x1"].mi == pytest.approx(
+    assert named()["product of x and noise 1x1"].mi == pytest.approx(
         h - np.log(2 * np.pi * np.e) / 2 - mean_log, abs=1e-8
     )
 
@@ -152,7 +164,7 @@ def coordinates(z, base):
     ],
 )
 def test_rotated_tasks_are_rotations_of_their_base(name, base, x_scale, y_scale):
-    assert TASKS[name].mi == TASKS[base].mi
+    assert named()[name].mi == named()[base].mi
     for z, origin, scale in zip(draw(name), draw(base), (x_scale, y_scale), strict=True):
         matrix = coordinates(z, origin)
         np.testing.assert_allclose(matrix @ matrix.T, scale**2 * np.eye(len(matrix)), atol=1e-8 * scale**2)
@@ -177,7 +189,7 @@ def test_rotations_are_proper_draws():
 def test_padding_leaves_the_base_and_tells_nothing(name, base):
     (x, y), (x_base, y_base) = draw(name, 4000), draw(base, 4000)
     dim = x_base.shape[1]
-    assert TASKS[name].mi == TASKS[base].mi
+    assert named()[name].mi == named()[base].mi
     np.testing.assert_array_equal(x[:, :dim], x_base)
     np.testing.assert_array_equal(y, y_base)
     ranks = stats.rankdata(np.hstack([y, x]), axis=0)
@@ -196,7 +208,7 @@ def test_padding_leaves_the_base_and_tells_nothing(name, base):
     ],
 )
 def test_transformed_margins_keep_the_order_of_the_rows(name, base):
-    assert TASKS[name].mi == TASKS[base].mi
+    assert named()[name].mi == named()[base].mi
     for z, origin in zip(draw(name, 4000), draw(base, 4000), strict=True):
         np.testing.assert_array_equal(z.argsort(0), origin.argsort(0))
 
@@ -224,14 +236,14 @@ def test_copies_are_rows_side_by_side():
 
 @pytest.mark.parametrize("family", ["sign-symmetric", "independent"])
 def test_no_correlation(family):
-    for task in (task for task in COLLECTION if task.family == family):
+    for task in (task for task in collection() if task.family == family):
         x, y = (stats.rankdata(z, axis=0) for z in task.sample(20_000, np.random.default_rng(1)))
         between = np.corrcoef(x.T, y.T)[: task.x_dim, task.x_dim :]
         assert np.abs(between).max() < 5 / np.sqrt(20_000), task.name
 
 
 def test_independent_tasks_have_independent_magnitudes():
-    for task in COLLECTION:
+    for task in collection():
         if task.family == "independent":
             assert task.mi == 0
             x, y = (stats.rankdata(np.abs(z).sum(1)) for z in task.sample(20_000, np.random.default_rng(1)))
@@ -242,9 +254,9 @@ def test_independent_tasks_have_independent_magnitudes():
 
 
 def test_names_families_and_numbers():
-    assert len({task.name for task in COLLECTION}) == len(COLLECTION) >= 60
-    assert {task.family for task in COLLECTION} == set(FAMILIES)
-    for task in COLLECTION:
+    assert len({task.name for task in collection()}) == len(collection()) >= 60
+    assert {task.family for task in collection()} == set(FAMILIES)
+    for task in collection():
         assert np.isfinite(task.mi)
         assert task.mi >= 0
         if stated := re.search(r"\bd=(\d+) mi=([\d.]+)", task.name):
@@ -253,7 +265,7 @@ def test_names_families_and_numbers():
 
 
 def test_samples_have_their_shapes_and_follow_their_generator():
-    for task in CONTINUOUS:
+    for task in continuous():
         first, again, other = (task.sample(50, np.random.default_rng(seed)) for seed in (3, 3, 4))
         for (i, dim), z in zip(enumerate((task.x_dim, task.y_dim)), first, strict=True):
             assert z.shape == (50, dim)
@@ -265,7 +277,7 @@ def test_samples_have_their_shapes_and_follow_their_generator():
 
 def test_values_are_not_repeated():
     """Two rows that rounding has made equal would take from the information."""
-    for task in CONTINUOUS:
+    for task in continuous():
         for z in task.sample(4000, np.random.default_rng(0)):
             for column in z.T:
                 assert len(np.unique(column)) >= 3996, task.name
@@ -276,32 +288,32 @@ def split_names(collection, seed=0):
 
 
 def test_halves_part_the_collection_and_cover_every_family():
-    tuning, held_out = split_names(COLLECTION)
-    assert tuning | held_out == set(TASKS)
+    tuning, held_out = split_names(collection())
+    assert tuning | held_out == set(named())
     assert not tuning & held_out
-    assert split_names(COLLECTION) == (tuning, held_out)
+    assert split_names(collection()) == (tuning, held_out)
     for family in FAMILIES:
-        members = {task.name for task in COLLECTION if task.family == family}
+        members = {task.name for task in collection() if task.family == family}
         assert abs(len(members & tuning) - len(members & held_out)) <= 1
 
 
 def test_halves_follow_their_seed():
-    drawn = {frozenset(split_names(COLLECTION, seed)[0]) for seed in range(20)}
+    drawn = {frozenset(split_names(collection(), seed)[0]) for seed in range(20)}
     assert len(drawn) == 20
 
 
 def test_tasks_that_are_added_move_no_others():
-    whole, _ = split_names(COLLECTION)
+    whole, _ = split_names(collection())
     for length in (1, 2, 3, 4):
-        part = [task for family in FAMILIES for task in [t for t in COLLECTION if t.family == family][:length]]
+        part = [task for family in FAMILIES for task in [t for t in collection() if t.family == family][:length]]
         assert split_names(part)[0] == whole & {task.name for task in part}
     new = Task("new", "a new family", 1, 1, 0.0, gaussian(1, 0.0).sample)
-    assert split_names([new, *COLLECTION])[0] - {"new"} == whole
+    assert split_names([new, *collection()])[0] - {"new"} == whole
 
 
 def test_a_task_is_as_often_held_out_as_not():
     name = "student sparse 3x3 dof=3"
-    held_out = sum(name in split_names(COLLECTION, seed)[1] for seed in range(400))
+    held_out = sum(name in split_names(collection(), seed)[1] for seed in range(400))
     assert 150 < held_out < 250
 
 

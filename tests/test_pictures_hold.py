@@ -1,5 +1,7 @@
 """Every picture holds with thirteen long names, with one of everything, and with nothing: all that is written can be read."""
 
+import warnings
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -119,18 +121,23 @@ PICTURES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def figure(monkeypatch):
-    """Draws a picture, and returns it in place of a file."""
+def drawn(draw):
+    """The figure that a function draws, in place of a file."""
     made = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: made.append(figure))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, path, **options: made.append(figure))
+        draw("nowhere.png")
+    return made[-1]
 
-    def draw(name):
-        PICTURES[name]("nowhere.png")
-        made[-1].draw_without_rendering()
-        return made[-1]
 
-    return draw
+@cache
+def picture(name):
+    """A picture, laid out once for all that look at it, and what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure = drawn(PICTURES[name])
+        figure.draw_without_rendering()
+    return figure, caught
 
 
 def written(figure):
@@ -147,32 +154,32 @@ def written(figure):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_all_that_is_written_can_be_read(figure, name, recwarn):
-    drawn = figure(name)
-    texts = written(drawn)
+def test_all_that_is_written_can_be_read(name):
+    figure, caught = picture(name)
+    texts = written(figure)
     assert not any("−0.00" in text or "-0.00" in text for text, _ in texts)
     for text, box in texts:
-        assert drawn.bbox.x0 - 1 <= box.x0, f"{text!r} is cut"
-        assert drawn.bbox.y0 - 1 <= box.y0, f"{text!r} is cut"
-        assert box.x1 <= drawn.bbox.x1 + 1, f"{text!r} is cut"
-        assert box.y1 <= drawn.bbox.y1 + 1, f"{text!r} is cut"
+        assert figure.bbox.x0 - 1 <= box.x0, f"{text!r} is cut"
+        assert figure.bbox.y0 - 1 <= box.y0, f"{text!r} is cut"
+        assert box.x1 <= figure.bbox.x1 + 1, f"{text!r} is cut"
+        assert box.y1 <= figure.bbox.y1 + 1, f"{text!r} is cut"
     for (one, first), (other, second) in combinations(texts, 2):
         assert not first.padded(-1).overlaps(second.padded(-1)), f"{one!r} lies over {other!r}"
-    grids = [ax.get_subplotspec().get_gridspec() for ax in drawn.axes if ax.get_subplotspec() is not None]
+    grids = [ax.get_subplotspec().get_gridspec() for ax in figure.axes if ax.get_subplotspec() is not None]
     assert all(grid.ncols <= 2 for grid in grids)
-    assert not recwarn.list
+    assert not caught
 
 
 @pytest.mark.parametrize("name", [name for name in PICTURES if name.endswith(", nothing")])
-def test_where_there_is_nothing_that_is_said(figure, name):
-    texts = [text for text, _ in written(figure(name))]
+def test_where_there_is_nothing_that_is_said(name):
+    texts = [text for text, _ in written(picture(name)[0])]
     wanted = {"curves": "nothing was recorded", "cases": "no recordings", "data": "Missing"}
     assert wanted.get(name.partition(",")[0], "no values") in texts
 
 
 @pytest.mark.parametrize("name", ["curves, one", "two curves, one", "option, one", "systems, one", "sizes, one"])
-def test_one_point_is_marked(figure, name):
-    for ax in figure(name).axes:
+def test_one_point_is_marked(name):
+    for ax in picture(name)[0].axes:
         lines = [line for line in ax.lines if len(line.get_xdata()) == 1]
         assert any(line.get_marker() not in ("", "None") for line in lines)
 
@@ -180,18 +187,16 @@ def test_one_point_is_marked(figure, name):
 @pytest.mark.parametrize(
     ("kind", "less"), [(kind, "one") for kind in ("matrix", "curves", "systems", "sizes", "cases", "data")]
 )
-def test_a_picture_grows_with_its_names(figure, kind, less):
-    many, few = (figure(f"{kind}, {count}").get_size_inches() for count in ("many", less))
+def test_a_picture_grows_with_its_names(kind, less):
+    many, few = (picture(f"{kind}, {count}")[0].get_size_inches() for count in ("many", less))
     assert (many >= few).all()
     assert many[0] > few[0]
     assert many[1] > few[1]
 
 
-def test_a_point_without_neighbours_is_marked_among_many(monkeypatch):
-    made = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: made.append(figure))
+def test_a_point_without_neighbours_is_marked_among_many():
     values = [None if epoch in (2, 4) or epoch > 40 else 1.0 for epoch in range(1, 60)]
-    plot_curves([{"epoch": epoch, "losses": {"Y": value}} for epoch, value in enumerate(values, 1)], "nowhere.png")
-    (line,) = made[0].axes[0].lines
+    history = [{"epoch": epoch, "losses": {"Y": value}} for epoch, value in enumerate(values, 1)]
+    (line,) = drawn(lambda path: plot_curves(history, path)).axes[0].lines
     assert line.get_marker() == "o"
     assert line.get_markevery() == [0, 2]

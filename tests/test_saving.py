@@ -277,6 +277,12 @@ def test_a_configuration_that_is_not_json_is_refused_by_name(tmp_path, config, m
     assert not (tmp_path / "model").exists()
 
 
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """One folder for all examples of a test, each of which writes its files anew."""
+    return tmp_path_factory.mktemp("scratch")
+
+
 @given(
     st.dictionaries(
         st.text(),
@@ -289,10 +295,9 @@ def test_a_configuration_that_is_not_json_is_refused_by_name(tmp_path, config, m
     )
 )
 @settings(max_examples=20, deadline=None)
-def test_any_json_comes_back(tmp_path_factory, config):
-    folder = tmp_path_factory.mktemp("json")
-    save(folder, nn.Linear(1, 1), config)
-    assert load(folder, lambda **config: nn.Linear(1, 1)).config == config
+def test_any_json_comes_back(scratch, config):
+    save(scratch, nn.Linear(1, 1), config)
+    assert load(scratch, lambda **config: nn.Linear(1, 1)).config == config
 
 
 # Folders
@@ -495,7 +500,7 @@ def test_a_model_that_ties_refuses_the_file_of_one_that_does_not(tmp_path):
 
 @given(st.data())
 @settings(max_examples=150, deadline=None)
-def test_torn_and_changed_weights_are_never_loaded(saved, tmp_path_factory, data):
+def test_torn_and_changed_weights_are_never_loaded(saved, scratch, data):
     folder, model = saved
     whole = (folder / "model.safetensors").read_bytes()
     header = int.from_bytes(whole[:8], "little") + 8
@@ -505,14 +510,13 @@ def test_torn_and_changed_weights_are_never_loaded(saved, tmp_path_factory, data
     else:
         byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[place]), "byte")
         changed = whole[:place] + bytes([byte]) + whole[place + 1 :]
-    other = tmp_path_factory.mktemp("changed")
-    shutil.copy(folder / "config.json", other)
-    (other / "model.safetensors").write_bytes(changed)
+    shutil.copy(folder / "config.json", scratch)
+    (scratch / "model.safetensors").write_bytes(changed)
     if place < header:  # a change between the names may mean nothing
         with suppress(SavedModelError):
-            assert same(load(other, Toy).model, model)
+            assert same(load(scratch, Toy).model, model)
     else:
-        refused(other, Toy, "model.safetensors: (cannot be read|damaged): ")
+        refused(scratch, Toy, "model.safetensors: (cannot be read|damaged): ")
 
 
 def test_a_changed_weight_is_named_as_damage(saved, tmp_path):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
@@ -72,6 +72,7 @@ def test_outcomes_that_are_right_have_perfect_metrics(task):
     assert worse > metrics[name] if mode == "min" else worse < metrics[name]
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_metrics_of_classes_are_scikit_learns(seed):
     draw = np.random.default_rng(seed)

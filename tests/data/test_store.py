@@ -150,8 +150,8 @@ def test_a_store_is_found_again_from_another_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_worker_processes_read_the_same(tmp_path, start):
+@pytest.mark.parametrize(("start", "workers"), [("fork", 2), ("spawn", 1)])  # each that is spawned imports torch
+def test_worker_processes_read_the_same(tmp_path, start, workers):
     split = recordings(n=12)
     write_store(tmp_path / "set", {"train": split})
     tokenizer = tiny_backbone(["so good a quote"] * 5)[1]
@@ -165,7 +165,7 @@ def test_worker_processes_read_the_same(tmp_path, start):
         RecordingDataset(stored, tokenizer),
         batch_size=5,
         collate_fn=collate,
-        num_workers=2,
+        num_workers=workers,
         multiprocessing_context=start,
     )
     for one, other in zip(wanted, got, strict=True):

@@ -112,7 +112,7 @@ class Truth(Conditional):
         return torch.distributions.Independent(torch.distributions.Normal(mean, torch.full_like(mean, 0.6)), 1)
 
 
-def test_by_the_true_conditional_it_is_an_upper_bound_of_the_information_given_the_class():
+def test_by_the_true_conditional_it_is_an_upper_bound_of_the_information_given_the_class(check_first):
     """I(x;y|c) = -log(1 - 0.8²) / 2, while the classes alone make I(x;y) larger."""
     c = torch.arange(4000) % 3
     x = torch.randn(4000, 1)
@@ -127,7 +127,8 @@ def test_by_the_true_conditional_it_is_an_upper_bound_of_the_information_given_t
     fitted = GivenClasses(CLUBEstimator(1 + 3, 1), classes=3)
     optimizer = torch.optim.Adam(fitted.parameters(), 2e-2)
     few = slice(0, 1000)
-    for _ in range(200):
+    for step in range(200):
+        check_first(step)
         optimizer.zero_grad()
         fitted.learning_loss((x + 5 * c[:, None])[few], unrelated[few], c[few]).backward()
         optimizer.step()
@@ -167,7 +168,7 @@ class Encoder(Model):
 
 
 @pytest.mark.parametrize("inner", [HSIC(), CLUBEstimator(3 + 4, 3)], ids=["HSIC", "CLUB"])
-def test_it_trains_in_a_group_of_three_names(inner):
+def test_it_trains_in_a_group_of_three_names(inner, check_first):
     classes = 4 if isinstance(inner, CLUBEstimator) else None
     penalty = Pairwise({("a", "b", "digit"): GivenClasses(copy.deepcopy(inner), classes=classes)})
     model = Encoder()
@@ -180,7 +181,8 @@ def test_it_trains_in_a_group_of_three_names(inner):
     )
     x, digit = torch.randn(64, 4), torch.arange(64) % 4
     before = GivenClasses(HSIC())(*model((x, digit)).values())
-    for _ in range(60):
+    for i in range(60):
+        check_first(i)
         (name,) = step((x, digit)).penalties
     assert name == f"conditional{inner.label}(a;b;digit)"
     assert GivenClasses(HSIC())(*model((x, digit)).values()) < 0.7 * before

@@ -1,9 +1,11 @@
+import functools
 import math
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from disentangle.information import correction
 from disentangle.information.copula import EllipticalCopula
 from disentangle.information.correction import Fold, StackedCritic, fit_correction, noise_contrastive_loss
 
@@ -23,8 +25,19 @@ def fold_of(seed, train=160, valid=100, test=200, curve=False):
     return Fold(copula, *parts)
 
 
+@pytest.fixture
+def few_steps(monkeypatch):
+    """A critic that learns for a fifth of its time: for what holds however long it learns."""
+    monkeypatch.setattr(correction, "STEPS", 100)
+
+
 def fitted(folds, seed=0):
     return fit_correction(folds, torch.Generator().manual_seed(seed))
+
+
+@functools.cache
+def fitted_to_curves(*seeds):
+    return fitted([fold_of(seed, curve=True) for seed in seeds])
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (7, 7), (3, 5, 5)])
@@ -98,8 +111,7 @@ def test_a_fold_depends_on_its_own_parameters_alone():
 
 @pytest.mark.slow
 def test_a_fold_is_fitted_as_if_it_were_with_any_other():
-    first = fold_of(0, curve=True)
-    pairs = [fitted([first, fold_of(seed, curve=True)]) for seed in (1, 2)]
+    pairs = [fitted_to_curves(0, seed) for seed in (1, 2)]
     # the folds share the generator, and the step at which all of them stop
     torch.testing.assert_close(pairs[0].base[0], pairs[1].base[0], rtol=0, atol=0)
     gains = [(p.corrected[0].mean() - p.corrected_normalizer[0]).item() for p in pairs]
@@ -116,13 +128,13 @@ def test_where_the_copula_is_true_a_critic_adds_nothing():
 
 
 def test_a_critic_finds_a_curve_that_the_copula_does_not():
-    found = fitted([fold_of(seed, curve=True) for seed in range(2)])
+    found = fitted_to_curves(0, 1)
     assert (found.base.mean(1) - found.base_normalizer).abs().max() < 0.05
     bound = (found.corrected.mean(1) - found.corrected_normalizer).mean()
     assert 0.4 < bound < 0.9
 
 
-def test_the_critic_does_not_see_test_rows():
+def test_the_critic_does_not_see_test_rows(few_steps):
     fold, other = fold_of(0, curve=True), fold_of(1, curve=True)
     order = torch.randperm(200)
     moved = fold._replace(test=tuple(torch.cat([t[order[:120]], 3 * o[:80]]) for t, o in zip(fold.test, other.test,
@@ -133,7 +145,7 @@ def test_the_critic_does_not_see_test_rows():
     torch.testing.assert_close(second.corrected[:, :120], first.corrected[:, order[:120]], rtol=1e-5, atol=1e-5)
 
 
-def test_the_normalizer_is_over_pairs_that_do_not_belong_together():
+def test_the_normalizer_is_over_pairs_that_do_not_belong_together(few_steps):
     fold = fold_of(0, test=30)
     found = fitted([fold])
     scores = fold.copula.scores(fold.test[2].float(), fold.test[3].float()).double()
@@ -141,7 +153,7 @@ def test_the_normalizer_is_over_pairs_that_do_not_belong_together():
     assert found.base_normalizer.item() == pytest.approx(math.log(sum(apart) / len(apart)), abs=1e-5)
 
 
-def test_correction_is_decided_by_its_generator():
+def test_correction_is_decided_by_its_generator(few_steps):
     fold = fold_of(0, curve=True)
     first, again, other = (fitted([fold], seed).corrected for seed in (3, 3, 4))
     assert torch.equal(first, again)

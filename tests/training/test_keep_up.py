@@ -114,12 +114,12 @@ def test_its_rate_is_saved_and_goes_on_bit_for_bit(dtype):
 
 def test_a_trainer_reports_the_rate_and_resumes_with_it(tmp_path):
     whole, loader, _ = setting(keep_up=KeepUp())
-    history = whole.fit(loader, 3)
+    history = whole.fit(loader, 2)
     assert history[0]["penalty_lr"] != history[1]["penalty_lr"]
     first, loader, _ = setting(keep_up=KeepUp(), run=Run.create(tmp_path / "run", {}))
     first.fit(loader, 1)
     again, loader, _ = setting(keep_up=KeepUp(), run=Run.open(tmp_path / "run"))
-    resumed = again.fit(loader, 3, resume=True)
+    resumed = again.fit(loader, 2, resume=True)
     assert [report["penalty_lr"] for report in resumed] == [report["penalty_lr"] for report in history]
     for ours, theirs in zip(again.penalty.parameters(), whole.penalty.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -62,12 +62,12 @@ def x():
     return torch.randn(BATCHES * ROWS, 2)
 
 
-def arguments(folder):
+def arguments(folder, epochs, save):
     return TrainingArguments(
         str(folder),
-        num_train_epochs=EPOCHS,
+        num_train_epochs=epochs,
         per_device_train_batch_size=ROWS,
-        save_strategy="epoch",
+        save_strategy=save,
         eval_strategy="epoch",
         use_cpu=True,
         disable_tqdm=True,
@@ -75,30 +75,30 @@ def arguments(folder):
     )
 
 
-def lightning_trainer(folder):
+def lightning_trainer(folder, epochs, callbacks=()):
     return lightning.Trainer(
         default_root_dir=folder,
-        max_epochs=EPOCHS,
+        max_epochs=epochs,
         accelerator="cpu",
         devices=1,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[ModelCheckpoint(folder, "{epoch}", save_top_k=-1)],
+        enable_checkpointing=bool(callbacks),
+        callbacks=list(callbacks),
     )
 
 
 def of_transformers(model, optimizer, x, folder):
     rows = [{"x": row} for row in x]
-    trainer = Trainer(
-        model, arguments(folder), train_dataset=rows, eval_dataset=rows[:ROWS], optimizers=(optimizer, None)
-    )
+    options = arguments(folder, EPOCHS, "no")
+    trainer = Trainer(model, options, train_dataset=rows, eval_dataset=rows[:ROWS], optimizers=(optimizer, None))
     trainer.train()
     return trainer.state.global_step
 
 
 def of_lightning(model, optimizer, x, folder):
-    trainer = lightning_trainer(folder)
+    trainer = lightning_trainer(folder, EPOCHS)
     loader = DataLoader(x, ROWS, shuffle=True)
     trainer.fit(Lit(model, optimizer), loader, DataLoader(x[:ROWS], ROWS))
     assert trainer.callback_metrics["CLUB(z;u)"].isfinite()
@@ -145,10 +145,10 @@ def assert_same(ours, theirs):
 @pytest.mark.slow
 def test_a_run_of_transformers_goes_on_bit_for_bit(x, tmp_path):
     rows = [{"x": row} for row in x]
-    whole = Trainer(Sum(10.0), arguments(tmp_path), train_dataset=rows, eval_dataset=rows[:ROWS])
+    options = arguments(tmp_path, 2, "epoch")
+    whole, rest = (Trainer(Sum(10.0), options, train_dataset=rows, eval_dataset=rows[:ROWS]) for _ in range(2))
     whole.train()
-    rest = Trainer(Sum(10.0), arguments(tmp_path), train_dataset=rows, eval_dataset=rows[:ROWS])
-    rest.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{2 * BATCHES}"))
+    rest.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{BATCHES}"))
     assert rest.state.global_step == whole.state.global_step
     assert_same(rest.model.state_dict(), whole.model.state_dict())
 
@@ -157,10 +157,11 @@ def test_a_run_of_transformers_goes_on_bit_for_bit(x, tmp_path):
 def test_a_run_of_lightning_goes_on_bit_for_bit(x, tmp_path):
     loader = DataLoader(x, ROWS)  # in order: Lightning keeps no state of generators
     whole, rest = Lit(Sum(10.0)), Lit(Sum(10.0))
-    lightning_trainer(tmp_path).fit(whole, loader, loader)
-    trainer = lightning_trainer(tmp_path / "rest")
-    trainer.fit(rest, loader, loader, ckpt_path=tmp_path / "epoch=1.ckpt")
-    assert trainer.global_step == EPOCHS * BATCHES
+    kept = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
+    lightning_trainer(tmp_path, 2, [kept]).fit(whole, loader, loader)
+    trainer = lightning_trainer(tmp_path / "rest", 2)
+    trainer.fit(rest, loader, loader, ckpt_path=tmp_path / "epoch=0.ckpt")
+    assert trainer.global_step == 2 * BATCHES
     assert_same(rest.state_dict(), whole.state_dict())
 
 
