@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from disentangle import estimate_mutual_information
-from disentangle.information import correction
 
 F64 = torch.float64
 
@@ -16,12 +15,6 @@ def normal(*shape, seed=0):
 def pair(rows, dims=1, rho=0.6, seed=0):
     x = normal(rows, dims, seed=seed)
     return x, rho * x + math.sqrt(1 - rho**2) * normal(rows, dims, seed=seed + 100)
-
-
-@pytest.fixture
-def few_steps(monkeypatch):
-    """A critic that learns for a fifth of its time: for what holds however long it learns."""
-    monkeypatch.setattr(correction, "STEPS", 100)
 
 
 def monotone(side):

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from disentangle.information import correction
 from disentangle.information.copula import EllipticalCopula
 from disentangle.information.correction import Fold, StackedCritic, fit_correction, noise_contrastive_loss
 
@@ -23,12 +22,6 @@ def fold_of(seed, train=160, valid=100, test=200, curve=False):
     parts = [2 * copula.coordinates(a, b) for a, b in zip(x.split([train, valid, test]), y.split([train, valid, test]),
                                                          strict=True)]  # fmt: skip
     return Fold(copula, *parts)
-
-
-@pytest.fixture
-def few_steps(monkeypatch):
-    """A critic that learns for a fifth of its time: for what holds however long it learns."""
-    monkeypatch.setattr(correction, "STEPS", 100)
 
 
 def fitted(folds, seed=0):

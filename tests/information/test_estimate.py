@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from disentangle import estimate_mutual_information
-from disentangle.information import METHODS, MutualInformation, correction
+from disentangle.information import METHODS, MutualInformation
 
 F64 = torch.float64
 TRAINED = METHODS[4:]
@@ -82,12 +82,6 @@ def test_x_and_y_are_interchangeable(method):
     x, y = gaussian(300, 3, 2)
     forth, back = (estimate_mutual_information(*sides, method=method) for sides in ((x, y), (y, x)))
     assert back.value == pytest.approx(forth.value, abs=0.03 if method == "nearest neighbors" else 1e-9)
-
-
-@pytest.fixture
-def few_steps(monkeypatch):
-    """A critic that learns for a fifth of its time: for what holds however long it learns."""
-    monkeypatch.setattr(correction, "STEPS", 100)
 
 
 @pytest.mark.parametrize("method", METHODS)
