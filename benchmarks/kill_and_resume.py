@@ -36,50 +36,39 @@ import mird_mosi
 
 from disentangle.data import Recordings, synthetic_recordings
 
-EPOCHS = 4
+STEPS = 4  # per epoch
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="(default: %(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="(default: %(default)s)")
     parser.add_argument("--precision", default="no", choices=("no", "bf16"), help="(default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=4, help="of 4 steps each (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: %(default)s)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        killed, differences = compare(Path(folder), options.kills, options.processes, options.precision, options.seed)
-    print(f"{len(killed)} kills, at steps {killed} of {EPOCHS * 4}")
+        killed, differences = compare(Path(folder), options)
+    print(f"{len(killed)} kills, at steps {killed} of {options.epochs * STEPS}")
     print(f"processes {options.processes}, precision {options.precision}, torch {torch.__version__}")
     print("equal bit for bit" if not differences else "\n".join(["DIFFERENT", *differences]))
     return 1 if differences or len(killed) < options.kills else 0
 
 
-def compare(folder: Path, kills: int, processes: int, precision: str, seed: int) -> tuple[list[int], list[str]]:
+def compare(folder: Path, asked: argparse.Namespace) -> tuple[list[int], list[str]]:
     """The steps at which runs were killed, and what differs in the end."""
+    kills, processes = asked.kills, asked.processes
     data = folder / "data.pkl"
     splits = synthetic_recordings((100, 16, 16))
     data.write_bytes(pickle.dumps({name: content(recordings) for name, recordings in splits.items()}))
-    options = [
-        "--data",
-        data,
-        "--recipe",
-        "paper",
-        "--backbone",
-        "tiny",
-        "--epochs",
-        EPOCHS,
-        "--lr",
-        1e-3,
-        "--checkpoint-every",
-        1,
-    ]
-    options += ["--checkpoint-every", 1, "--precision", precision, "--device", "cpu"]
+    options = ["--data", data, "--recipe", "paper", "--backbone", "tiny", "--epochs", asked.epochs, "--lr", 1e-3]
+    options += ["--checkpoint-every", 1, "--precision", asked.precision, "--device", "cpu"]
     log = folder / "log.txt"
     started = time.perf_counter()
     assert wait(launch(processes, log, *options, "--out", folder / "whole")) == 0, log.read_text()
     a_step = (time.perf_counter() - started) / step_of(folder / "whole")
-    draw = random.Random(seed)
+    draw = random.Random(asked.seed)
     killed: list[int] = []
     bar = tqdm(total=kills, unit="kill", disable=None)
     while len(killed) < kills:  # one run after the other, until there were enough kills

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -37,7 +35,7 @@ from disentangle.experiments import open_trained, run_program
 from disentangle.tasks import as_task
 from disentangle.training import Run
 
-from .conftest import EXAMPLES
+from . import programs
 
 SYSTEMS = {  # with what makes them small
     misa: [],
@@ -63,22 +61,17 @@ def run(paper, *arguments):
 
 def stopped(number, paper, *arguments, out):
     """What a process of its own that gets a signal after its first epoch says, and the code that it ends with."""
-    command = [sys.executable, str(EXAMPLES / f"{paper.__name__}.py"), *map(str, arguments), "--out", str(out)]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job starts with it ignored
-    )
+    log = out.with_suffix(".txt")
+    process = programs.start(paper.__name__, [*arguments, "--out", out], log)
     try:
         deadline = time.monotonic() + 120
         while not (out / "model" / "model.safetensors").exists():
-            assert process.poll() is None
+            assert process.is_alive(), log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        process.send_signal(number)
-        return process.communicate(timeout=60)[1], process.returncode
+        os.kill(process.pid, number)
+        process.join(60)
+        return log.read_text(), process.exitcode
     finally:
         process.kill()
 

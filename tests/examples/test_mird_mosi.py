@@ -3,8 +3,6 @@
 import json
 import os
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 
 import mird_mosi
@@ -20,9 +18,9 @@ from disentangle.data import RecordingDataset, Recordings, collate, read_recordi
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.training import Run
 
-from .conftest import EXAMPLES, content
+from . import programs
+from .conftest import content
 
-BENCHMARKS = EXAMPLES.parent / "benchmarks"
 F64 = torch.float64
 METRICS = {"mae", "corr", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc5", "acc7"}
 NINE = {f"CLUB({x};{y})" for x, y in mird_mosi.LATENT_PAIRS + mird_mosi.INPUT_PAIRS}
@@ -317,15 +315,6 @@ def test_evaluate_refuses_a_folder_that_is_no_run(tmp_path, capsys):
     assert "expected the folder of a run" in capsys.readouterr().err
 
 
-def launch(*arguments):
-    """The example in two processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [str(EXAMPLES / "mird_mosi.py"), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    assert result.returncode == 0, result.stderr[-3000:]
-    return result.stdout
-
-
 @pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path, capsys):
     """The same global batches, an uneven last one, unlabelled rows; without dropout, whose noise would differ."""
@@ -336,7 +325,8 @@ def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path, c
     files = ["--data", dump(data), "--unlabeled", dump(unlabeled, "more.pkl"), "--backbone", tmp_path / "backbone"]
     options = [*files, "--epochs", 3, "--lr", 1e-3, "--device", "cpu", "--out"]
     assert run(*options, tmp_path / "alone") == 0
-    for printed in (capsys.readouterr().out, launch(*options, tmp_path / "together")):
+    by_two = programs.run("mird_mosi", [*options, tmp_path / "together"], tmp_path / "log.txt", processes=2)
+    for printed in (capsys.readouterr().out, by_two):
         assert printed.count("everything is in") == 1
     alone, together = (Run.open(tmp_path / name).history for name in ("alone", "together"))
     assert len(alone) == len(together) == 3
@@ -347,14 +337,9 @@ def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path, c
 
 
 @pytest.mark.slow
-def test_two_processes_that_were_killed_go_on_as_if_they_had_not_been():
-    """The benchmark, with two epochs for four."""
-    benchmark = "import kill_and_resume as benchmark; benchmark.EPOCHS = 2; raise SystemExit(benchmark.main())"
-    command = [sys.executable, "-c", benchmark, "--kills", "1", "--processes", "2", "--precision", "bf16"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), *sys.path])}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert result.returncode == 0, result.stdout + result.stderr[-3000:]
-    assert "equal bit for bit" in result.stdout
+def test_two_processes_that_were_killed_go_on_as_if_they_had_not_been(tmp_path):
+    options = ["--kills", 1, "--processes", 2, "--precision", "bf16", "--epochs", 2]
+    assert "equal bit for bit" in programs.run("kill_and_resume", options, tmp_path / "log.txt")
 
 
 def test_accumulation_and_other_training_options_are_used(dump, data, tmp_path):
