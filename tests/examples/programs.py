@@ -7,6 +7,7 @@ import sys
 from multiprocessing import forkserver, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from unittest.mock import patch
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,13 +16,9 @@ def start(name: str, arguments: list, log: Path, *, processes: int = 1) -> BaseP
     """Starts `main(arguments)` of an example or a benchmark, by several processes where asked; both outputs go to `log`."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["kill_and_resume"])
-    kept = os.environ.copy()
-    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT / "benchmarks"), *sys.path])}
-    try:
+    paths = os.pathsep.join([str(ROOT / "benchmarks"), *sys.path])
+    with patch.dict(os.environ, {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}):
         forkserver.ensure_running()
-    finally:
-        os.environ.clear()
-        os.environ |= kept
     process = context.Process(target=_run, args=(name, [str(each) for each in arguments], log, processes))
     process.start()
     return process
