@@ -29,6 +29,7 @@ import torch
 from known_truths.sources import multinormal, regression, sparse
 from known_truths.tasks import Task, tasks
 from known_truths.transforms import padded
+from mutual_information import is_close
 
 from disentangle import estimate_mutual_information
 from disentangle.text_tables import markdown
@@ -112,10 +113,6 @@ def report(records: list[dict]) -> str:
     table.append(["**close**", "", *close])
     table.append(["**median CPU time**", "", *(f"{np.median(each):.0f} s" for each in times.values())])
     return f"{heading}\n\n{markdown(table, ['task'])}\n"
-
-
-def is_close(record: dict) -> bool:
-    return abs(record["value"] - record["truth"]) <= max(0.1, 0.2 * record["truth"])
 
 
 def cell(record: dict) -> str:
