@@ -2,25 +2,34 @@
 
 import importlib
 import inspect
+import pickle
 import re
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
+from torch.nn.functional import one_hot
 
 import disentangle
 import disentangle.dependence
-from disentangle import Dependence, GivenClasses, ScaleInvariant
+from disentangle import HSIC, Dependence, GivenClasses, ScaleInvariant
 from disentangle.dependence import Bound
+from disentangle.nn import NoisyLatent
+
+from .examples.conftest import content as split_of
 
 DOCS = Path(__file__).parents[1] / "docs"
-SNIPPETS = [
-    ("index.md", 1),
-    ("independent.md", 1),
-    ("mutual_information.md", 12),
-    ("own_loop.md", 6),
-    ("formats/folder.md", 1),
-    ("formats/tables.md", 2),
-]
+SNIPPETS = {  # pages, and how many blocks of code each has at least
+    "index.md": 1,
+    "independent.md": 1,
+    "mutual_information.md": 12,
+    "own_loop.md": 6,
+    "formats/folder.md": 1,
+    "formats/tables.md": 2,
+}
+# Pages whose code other tests run, with what it needs: a trained model, files, a run that stopped, an estimator.
+ELSEWHERE = {"deploying.md", "own_videos.md", "resuming.md", "your_estimator.md", "formats/store.md"}
 API = re.findall(
     r"^(?:   ~|\| `)disentangle\.([\w.]+)", "\n".join(p.read_text() for p in (DOCS / "api").glob("*.md")), re.MULTILINE
 )
@@ -31,17 +40,61 @@ PUBLIC = [
 PAGE = (DOCS / "mutual_information.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "count"), SNIPPETS)
+@pytest.mark.parametrize(("name", "count"), SNIPPETS.items())
 def test_every_snippet_of_a_page_runs_and_what_it_asserts_holds(tmp_path, monkeypatch, name, count):
-    """In order, in one namespace. Blank lines in front keep the line numbers of a traceback those of the page."""
     monkeypatch.chdir(tmp_path)
-    page = (DOCS / name).read_text()
+    assert run_code(DOCS / name, {}) >= count
+
+
+def run_code(path, namespace):
+    """Runs the blocks of a page, in order, in one namespace, and counts them."""
+    page = path.read_text()
     blocks = list(re.finditer(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
-    assert len(blocks) >= count
-    namespace = {"__name__": "page"}
+    namespace["__name__"] = "page"
     for block in blocks:
-        first = page[: block.start(1)].count("\n")
-        exec(compile("\n" * first + block[1], f"docs/{name}", "exec"), namespace)
+        first = page[: block.start(1)].count(
+            "\n"
+        )  # blank lines in front keep the line numbers of a traceback those of the page
+        exec(compile("\n" * first + block[1], path.name, "exec"), namespace)
+    return len(blocks)
+
+
+def test_no_page_has_code_that_is_not_run():
+    """Code that cannot run as it stands is marked `py`."""
+    pages = {str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md") if "```python\n" in path.read_text()}
+    assert pages == {*SNIPPETS, *ELSEWHERE}
+
+
+def test_the_code_of_the_readme_runs_and_its_loop_takes_the_digit_out_of_the_style(capsys):
+    digit = torch.arange(64) % 4
+    image = 3 * one_hot(digit, 6) + 0.3 * torch.randn(64, 6)
+    network, decoder = nn.Linear(6, 8), nn.Linear(8 + 4, 6)
+    tells = HSIC(kernel="laplace", scales=(0.5,))
+    assert tells.p_value(NoisyLatent(8, noise=1.0, fixed="rows")(network(image)), digit) < 1e-4
+    namespace = {
+        "nn": nn,
+        "range": lambda epochs: range(epochs // 5),  # enough here
+        "network": network,
+        "decode": lambda style, digit: decoder(torch.cat([style, one_hot(digit, 4)], 1)),
+        "batches": [(image, digit)],
+        "optimizer": torch.optim.Adam([*network.parameters(), *decoder.parameters()], 1e-2),
+        **dict(zip("xysla", torch.randn(5, 120, 2), strict=True)),
+    }
+    assert run_code(DOCS.parent / "README.md", namespace) == 2
+    assert namespace["penalty"].weight == pytest.approx(1000 * 99 / 250)
+    assert tells.p_value(namespace["style"], digit) > 1e-3
+    printed = capsys.readouterr().out
+    assert "nats" in printed
+    assert "root mean square" in printed
+
+
+def test_a_set_becomes_a_store_by_the_code_of_its_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = {split: split_of(n, n) for split, n in {"train": 6, "valid": 3, "test": 3}.items()}
+    Path("unaligned_50.pkl").write_bytes(pickle.dumps(content))
+    namespace = {}
+    assert run_code(DOCS / "formats" / "store.md", namespace) == 1
+    assert namespace["splits"]["train"].text == content["train"]["raw_text"]
 
 
 def test_the_table_of_bounds_is_that_of_the_code():

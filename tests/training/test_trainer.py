@@ -1,7 +1,9 @@
 import copy
 import json
 import math
+import re
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, Rows, load
 from disentangle.training import NonFiniteError, Run, RunError
-from disentangle.training.checkpoints import Checkpoints
 
 
 class Regression(nn.Module):
@@ -118,8 +119,9 @@ def test_losses_of_an_epoch_are_means_over_rows_and_not_over_batches(tmp_path):
     assert record["losses"]["Y"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_what_is_not_finite_stops_the_run_names_it_and_leaves_a_snapshot(tmp_path):
-    run = Run.create(tmp_path / "run", {})
+def test_what_is_not_finite_stops_the_run_names_it_and_leaves_a_snapshot(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run = Run.create("runs/RUN", {})
     trainer, batches, evaluate = setting(run=run)
     x = batches.dataset.tensors[0]
     trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
@@ -131,11 +133,13 @@ def test_what_is_not_finite_stops_the_run_names_it_and_leaves_a_snapshot(tmp_pat
         trainer.fit(batches, 2, evaluate=evaluate, monitor="mae", resume=True)
     assert run.checkpoints.newest() == 5
     assert run.history[-1] == {"step": 8, "nonfinite": ["variable a", "variable b", "Y"]}
-    snapshot = Checkpoints(run.folder / "nonfinite")
     modules = {"model": Regression(), "penalty": Pairwise({("a", "b"): CLUBEstimator(2, 3)})}
-    state = snapshot.load(modules)
-    assert state["position"]["step"] == 7
-    assert state["rows"] == [list(range(16, 24))]
+    page = (Path(__file__).parents[2] / "docs" / "resuming.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    namespace = dict(modules)
+    exec(code, namespace)
+    assert capsys.readouterr().out == f"{run.history[-1]['nonfinite']} {[list(range(16, 24))]}\n"
+    assert namespace["state"]["position"]["step"] == 7
     assert all(p.isfinite().all() for module in modules.values() for p in module.parameters())
     assert not torch.equal(modules["model"].a.weight, weights["a.weight"])  # two steps further than the checkpoint
 
