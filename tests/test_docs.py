@@ -18,8 +18,8 @@ from disentangle.dependence import Bound
 from disentangle.nn import NoisyLatent
 
 from .examples.conftest import content as split_of
+from .pages import DOCS, run_code
 
-DOCS = Path(__file__).parents[1] / "docs"
 SNIPPETS = {  # pages, and how many blocks of code each has at least
     "index.md": 1,
     "independent.md": 1,
@@ -44,19 +44,6 @@ PAGE = (DOCS / "mutual_information.md").read_text()
 def test_every_snippet_of_a_page_runs_and_what_it_asserts_holds(tmp_path, monkeypatch, name, count):
     monkeypatch.chdir(tmp_path)
     assert run_code(DOCS / name, {}) >= count
-
-
-def run_code(path, namespace):
-    """Runs the blocks of a page, in order, in one namespace, and counts them."""
-    page = path.read_text()
-    blocks = list(re.finditer(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
-    namespace["__name__"] = "page"
-    for block in blocks:
-        first = page[: block.start(1)].count(
-            "\n"
-        )  # blank lines in front keep the line numbers of a traceback those of the page
-        exec(compile("\n" * first + block[1], path.name, "exec"), namespace)
-    return len(blocks)
 
 
 def test_no_page_has_code_that_is_not_run():

@@ -89,7 +89,7 @@ def weights(folder):
 @pytest.mark.usefixtures("curves")
 def test_it_trains_goes_on_is_evaluated_and_predicts(paper, number, dump, data, tmp_path, capsys):
     """Stopped after its first epoch, it leaves a folder that can be read, and ends as the run that was not."""
-    options = ["--data", dump(data), *SMALL, "--epochs", 4]
+    options = ["--data", dump(data), *SMALL, "--epochs", 6]
     assert run(paper, *options, "--out", tmp_path / "whole") == 0
     table = capsys.readouterr().out
     out = tmp_path / "stopped"
@@ -100,7 +100,7 @@ def test_it_trains_goes_on_is_evaluated_and_predicts(paper, number, dump, data, 
         assert code == 128 + number
         assert f"what there is can be read in {out}, and --resume {out} goes on" in error
         assert (out / "curves.png").stat().st_size > 0
-    assert 1 <= len(Run.open(out).history) < 4
+    assert 1 <= len(Run.open(out).history) < 6
     assert run(paper, "evaluate", "--run", out) == 0
     assert run(paper, "--resume", out) == 0
     capsys.readouterr()
@@ -146,7 +146,7 @@ def test_an_example_has_seeds(paper, dump, data, tmp_path, capsys):
 
 @pytest.mark.parametrize("paper", [mird_mosi, text_only], ids=lambda paper: paper.__name__)
 def test_the_result_is_the_monitored_metric_in_half_precision_too(paper, dump, data, tmp_path):
-    """Those of the other examples too: see the next test but one."""
+    """Those of the other examples too, where each task is trained."""
     options = ["--data", dump(data), *SMALL, "--epochs", 2, "--precision", "bf16"]
     assert run(paper, *options, "--out", tmp_path / "run") == 0
     monitored = min(record["valid"]["mae"] for record in Run.open(tmp_path / "run").history)

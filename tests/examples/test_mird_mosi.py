@@ -19,7 +19,7 @@ from disentangle.nn.backbones import tiny_backbone
 from disentangle.training import Run
 
 from . import programs
-from .conftest import content
+from .conftest import EXAMPLES, content
 
 F64 = torch.float64
 METRICS = {"mae", "corr", "acc2_has0", "acc2_non0", "f1_has0", "f1_non0", "acc5", "acc7"}
@@ -325,7 +325,8 @@ def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path, c
     files = ["--data", dump(data), "--unlabeled", dump(unlabeled, "more.pkl"), "--backbone", tmp_path / "backbone"]
     options = [*files, "--epochs", 3, "--lr", 1e-3, "--device", "cpu", "--out"]
     assert run(*options, tmp_path / "alone") == 0
-    by_two = programs.run("mird_mosi", [*options, tmp_path / "together"], tmp_path / "log.txt", processes=2)
+    torchrun = ["--standalone", "--nproc-per-node", 2, EXAMPLES / "mird_mosi.py", *options, tmp_path / "together"]
+    by_two = programs.run("torch.distributed.run", torchrun, tmp_path / "log.txt")
     for printed in (capsys.readouterr().out, by_two):
         assert printed.count("everything is in") == 1
     alone, together = (Run.open(tmp_path / name).history for name in ("alone", "together"))

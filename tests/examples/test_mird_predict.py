@@ -22,7 +22,7 @@ from disentangle.experiments.options import parse, recording_of
 from disentangle.features import OPENFACE_FEATURES, openface_features
 from disentangle.nn.backbones import tiny_backbone
 
-from .conftest import EXAMPLES
+from ..pages import DOCS, run_code
 from .test_mird_mosi import run
 from .test_modalities import recordings, written
 
@@ -267,7 +267,7 @@ def test_an_exported_model_says_what_the_model_says_of_any_number_of_rows(place,
         np.testing.assert_allclose(whole.run(["scores"], given)[0], scores, atol=1e-5)
         np.testing.assert_allclose(small.run(["scores"], given)[0], scores, atol=0.1)
     assert files[1].stat().st_size < 0.8 * files[0].stat().st_size
-    page = (EXAMPLES.parent / "docs" / "deploying.md").read_text()
+    page = (DOCS / "deploying.md").read_text()
     (code, *_) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     namespace = {"__name__": "page"}
     monkeypatch.chdir(tmp_path)
@@ -349,7 +349,7 @@ def test_a_folder_that_is_no_run_is_said(tmp_path, capsys):
     assert "expected the folder of a run" in refused(capsys, tmp_path, "--text", "so good")
 
 
-PAGE = (EXAMPLES.parent / "docs" / "own_videos.md").read_text()
+PAGE = (DOCS / "own_videos.md").read_text()
 
 
 def test_the_pages_table_of_a_folder_is_one_that_can_be_read(tmp_path, monkeypatch):
@@ -359,8 +359,7 @@ def test_the_pages_table_of_a_folder_is_one_that_can_be_read(tmp_path, monkeypat
     np.save("my_set/audio/clip00.npy", np.ones((4, 33), np.float32))
     (tmp_path / "transcripts" / "clip01.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nso good\n")
     (tmp_path / "labels.csv").write_text("id,label,split\nclip00,1.5,train\nclip01,,\n")
-    (snippet,) = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    exec(compile(snippet, "docs/own_videos.md", "exec"), {})
+    assert run_code(DOCS / "own_videos.md", {}) == 1
     splits = read_recordings("my_set")
     assert splits["train"].missing == {"text": 1, "audio": 0}
     assert (splits["unlabeled"].text, splits["unlabeled"].labels) == (["so good"], None)

@@ -1,9 +1,7 @@
 import copy
 import json
 import math
-import re
 import signal
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +10,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, Rows, load
 from disentangle.training import NonFiniteError, Run, RunError
+
+from ..pages import DOCS, run_code
 
 
 class Regression(nn.Module):
@@ -134,10 +134,8 @@ def test_what_is_not_finite_stops_the_run_names_it_and_leaves_a_snapshot(tmp_pat
     assert run.checkpoints.newest() == 5
     assert run.history[-1] == {"step": 8, "nonfinite": ["variable a", "variable b", "Y"]}
     modules = {"model": Regression(), "penalty": Pairwise({("a", "b"): CLUBEstimator(2, 3)})}
-    page = (Path(__file__).parents[2] / "docs" / "resuming.md").read_text()
-    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     namespace = dict(modules)
-    exec(code, namespace)
+    assert run_code(DOCS / "resuming.md", namespace) == 1
     assert capsys.readouterr().out == f"{run.history[-1]['nonfinite']} {[list(range(16, 24))]}\n"
     assert namespace["state"]["position"]["step"] == 7
     assert all(p.isfinite().all() for module in modules.values() for p in module.parameters())
