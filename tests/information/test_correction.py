@@ -24,8 +24,8 @@ def fold_of(seed, train=160, valid=100, test=200, curve=False):
     return Fold(copula, *parts)
 
 
-def fitted(folds, seed=0):
-    return fit_correction(folds, torch.Generator().manual_seed(seed))
+def fitted(folds, seed=0, steps=150):
+    return fit_correction(folds, torch.Generator().manual_seed(seed), steps)
 
 
 @functools.cache
@@ -127,7 +127,7 @@ def test_a_critic_finds_a_curve_that_the_copula_does_not():
     assert 0.4 < bound < 0.9
 
 
-def test_the_critic_does_not_see_test_rows(few_steps):
+def test_the_critic_does_not_see_test_rows():
     fold, other = fold_of(0, curve=True), fold_of(1, curve=True)
     order = torch.randperm(200)
     moved = fold._replace(test=tuple(torch.cat([t[order[:120]], 3 * o[:80]]) for t, o in zip(fold.test, other.test,
@@ -138,7 +138,7 @@ def test_the_critic_does_not_see_test_rows(few_steps):
     torch.testing.assert_close(second.corrected[:, :120], first.corrected[:, order[:120]], rtol=1e-5, atol=1e-5)
 
 
-def test_the_normalizer_is_over_pairs_that_do_not_belong_together(few_steps):
+def test_the_normalizer_is_over_pairs_that_do_not_belong_together():
     fold = fold_of(0, test=30)
     found = fitted([fold])
     scores = fold.copula.scores(fold.test[2].float(), fold.test[3].float()).double()
@@ -146,7 +146,13 @@ def test_the_normalizer_is_over_pairs_that_do_not_belong_together(few_steps):
     assert found.base_normalizer.item() == pytest.approx(math.log(sum(apart) / len(apart)), abs=1e-5)
 
 
-def test_correction_is_decided_by_its_generator(few_steps):
+def test_in_no_steps_all_is_the_copulas():
+    found = fitted([fold_of(0, curve=True)], steps=0)
+    torch.testing.assert_close(found.corrected, found.base)
+    torch.testing.assert_close(found.corrected_normalizer, found.base_normalizer)
+
+
+def test_correction_is_decided_by_its_generator():
     fold = fold_of(0, curve=True)
     first, again, other = (fitted([fold], seed).corrected for seed in (3, 3, 4))
     assert torch.equal(first, again)

@@ -85,7 +85,7 @@ def test_x_and_y_are_interchangeable(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_seed_decides_and_nothing_else_does(few_steps, method):
+def test_the_seed_decides_and_nothing_else_does(method):
     x, y = gaussian(200 if method == "auto" else 80)  # of fewer than 200 rows no critic is trained
     kept, state = (x.clone(), y.clone()), torch.get_rng_state()
     np.random.seed(0)  # noqa: NPY002
@@ -117,7 +117,7 @@ def test_kinds_of_input(method):
 
 
 @pytest.mark.parametrize("method", ["auto", "infonce"])
-def test_it_learns_where_gradients_are_off(few_steps, method):
+def test_it_learns_where_gradients_are_off(method):
     x, y = gaussian(200, rho=0.9)
     plain = estimate_mutual_information(x, y, method=method)
     for off in (torch.no_grad, torch.inference_mode):

@@ -10,6 +10,7 @@ from scipy.special import digamma
 from sklearn.feature_selection import mutual_info_regression
 
 from disentangle.information import nearest_neighbor_mutual_information
+from disentangle.information.neighbors import rows_nearer
 
 
 def correlated(rng, rows, dim, rho):
@@ -41,6 +42,19 @@ def test_is_what_the_paper_defines(p, q, rows, k):
     x, y = z[:, :p], z[:, p:]
     value = nearest_neighbor_mutual_information(x, y, neighbors=k).value
     assert value == pytest.approx(by_counting(x, y, k), abs=1e-12)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10**6), columns=st.integers(1, 2), far=st.sampled_from([0.0, 1e3, 1e9]))
+def test_rows_at_the_radius_itself_are_not_nearer(seed, columns, far):
+    """The radius is the distance to some row, however far others are off."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((60, columns))
+    x[0] += far
+    x = (x - x.mean(0)) / x.std(0)
+    distances = np.abs(x[:, None] - x[None]).max(-1)
+    radius = np.sort(distances, 1)[np.arange(60), rng.integers(1, 60, 60)]
+    np.testing.assert_array_equal(rows_nearer(x, radius), (distances < radius[:, None]).sum(1))
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.6, 0.95])

@@ -8,20 +8,20 @@ from scipy.stats import chisquare
 
 from disentangle.functional import hsic
 from disentangle.information import nearest_neighbor_mutual_information, permutation_test
+from disentangle.information.permutation import hsic_of_shifts
+
+
+def centered_kernel(side):
+    """HKH, with the median distance between rows as the bandwidth, on standardised columns."""
+    side = (side - side.mean(0)) / side.std(0)
+    distances = np.array([[np.linalg.norm(a - b) for a in side] for b in side])
+    upper = np.sort(distances[np.triu_indices(len(side), 1)])
+    h = np.eye(len(side)) - 1 / len(side)
+    return h @ np.exp(-distances / upper[(len(upper) - 1) // 2]) @ h
 
 
 def by_traces(x, y):
-    """tr(KHLH) / N², with the median distance between rows as the bandwidth, on standardised columns."""
-
-    def kernel(side):
-        side = (side - side.mean(0)) / side.std(0)
-        distances = np.array([[np.linalg.norm(a - b) for a in side] for b in side])
-        upper = np.sort(distances[np.triu_indices(len(side), 1)])
-        return np.exp(-distances / upper[(len(upper) - 1) // 2])
-
-    rows = len(x)
-    h = np.eye(rows) - 1 / rows
-    return np.trace(kernel(x) @ h @ kernel(y) @ h) / rows**2
+    return np.trace(centered_kernel(x) @ centered_kernel(y)) / len(x) ** 2
 
 
 @pytest.mark.parametrize(("p", "q", "rows"), [(1, 1, 30), (3, 2, 50), (1, 4, 70), (2, 2, 129)])
@@ -29,11 +29,30 @@ def test_the_default_statistic_is_hsic(p, q, rows):
     rng = np.random.default_rng(p)
     x, y = rng.standard_normal((rows, p)), rng.standard_normal((rows, q)) * 100
     y[:, 0] += 50 * x[:, 0] ** 2
-    result = permutation_test(x, y, permutations=3, seed=5)
+    result = permutation_test(x, y, permutations=3)
     assert result.statistic == pytest.approx(by_traces(x, y), rel=1e-4)
-    orders = np.random.default_rng(5)
-    null = [by_traces(x, y[orders.permutation(rows)]) for _ in range(3)]
-    assert result.null_mean == pytest.approx(np.mean(null), rel=1e-4)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 6, 7, 130])
+def test_all_shifts_at_once_are_what_each_is_alone(rows):
+    k, m = (t + t.mT for t in torch.randn(2, rows, rows, dtype=torch.float64))
+    orders = [(torch.arange(rows) - s) % rows for s in range(rows)]
+    each = torch.stack([(k * m[order][:, order]).mean() for order in orders])
+    torch.testing.assert_close(hsic_of_shifts(k, m), each)
+
+
+@pytest.mark.parametrize("permutations", [5, 2000])
+def test_the_default_agrees_with_the_p_value_over_all_orders(permutations):
+    """Of 6 rows there are 720 orders: within one set of shifts, and over many."""
+    x, y = np.random.default_rng(3).standard_normal((2, 6, 1))
+    k, m = centered_kernel(x), centered_kernel(y)
+    all_orders = np.array([np.sum(k * m[np.ix_(o, o)]) for o in itertools.permutations(range(6))]) / 36
+    exact = (all_orders >= all_orders[0] - 1e-12).mean()
+    draws = [permutation_test(x, y, permutations=permutations, seed=i) for i in range(4000 // permutations)]
+    shares = [((1 + permutations) * draw.p_value - 1) / permutations for draw in draws]  # of orders other than itself
+    others = (720 * exact - 1) / 719
+    assert abs(np.mean(shares) - others) < 4 * math.sqrt(others * (1 - others) / 4000)
+    assert np.mean([draw.null_mean for draw in draws]) == pytest.approx(all_orders.mean(), rel=0.02)
 
 
 def test_the_default_statistic_is_the_dependence_of_the_same_name():

@@ -19,7 +19,7 @@ __all__ = ["classifier_mutual_information", "entropy"]
 
 FOLDS = 5
 VALIDATION = 0.15  # of the rows that the network is fitted on
-STEPS, HIDDEN = 1000, 64
+STEPS, HIDDEN = 500, 64
 MIXING_STEPS = 200
 LEAST = 1e-9  # probability, so that logarithms stay finite
 RIDGE = 1e-6  # keeps repeated columns from dividing by zero

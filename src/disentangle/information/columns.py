@@ -47,7 +47,7 @@ def column_mutual_information(x: Tensor, y: Tensor, *, least: float = -math.inf)
     """
     s, t = matched_columns(x, y)
     a, b = x[:, s].numpy(), y[:, t].numpy()
-    rows, value, error = len(a), _value(a, b), 0.0
+    rows, value, error = len(a), _value(a, b, least), 0.0
     if value > least:
         blocks = np.array_split(np.random.default_rng(0).permutation(rows), BLOCKS)
         error = float(np.std([_value(a[i], b[i]) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
@@ -76,9 +76,11 @@ def matched_columns(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return of_x[kept], of_y[kept]
 
 
-def _value(a: np.ndarray, b: np.ndarray) -> float:
-    """The estimate for columns that are matched already."""
+def _value(a: np.ndarray, b: np.ndarray, least: float = -math.inf) -> float:
+    """The estimate for columns that are matched already; where it is not above `least`, perhaps without what is taken off."""
     together = sum(neighbors_value(a[:, [k]], b[:, [k]]) for k in range(a.shape[1]))
+    if together <= least:
+        return together
     pairs = list(itertools.combinations(range(a.shape[1]), 2))
     within = (sum(neighbors_value(side[:, [j]], side[:, [k]]) for j, k in pairs) for side in (a, b))
     return together - max(min(within), 0.0)

@@ -15,7 +15,7 @@ from disentangle.information.fold_networks import StackedNetwork, fit_stacks
 
 __all__ = ["Correction", "Fold", "fit_correction", "noise_contrastive_loss"]
 
-STEPS, HIDDEN, EMBEDDING = 500, 128, 16
+HIDDEN, EMBEDDING = 96, 16
 LARGEST_TABLE = 2000  # rows whose pairs are all scored at once
 
 
@@ -71,12 +71,15 @@ def noise_contrastive_loss(scores: Tensor) -> Tensor:
     """
     n = scores.shape[-1]
     shifted = scores - math.log(n - 1)
-    apart = F.softplus(shifted).sum((-1, -2)) - F.softplus(shifted.diagonal(dim1=-2, dim2=-1)).sum(-1)
-    return F.softplus(-shifted.diagonal(dim1=-2, dim2=-1)).mean(-1) + apart / n
+    # softplus(-t) = softplus(t) - t
+    return (F.softplus(shifted).sum((-1, -2)) - shifted.diagonal(dim1=-2, dim2=-1).sum(-1)) / n
 
 
-def fit_correction(folds: list[Fold], generator: torch.Generator) -> Correction:
-    """Learns a critic on each fold's `train` rows, stops it on its `valid` rows, and scores its `test` rows."""
+def fit_correction(folds: list[Fold], generator: torch.Generator, steps: int) -> Correction:
+    """Learns a critic on each fold's `train` rows, stops it on its `valid` rows, and scores its `test` rows.
+
+    In no steps it learns nothing, and all is the copula's.
+    """
     copulas = [fold.copula for fold in folds]
     train, valid, test = (_stack([getattr(fold, part) for fold in folds]) for part in ("train", "valid", "test"))
     critic = StackedCritic(len(folds), train[0].shape[-1], train[1].shape[-1], generator)
@@ -92,7 +95,7 @@ def fit_correction(folds: list[Fold], generator: torch.Generator) -> Correction:
         return noise_contrastive_loss(base + critic(valid[0], valid[1]))
 
     start = noise_contrastive_loss(base)
-    improved = fit_stacks(list(critic.parameters()), loss, validate, start, train[0].shape[1], STEPS, generator)
+    improved = fit_stacks(list(critic.parameters()), loss, validate, start, train[0].shape[1], steps, generator)
     return _evaluate(squares, nu, critic, improved, test)
 
 

@@ -59,7 +59,8 @@ def estimate_mutual_information(
        products in several columns, and curves in few of many;
     4. nearest neighbours, where x and y have up to 6 dimensions together.
 
-    The critic and the matched columns need 200 rows, the neighbours 100; below, there is only the copula.
+    The critic and the matched columns need 200 rows and three columns in all, the neighbours 100 rows; below, there is only
+    the copula.
 
     **Classes.** Names, booleans, whole numbers, one-hot rows and whatever takes few values is measured as classes, and
     never above their entropy: numbers against classes by classifiers on rows that they were not fitted to, and by Ross'
@@ -70,7 +71,7 @@ def estimate_mutual_information(
     once, with a warning; what is not quite a copy (crops, frames, utterances of one speaker) is to be told by `groups`:
     then one row of each group is drawn, five times, and the five estimates are averaged.
 
-    Of 4000 rows it takes a few seconds, in hundreds of dimensions a minute. On tasks with a known answer
+    Of 4000 rows it takes a second or two, in hundreds of dimensions a minute. On tasks with a known answer
     (`benchmarks/mutual_information.py`), monotone and elliptical dependence and classes are measured to a few hundredths of a
     nat; dependence that only a critic finds is underestimated, by a tenth or so in few dimensions and by more in many. A
     warning says where half of the rows would have given clearly less, so that more would give more. An `auto` of zero is

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 __all__ = ["StackedNetwork", "fit_stacks"]
 
-BATCH, PATIENCE, EVERY = 256, 5, 25
-LEARNING_RATE, WEIGHT_DECAY, AVERAGING = 3e-3, 0.1, 0.95
+BATCH, PATIENCE, EVERY = 256, 3, 15
+LEARNING_RATE, WEIGHT_DECAY, AVERAGING = 1e-2, 0.1, 0.95
 LEAST_GAIN = 1e-4  # nats on the rows that decide when to stop
 
 

@@ -11,7 +11,7 @@ from disentangle.dependence import Bound
 from disentangle.information.result import MutualInformation
 from disentangle.information.samples import Samples, Variable, as_pair, unit_variance
 
-__all__ = ["nearest_neighbor_mutual_information", "neighbors_of"]
+__all__ = ["nearest_neighbor_mutual_information", "neighbors_of", "neighbors_value"]
 
 BLOCKS = 10  # for the standard error
 BOUND = Bound("neither", "the number of rows is finite")
@@ -132,10 +132,21 @@ def _kraskov(x: np.ndarray, y: np.ndarray, neighbors: int) -> float:
 
     both = np.hstack([x, y])
     distances, _ = KDTree(both).query(both, k=neighbors + 1, p=np.inf)  # the first one is the row itself
-    nearer = np.nextafter(distances[:, -1], 0)
-    # the row itself is counted too: n + 1
-    counts = [KDTree(side).query_ball_point(side, nearer, p=np.inf, return_length=True) for side in (x, y)]
+    counts = [rows_nearer(side, distances[:, -1]) for side in (x, y)]
     return float(digamma(neighbors) + digamma(len(x)) - np.mean([digamma(n) for n in counts], axis=1).sum())
+
+
+def rows_nearer(x: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """How many rows are nearer to each row than its radius, itself one of them."""
+    from scipy.spatial import KDTree
+
+    if x.shape[1] > 1:
+        return KDTree(x).query_ball_point(x, np.nextafter(radius, 0), p=np.inf, return_length=True)
+    # sorting is far faster; a row at the radius itself may be rounded into it, which is therefore made a little smaller
+    column = x[:, 0]
+    ordered, inside = np.sort(column), np.maximum(radius - 2 * np.spacing(np.abs(column) + radius), 0)
+    first, last = ordered.searchsorted(column - inside), ordered.searchsorted(column + inside, side="right")
+    return last - first
 
 
 def _ross(x: np.ndarray, y: np.ndarray, neighbors: int) -> float:
@@ -151,8 +162,7 @@ def _ross(x: np.ndarray, y: np.ndarray, neighbors: int) -> float:
     for i in np.unique(y):
         of_class = x[y == i]
         radius[y == i] = KDTree(of_class).query(of_class, k=int(k[i]) + 1, p=np.inf)[0][:, -1]
-    nearer = KDTree(x).query_ball_point(x, np.nextafter(radius, 0), p=np.inf, return_length=True)  # the row itself too
-    value = digamma(len(x)) - np.mean(digamma(counts[y]) - digamma(k[y]) + digamma(nearer))
+    value = digamma(len(x)) - np.mean(digamma(counts[y]) - digamma(k[y]) + digamma(rows_nearer(x, radius)))
     shares = counts / counts.sum()
     return float(min(value, -np.sum(shares * np.log(shares))))
 

@@ -213,7 +213,7 @@ def seconds_of(folder: Path) -> float | None:
     """How long the epochs of a run took, validation included; `None` where it has none."""
     history = Run.open(folder).history if (folder / "config.json").exists() else []
     seconds = [record["seconds"] for record in history if record.get("seconds") is not None]
-    return round(sum(seconds), 1) if seconds else None
+    return round(sum(seconds), 3) if seconds else None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
