@@ -53,6 +53,7 @@ def table(out: Path) -> str:
     columns: dict[str, Callable[[dict[str, float]], float]] = {
         "linear probe": lambda r: r["linear"],
         "neural probe": lambda r: r["mlp"],
+        "neural probe, ten draws": lambda r: r["mlp_draws"],
         "error / error without penalty": lambda r: r["error"] / r["error_without_penalty"],
     }
     rows = [["penalty", *columns, "error", "seeds"]]

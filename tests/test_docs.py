@@ -60,7 +60,7 @@ def test_the_code_of_the_readme_runs_and_its_loop_takes_the_digit_out_of_the_sty
     assert tells.p_value(NoisyLatent(8, noise=1.0, fixed="rows")(network(image)), digit) < 1e-4
     namespace = {
         "nn": nn,
-        "range": lambda epochs: range(epochs // 10),  # enough here
+        "range": lambda epochs: range(epochs // 20),  # enough here
         "network": network,
         "decode": lambda style, digit: decoder(torch.cat([style, one_hot(digit, 4)], 1)),
         "batches": [(image, digit)],
@@ -68,7 +68,7 @@ def test_the_code_of_the_readme_runs_and_its_loop_takes_the_digit_out_of_the_sty
         **dict(zip("xysla", torch.randn(5, 60, 1), strict=True)),
     }
     assert run_code(DOCS.parent / "README.md", namespace) == 2
-    assert namespace["penalty"].weight == pytest.approx(1000 * 49 / 250)
+    assert namespace["penalty"].weight == pytest.approx(2000 * 49 / 500)
     assert tells.p_value(namespace["style"], digit) > 1e-3
     printed = capsys.readouterr().out
     assert "nats" in printed

@@ -14,11 +14,12 @@ def run(folder, capsys, *options):
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr(digits, "EPOCHS", 40)
+    monkeypatch.setattr(digits, "DRAWS", 2)
 
 
 def test_a_short_training_lowers_what_a_probe_reads_and_leaves_what_it_says_behind(tmp_path, capsys):
     line = run(tmp_path, capsys)
-    assert list(line) == ["linear", "mlp", "chance", "error", "error_without_penalty"]
+    assert list(line) == ["linear", "mlp", "mlp_draws", "chance", "error", "error_without_penalty"]
     assert line["chance"] == pytest.approx(0.1, abs=0.01)
     assert (tmp_path / "styles.png").stat().st_size > 5000
     assert (tmp_path / "probes.png").exists()
