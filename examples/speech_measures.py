@@ -21,13 +21,23 @@ FACTORS = ("content", "speaker")
 Latents = dict[str, dict[str, Tensor]]  # by part of the recordings (train, test, unseen), then by name
 
 
-def measure(latents: Latents, parts: dict[str, Speech], seed: int) -> dict[str, Any]:
-    """How often probes that learn from the rows of `train` read each factor from each latent of held-out rows."""
+def measure(latents: Latents, draws: list[Latents], parts: dict[str, Speech], seed: int) -> dict[str, Any]:
+    """How often probes that learn from the rows of `train` read each factor from each latent of held-out rows.
+
+    A second neural probe learns from several draws of the latents' noise and is asked about as many: it reads more.
+    """
+
+    def rows(of: list[Latents], part: str, latent: str, factor: str) -> tuple[Tensor, np.ndarray]:
+        return torch.cat([each[part][latent] for each in of]), np.tile(getattr(parts[part], factor), len(of))
 
     def read(part: str, latent: str, factor: str) -> dict[str, Any]:
-        train, test = ((latents[name][latent], getattr(parts[name], factor)) for name in ("train", part))
-        linear, neural = (probe_classes(*train, test=test, kind=kind, seed=seed) for kind in ("linear", "neural"))
-        accuracies = {"linear": linear.accuracy, "neural": neural.accuracy}
+        train, test, many, many_test = (
+            rows(of, name, latent, factor) for of in ([latents], draws) for name in ("train", part)
+        )
+        linear = probe_classes(*train, test=test, kind="linear", seed=seed)
+        neural = probe_classes(*train, test=test, seed=seed)
+        strongest = probe_classes(*many, test=many_test, seed=seed)
+        accuracies = {"linear": linear.accuracy, "neural": neural.accuracy, "neural_draws": strongest.accuracy}
         return {**accuracies, "interval": list(neural.interval), "chance": neural.chance}
 
     found = {f"{latent}_latent": {factor: read("test", latent, factor) for factor in FACTORS} for latent in FACTORS}
@@ -40,11 +50,11 @@ def as_table(found: dict[str, Any]) -> str:
         (f"{latent}_latent", factor, found[f"{latent}_latent"][factor]) for latent in FACTORS for factor in FACTORS
     ]
     lines += [("content_latent", "content, unseen speakers", found["unseen"])] if found["unseen"] else []
-    cells = [["latent", "factor", "linear", "neural", "95 %", "chance"]]
+    cells = [["latent", "factor", "linear", "neural", "95 %", "neural, ten draws", "chance"]]
     for latent, factor, of in lines:
-        linear, neural, chance = (f"{of[name]:.2f}" for name in ("linear", "neural", "chance"))
+        linear, neural, draws, chance = (f"{of[name]:.2f}" for name in ("linear", "neural", "neural_draws", "chance"))
         low, high = of["interval"]
-        cells.append([latent, factor, linear, neural, f"{low:.2f} to {high:.2f}", chance])
+        cells.append([latent, factor, linear, neural, f"{low:.2f} to {high:.2f}", draws, chance])
     return aligned(cells, ["latent", "factor"])
 
 

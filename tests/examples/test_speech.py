@@ -55,7 +55,7 @@ def test_it_trains_measures_and_draws(tones, tmp_path, capsys):
     for latent in ("content_latent", "speaker_latent"):
         for factor in FACTORS:
             of = result[latent][factor]
-            assert set(of) == {"linear", "neural", "interval", "chance"}
+            assert set(of) == {"linear", "neural", "neural_draws", "interval", "chance"}
             assert of["chance"] == pytest.approx(1 / 3)
             assert of["interval"][0] <= of["neural"] <= of["interval"][1]
     assert result["error"] > 0

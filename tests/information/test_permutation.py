@@ -134,6 +134,13 @@ def test_equal_statistics_count_as_equal():
     assert abs(result.p_value - share) < 4 * math.sqrt(share * (1 - share) / 2000)
 
 
+@pytest.mark.parametrize("half", [2, 5])
+def test_rounding_tells_nothing_of_a_table_that_is_exactly_balanced(half):
+    """Its statistic is zero, the least that there is."""
+    x, y = np.indices((2, half)).reshape(2, -1, 1).astype(float)
+    assert permutation_test(x, y, permutations=500).p_value == 1
+
+
 @pytest.mark.parametrize(
     ("relation", "rows"),
     [

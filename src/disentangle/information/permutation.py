@@ -124,7 +124,8 @@ def permutation_test(
     if math.isnan(observed) or np.isnan(null).any():
         raise ValueError(f"expected a statistic that is a number, got NaN for some of {1 + permutations} orders of y")
     # equal numbers must count as equal after rounding: orders of a discrete variable repeat themselves
-    as_large = int(np.sum((null >= observed) | np.isclose(null, observed, rtol=1e-6, atol=0)))
+    rounding = 1e-9 * null.std() if statistic is None else 0.0  # of a sum that is zero
+    as_large = int(np.sum((null >= observed) | np.isclose(null, observed, rtol=1e-6, atol=rounding)))
     return PermutationTest((1 + as_large) / (1 + permutations), observed, float(null.mean()), permutations, len(x))
 
 
