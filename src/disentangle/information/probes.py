@@ -134,7 +134,9 @@ def probe_numbers(
     - `"linear"`: a ridge regression, its strength chosen by leave-one-out among those rows.
     - `"neural"`: a network of two hidden layers of 64, stopped where it is best on 15 % of those rows.
 
-    A low value means that this probe did not find it, not that it is not there.
+    A low value means that this probe did not find it, not that it is not there. Of a source that carries noise, as
+    `disentangle.nn.NoisyLatent` makes, give several draws of each row, those to fit to and those of `test`: a probe that
+    learns from one draw reads less than there is.
 
     Arguments:
         source: `(rows, source_dim)` or `(rows,)`, on any device.
@@ -180,7 +182,8 @@ def probe_classes(
     - `"linear"`: a logistic regression.
     - `"neural"`: a network of two hidden layers of 64, trained for 100 epochs.
 
-    A value near chance means that this probe did not find it, not that it is not there.
+    A value near chance means that this probe did not find it, not that it is not there. Of a source
+    that carries noise give several draws of each row, as for `probe_numbers`.
 
     Arguments:
         source: `(rows, source_dim)` or `(rows,)`, on any device.
