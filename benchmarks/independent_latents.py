@@ -7,7 +7,8 @@
 The first commands train (they go on with what has not finished), and train the encoder of each latent on its factor alone:
 what a latent could know of it. With --report the tables of all seeds that have finished are written. Each run is
 `examples/mird_mosi.py` as on its embedded set; options that are not named here go to it. R² is that of ridge regression and
-of a small neural network on held-out halves of the test split, at the noise that the latents carry.
+of a small neural network on held-out halves of the test split, at the noise that the latents carry, and of a network that
+learns from ten draws of each recording's noise and is asked about ten, which reads more.
 
 The sets: `three` modalities, the embedded one; `two` (text and audio) and `four` (motion beside them); `dependent`, where each
 private factor has a correlation of 0.5 with the shared one, and a private latent is to know only the part that is its own;
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,6 +28,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import mird_mosi
+import numpy as np
 import torch
 from known_factors import folder_of, train
 from mird_mosi import INDEPENDENT, MIRD, PRESETS, latent_of
@@ -54,7 +57,8 @@ SETS: dict[str, dict[str, Any]] = {
     "dependent": {"dependence": 0.5},
     "rows": {"sizes": (4 * 1284, 229, 686)},
 }
-KINDS = ("linear", "neural")
+PROBES = ("ridge", "neural", "ten draws")
+DRAWS = 10
 
 
 def known_by(test: Recordings) -> dict[str, str]:
@@ -64,14 +68,17 @@ def known_by(test: Recordings) -> dict[str, str]:
     return {"shared": "S", **(own or modalities)}
 
 
-def read(latents: dict[str, torch.Tensor], test: Recordings) -> dict[str, dict]:
-    """R² of each factor from each latent, by both kinds of probe."""
+def read(draws: list[torch.Tensor], truth: np.ndarray) -> dict[str, float]:
+    """R² of a factor from a latent: from its first draw by ridge and by a network, and by a network from all others."""
+    rows = torch.arange(len(truth))
+    even, odd = (
+        (torch.cat([z[half] for z in draws[1:]]), torch.from_numpy(truth)[half].repeat(len(draws) - 1, 1))
+        for half in (rows[::2], rows[1::2])
+    )
     return {
-        kind: {
-            f: {m: probe_numbers(z, truth, kind=kind).r2 for m, z in latents.items()}
-            for f, truth in test.factors.items()
-        }
-        for kind in KINDS
+        "ridge": probe_numbers(draws[0], truth, kind="linear").r2,
+        "neural": probe_numbers(draws[0], truth).r2,
+        "ten draws": fmean(probe_numbers(*known, test=rest).r2 for known, rest in ((even, odd), (odd, even))),
     }
 
 
@@ -80,7 +87,7 @@ def measure(folder: Path, test: Recordings) -> dict[str, Any]:
     """What a finished run's latents tell of the factors of the test split, and what it rebuilds of the modalities."""
     trained = open_trained(folder / "model", MIRD)
     torch.manual_seed(0)  # the latents carry noise
-    latents = {m: z for m, z in trained.encode(test).items() if m in known_by(test).values()}
+    draws = [trained.encode(test) for _ in range(1 + DRAWS)]
     sums: dict[str, list[float]] = {}
     for batch in loader(trained.dataset(test), 64):
         for name, rows in trained.model.losses(trained.model(batch), batch).items():
@@ -88,7 +95,9 @@ def measure(folder: Path, test: Recordings) -> dict[str, Any]:
             total[0] += float((rows.values * rows.weights).sum())
             total[1] += float(rows.weights.sum())
     mae = json.loads((folder / "result.json").read_text())["test"]["mae"]
-    return {"r2": read(latents, test), "losses": {name: total / n for name, (total, n) in sums.items()}, "mae": mae}
+    latents = known_by(test).values()
+    r2 = {f: {m: read([z[m] for z in draws], truth) for m in latents} for f, truth in test.factors.items()}
+    return {"r2": r2, "losses": {name: total / n for name, (total, n) in sums.items()}, "mae": mae}
 
 
 def encoder_alone(splits: dict[str, Recordings], factor: str, seed: int, epochs: int = 20) -> dict[str, float]:
@@ -121,8 +130,9 @@ def encoder_alone(splits: dict[str, Recordings], factor: str, seed: int, epochs:
             schedule.step()
     model.eval()
     with torch.no_grad():
-        z = torch.cat([encoded(batch) for batch in loader(RecordingDataset(splits["test"], tokenizer), 64)])
-    return {kind: probe_numbers(z, splits["test"].factors[factor], kind=kind).r2 for kind in KINDS}
+        batches = [*loader(RecordingDataset(splits["test"], tokenizer), 64)]
+        draws = [torch.cat([encoded(batch) for batch in batches]) for _ in range(1 + DRAWS)]
+    return read(draws, splits["test"].factors[factor])
 
 
 def options_of(name: str, setting: str, out: Path) -> list[str]:
@@ -152,16 +162,21 @@ def train_all(name: str, out: Path, settings: list[str], seeds: list[int], at_on
 def summary(run: dict[str, Any], known: dict[str, str]) -> dict[str, float]:
     """One run as a row of the first table; an R² below 0, which is none, counts as 0."""
     cells: dict[str, float] = {}
-    for kind, name in (("linear", "ridge"), ("neural", "neural")):
-        r2 = run["r2"][kind]
-        cells[f"R² off, {name}"] = fmean(max(0.0, r2[f][m]) for f in known for m in r2[f] if m != known[f])
-        cells[f"on, {name}"] = fmean(r2[f][m] for f, m in known.items())
+    r2 = run["r2"]
+    for probe in PROBES:
+        cells[f"R² off, {probe}"] = fmean(max(0.0, r2[f][m][probe]) for f in known for m in r2[f] if m != known[f])
+    for probe in PROBES:
+        cells[f"on, {probe}"] = fmean(r2[f][m][probe] for f, m in known.items())
     recon = {loss: value for loss, value in run["losses"].items() if loss.startswith("recon_")}
     return {**cells, "test MAE": run["mae"], **recon}
 
 
 def mean_and_sd(of: Any, digits: int = 2) -> str:
     return f"{of['mean']:z.{digits}f}" + ("" if of["sd"] is None else f" ± {of['sd']:.{digits}f}")
+
+
+def in_a_cell(r2: Mapping[str, float | None]) -> str:
+    return " / ".join(f"{r2[probe]:z.2f}" for probe in PROBES)
 
 
 def measured(out: Path, test: Recordings) -> dict[str, dict[int, dict]]:
@@ -190,16 +205,18 @@ def table(name: str, out: Path) -> tuple[list[str], dict[str, Any]]:
     ]
     lines = [f"## {name}", "", markdown([header, *cells], ["preset"]), ""]
     if alone:
-        each = (f"{f} from {known[f]} {r2['linear']:z.2f} / {r2['neural']:z.2f}" for f, r2 in alone.items())
-        lines += [f"An encoder trained on its factor alone, R² (ridge / neural): {', '.join(each)}.", ""]
+        each = (f"{f} from {known[f]} {in_a_cell(r2)}" for f, r2 in alone.items())
+        lines += [f"An encoder trained on its factor alone, R² ({' / '.join(PROBES)}): {', '.join(each)}.", ""]
     for setting, runs in found.items():
-        by_kind = {kind: seeds_summary({n: run["r2"][kind] for n, run in runs.items()}) for kind in KINDS}
-        r2 = [
-            [f, *(" / ".join(f"{by_kind[kind][f][m]['mean']:z.2f}" for kind in KINDS) for m in known.values())]
-            for f in test.factors
+        by_factor = {f: seeds_summary({n: run["r2"][f] for n, run in runs.items()}) for f in test.factors}
+        means = [
+            [f, *(in_a_cell({probe: r2[m][probe]["mean"] for probe in PROBES}) for m in known.values())]
+            for f, r2 in by_factor.items()
         ]
-        title = f"**{setting}**, R² of each factor from each latent (ridge / neural), mean over {len(runs)} seeds:"
-        lines += [title, "", markdown([["factor", *known.values()], *r2], ["factor"]), ""]
+        title = (
+            f"**{setting}**, R² of each factor from each latent ({' / '.join(PROBES)}), mean over {len(runs)} seeds:"
+        )
+        lines += [title, "", markdown([["factor", *known.values()], *means], ["factor"]), ""]
     return lines, {"alone": alone, **{s: list(runs.values()) for s, runs in found.items()}}
 
 
