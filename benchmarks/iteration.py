@@ -1,6 +1,6 @@
 """What an iteration of MIRD costs: beside its floor, beside the schedule of published code, and how much of it is MI.
 
-python benchmarks/iteration.py [--shape short middle base] [--device cpu|cuda] [--repeats 5] [--memory]
+python benchmarks/iteration.py [--shape short middle base] [--device cpu|cuda] [--repeats 5] [--compile] [--memory]
 
 The shapes, of 32 rows of which each has all its words and frames:
 
@@ -11,7 +11,8 @@ The shapes, of 32 rows of which each has all its words and frames:
 
 The floor is the time of the iteration's matrix products at the rate of a large one, and of the optimiser's traffic, seven
 numbers per parameter, at the rate of a large copy. MI is by clocks inside the step: the estimators' phase, the penalties, and
-their gradients by the variables. With `--memory`, the peak above the loaded model, each in a process of its own.
+their gradients by the variables. `bf16` is the same step under autocast; with `--compile` there is one with compiled layers as
+well. With `--memory`, the peak above the loaded model, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--shape", nargs="+", choices=names, default=names, help="(default: all)")
     parser.add_argument("--device", default="cpu", help="(default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--compile", action="store_true", help="time the step with compiled layers too; a minute more")
     parser.add_argument("--memory", action="store_true", help="the peak of memory instead of times")
     parser.add_argument("--peak-of", choices=("ours", "public"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -102,6 +104,14 @@ def step_of(model: MIRD, device: str) -> AlternatingStep:
     )
 
 
+def with_compiled_layers(model: MIRD) -> MIRD:
+    """Its layers and the injection compiled, which keeps the names of the parameters."""
+    encoder: Any = model.shared
+    for part in (*encoder.backbone.encoder.layer, encoder.inject):
+        part.compile()
+    return model
+
+
 class Clock:
     """Adds up the seconds that the parts of a step take which it is told of."""
 
@@ -139,11 +149,19 @@ def times(shape: str, options: argparse.Namespace) -> None:
         clocked(batch)
         shares.append(clock.seconds / (now() - started))
 
+    def in_bf16() -> None:
+        with torch.autocast(options.device, torch.bfloat16):
+            ours(batch)
+
+    steps = {"ours": lambda: ours(batch), "clocked": with_clock, "bf16": in_bf16, "public": public}
+    if options.compile:
+        compiled = step_of(with_compiled_layers(built(shape, options.device)[0]), options.device)
+        steps["compiled"] = lambda: compiled(batch)
     with FlopCounterMode(display=False) as counter:
         ours(batch)
     products = counter.get_total_flops() + lstm_operations(model, batch)
     parameters = sum(p.numel() for p in model.parameters())
-    t = interleaved({"ours": lambda: ours(batch), "clocked": with_clock, "public": public}, options.repeats)
+    t = interleaved(steps, options.repeats)
     multiply, copy = rates(options.device)
     floor = products / multiply + 7 * 4 * parameters / copy
     print(
@@ -151,6 +169,8 @@ def times(shape: str, options: argparse.Namespace) -> None:
     )
     print(f"ours      {spread(t['ours'])}")
     print(f"public    {spread(t['public'])}  {ratios(t['public'], t['ours'])} ours")
+    for name in [name for name in ("bf16", "compiled") if name in t]:
+        print(f"{name:9} {spread(t[name])}  {ratios(t['ours'], t[name])} as fast as ours")
     print(f"floor     {floor * 1e3:9.3f}  ours is {statistics.median(t['ours']) / floor:.2f} times it")
     print(f"MI        {statistics.median(shares[1:]):9.1%} of ours [{min(shares[1:]):.1%}, {max(shares[1:]):.1%}]")
 

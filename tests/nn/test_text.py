@@ -1,9 +1,6 @@
 import copy
 import importlib.util
-import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -285,38 +282,6 @@ def test_backbones_that_cannot_be_split_are_refused():
         MAGTextEncoder(deberta, SIZES, 5, inject_after=0)
     with pytest.raises(ValueError, match="expected the sizes of one modality or more, got none"):
         MAGTextEncoder(BACKBONES["bert"](), {}, 5)
-
-
-COMPILED = """
-import torch
-from transformers import BertConfig, BertModel
-from disentangle import MAGTextEncoder, Masked
-
-torch.manual_seed(0)
-config = BertConfig(vocab_size=60, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
-encoder = MAGTextEncoder(BertModel(config), {"audio": 4}, 5).eval()
-ids, mask = torch.randint(60, (2, 9)), torch.ones(2, 9, dtype=torch.long)
-audio = Masked(torch.randn(2, 30, 4), torch.arange(30) < torch.tensor([[30], [0]]))
-results = []
-for run in (encoder, torch.compile(encoder, backend="aot_eager")):
-    for _ in range(2):
-        encoder.zero_grad()
-        out = run(ids, mask, {"audio": audio})
-        out.square().sum().backward()
-        results.append([out.detach(), *(p.grad.clone() for p in encoder.parameters())])
-for result in results[1:]:
-    torch.testing.assert_close(result, results[0])
-counters = torch._dynamo.utils.counters
-assert counters["stats"]["calls_captured"] > 50, counters  # something was compiled
-"""
-
-
-@pytest.mark.slow
-def test_compilation_changes_nothing():
-    # In a process of its own, without the run-time check of shapes, which a compiler cannot trace.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run([sys.executable, "-c", COMPILED], env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr[-2000:]
 
 
 @pytest.mark.slow

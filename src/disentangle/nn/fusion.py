@@ -60,8 +60,8 @@ class WordwiseSparseAttention(nn.Module):
             # Half of the lowest number, since sparsemax subtracts the maximum; -inf would give NaN in a row without frames.
             scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min / 2)
             # Sorting 32 scores first is exact and faster, but what it then does about longer supports waits for the device.
-            # It depends on the data, too, which a graph for export must not.
-            some = scores.device.type == "cpu" and not torch.compiler.is_exporting()
+            # It depends on the data, too, which a compiled or exported graph must not.
+            some = scores.device.type == "cpu" and not torch.compiler.is_compiling()
             weights = sparsemax(scores, dim=-1, k=32 if some else None) * real
             return (weights @ values.to(weights.dtype)).to(values.dtype)
 

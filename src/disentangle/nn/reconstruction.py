@@ -112,13 +112,13 @@ def _of_steps(
     """The mean of a loss over each row's real steps.
 
     On the CPU the other steps are not computed at all; on a device, where the host would have to wait to know how many there
-    are, they are computed and left out.
+    are, and in a compiled graph, they are computed and left out.
     """
     device, mask = hidden.device.type, target.mask
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else output.weight.dtype
     bias = output.weight.new_zeros(output.out_features) if output.bias is None else output.bias
     states, values, real = hidden.flatten(0, 1), target.values.flatten(0, 1), mask.flatten()
-    steps = real.nonzero().squeeze(1) if device == "cpu" else None
+    steps = real.nonzero().squeeze(1) if device == "cpu" and not torch.compiler.is_compiling() else None
     if steps is None:
         states = torch.where(real.unsqueeze(1), states, 0)
         values = torch.where(real.view(-1, *(1,) * (values.dim() - 1)), values, 0)

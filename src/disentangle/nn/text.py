@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -98,7 +97,7 @@ class MAGTextEncoder(nn.Module):
         `lengths: (B,)`, how many tokens each row has and on the CPU, changes nothing but the cost: where it saves at least
         a quarter of the tokens, padding counted, short rows run apart from long ones.
         """
-        if torch.compiler.is_exporting():
+        if torch.compiler.is_compiling():  # or exporting
             lengths = None  # which rows run together depends on the data
         if lengths is not None and len(groups := _by_length(lengths)) > 1:
             return self._run_apart(groups, input_ids, attention_mask, others, special_tokens_mask)
@@ -217,8 +216,8 @@ def _halves(backbone: nn.Module, stack: str, after: int) -> tuple[nn.Module, nn.
 
 def _view(module: nn.Module, children: Mapping[str, nn.Module]) -> nn.Module:
     """The same module, sharing everything, with some of its children exchanged."""
-    view = copy.copy(module)
-    view._modules = {**module._modules, **children}
+    view = object.__new__(type(module))  # not `copy.copy`, which a compiler cannot follow
+    view.__dict__.update(module.__dict__, _modules={**module._modules, **children})
     return view
 
 
