@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
 
-__all__ = ["aligned", "comma_separated", "latex", "markdown"]
+__all__ = ["Shown", "TextTable", "aligned", "comma_separated", "latex", "markdown"]
 
 Table = Sequence[Sequence[str]]
 
@@ -25,6 +27,38 @@ LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "–": "--",
     "ρ": r"$\rho$",
 }
+
+
+class TextTable(NamedTuple):
+    """The cells of each line, the header first; which columns stand to the left, by their headers; what is said below."""
+
+    lines: Table
+    left: Collection[str] = ()
+    notes: Sequence[str] = ()
+
+
+class Shown(ABC):
+    """What is shown as tables: aligned where it is printed, as Markdown in a notebook, as LaTeX in a paper."""
+
+    @abstractmethod
+    def tables(self) -> Sequence[TextTable]:
+        """Its tables."""
+
+    def __str__(self) -> str:
+        return self._written(aligned)
+
+    def to_markdown(self) -> str:
+        """The tables in Markdown, with what is said below them."""
+        return self._written(markdown)
+
+    _repr_markdown_ = to_markdown  # what a notebook shows
+
+    def to_latex(self) -> str:
+        r"""The tables in LaTeX, with what is said below them. Needs `\usepackage{booktabs}`."""
+        return self._written(latex)
+
+    def _written(self, write: Callable[[Table, Collection[str], Sequence[str]], str]) -> str:
+        return "\n\n".join(write(*table) for table in self.tables())
 
 
 def aligned(table: Table, left: Collection[str] = (), notes: Sequence[str] = (), *, rule: bool = True) -> str:

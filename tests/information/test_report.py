@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from disentangle.information import (
+    DependenceReport,
     dependence_report,
+    factor_scores,
     gaussian_mutual_information,
     linear_decodability,
     permutation_test,
@@ -97,6 +99,26 @@ def test_compares_variables_with_factors():
     assert result.rows[1].x_to_y > 0.99
     assert result.rows[2].x_to_y < 0.2
     assert (result.variables, result.factors) == (("S", "A"), ("shared", "label"))
+
+
+def test_factors_bring_their_scores():
+    variables, label = drawn(), np.arange(120) % 3
+    factors = {"shared": variables["S"][:, 0], "label": label}
+    present = {"A": np.arange(120) < 90}
+    result = report(variables, factors=factors, present=present, seed=3)
+    seen = [{name: value[:90] for name, value in given.items()} for given in (variables, factors)]
+    assert result.scores == factor_scores(*seen, seed=3)
+    for write in (str, DependenceReport.to_markdown, DependenceReport.to_latex):
+        assert write(result.scores) in write(result)
+    read = json.loads(json.dumps(result.to_dict()))
+    assert read["scores"] == result.scores.to_dict()
+    wide = report(variables, factors={"both": variables["S"]})
+    assert wide.scores == "both: expected numbers in one column, got 2: give them one by one"
+    assert f"no scores of the factors: {wide.scores}" in str(wide)
+    told = report({"S": variables["S"]}, factors={"label": label, "tenths": label / 10}, classes=["tenths"])
+    assert [row.classes for row in told.scores.rows] == [None, 3]
+    assert report(variables, factors=factors, pairs=[("S", "label")]).scores is None
+    assert whole_report().scores is None
 
 
 def test_uses_the_rows_that_both_have():

@@ -11,10 +11,12 @@ import numpy as np
 
 from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import estimate_mutual_information
+from disentangle.information.factor_tables import FactorScores
 from disentangle.information.permutation import permutation_test
 from disentangle.information.probes import Probes, both_probes, halves
 from disentangle.information.report import DependenceReport, DependenceRow
 from disentangle.information.samples import Samples, as_array, as_pair, as_variable
+from disentangle.information.scores import factor_scores
 
 __all__ = ["dependence_report"]
 
@@ -43,7 +45,9 @@ def dependence_report(
     - how well each can be read from the other on held-out rows, by a linear and by a neural probe, both ways: of numbers
       R², of classes the accuracy, beside chance; see `probe_numbers` and `probe_classes`.
 
-    And for each variable its root mean square: a latent that has shrunk to nothing looks disentangled to many a penalty.
+    And for each variable its root mean square: a latent that has shrunk to nothing looks disentangled to many a penalty. With
+    factors, and where `pairs` does not choose, there are the scores of disentanglement as well, by `factor_scores` over the
+    rows that have everything.
 
     Give rows that nothing was trained on, and that are independent draws: one per recording, not its frames, or say by
     `groups` which rows belong to one recording. Evidence for independence is an information near zero with a large p-value.
@@ -58,7 +62,7 @@ def dependence_report(
     Arguments:
         variables: By name, `(rows, dim)` or `(rows,)` each, with the same number of rows.
         factors: Known factors to compare them with, likewise: numbers, or classes as names, whole numbers or one-hot.
-        pairs: Which pairs to report; by default all pairs of variables, and each variable with each factor.
+        pairs: Which pairs to report; by default all pairs of variables, and each variable with each factor, and the scores.
         present: For some names `(rows,)` bool, which rows have it. A pair is measured on the rows that have both; what the
             others hold, be it NaN, does not matter.
         method: Of `estimate_mutual_information`.
@@ -91,6 +95,7 @@ def dependence_report(
     arrays = _joined(variables, factors or {})
     if permutations < 1:
         raise ValueError(f"expected at least 1 permutation, got {permutations}")
+    with_scores = bool(factors) and pairs is None
     if pairs is None:
         pairs = [*itertools.combinations(variables, 2), *itertools.product(variables, factors or {})]
     _check_pairs(pairs, arrays)
@@ -105,6 +110,7 @@ def dependence_report(
         notes = sorted({note for row in rows for note in row.notes})
         raise ValueError(f"expected a pair whose information can be measured, got {'; '.join(notes)}")
     rows = [replace(row, p_holm=p) for row, p in zip(rows, _holm(rows), strict=True)]
+    scores = _scores(arrays, list(variables), masks, settings) if with_scores else None
     return DependenceReport(
         rows=tuple(rows),
         variables=tuple(variables),
@@ -114,6 +120,7 @@ def dependence_report(
         root_mean_squares={name: float(side.numbers.square().mean().sqrt()) for name, side in own.items()},
         permutations=permutations,
         seed=seed,
+        scores=scores,
     )
 
 
@@ -157,6 +164,24 @@ def _row(x: str, y: str, arrays: Mapping[str, np.ndarray], both: np.ndarray, set
     return DependenceRow(
         x, y, rows, estimate, test and test.p_value, None, forth, back, *probes, notes=(*warnings, *notes)
     )
+
+
+def _scores(
+    arrays: Mapping[str, np.ndarray], latents: Sequence[str], masks: Mapping[str, np.ndarray], settings: _Settings
+) -> FactorScores | str:
+    """The scores of the factors, over the rows that have everything, or why there are none."""
+    everything = np.logical_and.reduce([*masks.values()])
+    factors = {name: array[everything] for name, array in arrays.items() if name not in latents}
+    try:
+        return factor_scores(
+            {name: arrays[name][everything] for name in latents},
+            factors,
+            classes=None if settings.classes is None else [name for name in factors if settings.told(name)],
+            groups=None if settings.groups is None else settings.groups[everything],
+            seed=settings.seed,
+        )
+    except (TypeError, ValueError) as error:  # such as a factor of two columns, or too few rows
+        return str(error)
 
 
 def _probes(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from disentangle.information.probes import ClassProbe, NumberProbe, Probes, record_of
-from disentangle.text_tables import aligned, latex, markdown
+from disentangle.text_tables import Shown, TextTable
 
 __all__ = ["FactorRow", "FactorScores"]
 
@@ -44,7 +44,7 @@ class FactorRow:
 
 
 @dataclass(frozen=True)
-class FactorScores:
+class FactorScores(Shown):
     """The scores of `factor_scores`, and the ways to write them down.
 
     `str(scores)` is two tables for the terminal: the scores, and what probes read of each factor from each latent.
@@ -87,18 +87,9 @@ class FactorScores:
         """The mean over the factors."""
         return sum(row.explicitness for row in self.rows) / len(self.rows)
 
-    def __str__(self) -> str:
-        return "\n\n".join([aligned(self._scores(), LEFT), aligned(self._probes(), LEFT, self._legend())])
-
-    def to_markdown(self) -> str:
-        """The two tables in Markdown, and what their columns mean below."""
-        return "\n\n".join([markdown(self._scores(), LEFT), markdown(self._probes(), LEFT, self._legend())])
-
-    _repr_markdown_ = to_markdown  # what a notebook shows
-
-    def to_latex(self) -> str:
-        r"""The two tables in LaTeX, and what their columns mean below. Needs `\usepackage{booktabs}`."""
-        return "\n\n".join([latex(self._scores(), LEFT), latex(self._probes(), LEFT, self._legend())])
+    def tables(self) -> list[TextTable]:
+        """The scores, and what probes read of each factor from each latent."""
+        return [TextTable(self._scores(), LEFT), TextTable(self._probes(), LEFT, self._legend())]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values, for `json.dump`; `to_dict()["factors"]` makes a data frame."""

@@ -7,10 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from disentangle.information.factor_tables import FactorScores
 from disentangle.information.probes import Probes, record_of
 from disentangle.information.result import MutualInformation
 from disentangle.plots import plot_matrix
-from disentangle.text_tables import aligned, latex, markdown
+from disentangle.text_tables import Shown, TextTable
 
 __all__ = ["DependenceReport", "DependenceRow"]
 
@@ -52,7 +53,7 @@ class DependenceRow:
 
 
 @dataclass(frozen=True)
-class DependenceReport:
+class DependenceReport(Shown):
     """The rows of a report, in the order of the pairs, and the ways to write them down.
 
     `str(report)` is a table for the terminal.
@@ -66,6 +67,7 @@ class DependenceReport:
         root_mean_squares: The size of each over its rows. A penalty may be low because a latent shrank.
         permutations: How many permutations each p-value rests on.
         seed: What everything was drawn by.
+        scores: Those of the factors, or why there are none; `None` where they were not asked for.
     """
 
     rows: tuple[DependenceRow, ...]
@@ -76,24 +78,17 @@ class DependenceReport:
     root_mean_squares: dict[str, float]
     permutations: int
     seed: int
+    scores: FactorScores | str | None = None
 
     @property
     def footnotes(self) -> list[str]:
         """The notes of all rows, each text once. The table refers to them by their place, from 1."""
         return list(dict.fromkeys(note for row in self.rows for note in row.notes))
 
-    def __str__(self) -> str:
-        return aligned(self._table(), LEFT, self._legend())
-
-    def to_markdown(self) -> str:
-        """The table in Markdown, what its columns mean and its notes below."""
-        return markdown(self._table(), LEFT, self._legend())
-
-    _repr_markdown_ = to_markdown  # what a notebook shows
-
-    def to_latex(self) -> str:
-        r"""The table in LaTeX, what its columns mean and its notes below. Needs `\usepackage{booktabs}`."""
-        return latex(self._table(), LEFT, self._legend())
+    def tables(self) -> list[TextTable]:
+        """The pairs, with what their columns mean and the notes; and the scores of the factors."""
+        scores = self.scores.tables() if isinstance(self.scores, FactorScores) else []
+        return [TextTable(self._table(), LEFT, self._legend()), *scores]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values, for `json.dump`; `to_dict()["pairs"]` makes a data frame."""
@@ -106,6 +101,7 @@ class DependenceReport:
             "root_mean_squares": dict(self.root_mean_squares),
             "permutations": self.permutations,
             "seed": self.seed,
+            "scores": self.scores.to_dict() if isinstance(self.scores, FactorScores) else self.scores,
         }
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -169,6 +165,8 @@ class DependenceReport:
                 f"p (Holm) cannot be below {min(least, 1.0):.2g} with {self.permutations} permutations and {pairs} pairs; "
                 "draw more"
             )
+        if isinstance(self.scores, str):
+            lines.append(f"no scores of the factors: {self.scores}")
         return lines + [f"[{i}] {note}" for i, note in enumerate(self.footnotes, 1)]
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from disentangle.experiments.studies.pictures import plot_cases
-from disentangle.experiments.studies.tables import save_table
-from disentangle.text_tables import aligned, comma_separated, latex, markdown
+from disentangle.experiments.studies.tables import Table
+from disentangle.text_tables import TextTable, comma_separated
 
 __all__ = ["Cases", "spread"]
 
 
 @dataclass(frozen=True)
-class Cases:
+class Cases(Table):
     """Recordings with a number each, and what models say of them. It prints as text.
 
     Attributes:
@@ -26,23 +27,11 @@ class Cases:
         predictions: What each model says, by its name: the mean over its seeds.
     """
 
+    file_name: ClassVar[str] = "cases"
     rows: list[int]
     words: list[str]
     truth: list[float]
     predictions: dict[str, list[float]]
-
-    def __str__(self) -> str:
-        return aligned(self._lines(), ["words"])
-
-    def to_markdown(self) -> str:
-        """A line for each recording, in Markdown."""
-        return markdown(self._lines(), ["words"])
-
-    _repr_markdown_ = to_markdown  # what a notebook shows
-
-    def to_latex(self) -> str:
-        r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
-        return latex(self._lines(), ["words"])
 
     def to_csv(self) -> str:
         """A line for each recording, in full precision."""
@@ -53,16 +42,13 @@ class Cases:
         """Draws truth and predictions of each recording on a line; raises `ImportError` where matplotlib is missing."""
         plot_cases(self.words, self.truth, self.predictions, path)
 
-    def save(self, folder: str | os.PathLike[str], name: str = "cases") -> None:
-        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-        save_table(folder, name, self)
-
-    def _lines(self) -> list[list[str]]:
+    def tables(self) -> list[TextTable]:
+        """A line for each recording."""
         lines = [
             [self.words[i], f"{self.truth[i]:z.1f}", *(f"{said[i]:z.1f}" for said in self.predictions.values())]
             for i in range(len(self.rows))
         ]
-        return [["words", "truth", *self.predictions], *lines]
+        return [TextTable([["words", "truth", *self.predictions], *lines], ["words"])]
 
 
 def spread(labels: Sequence[float] | np.ndarray, n: int) -> list[int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from disentangle.data.messages import listed
 from disentangle.experiments.studies.finished_runs import FinishedRuns, check_comparable, read_finished
 from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
 from disentangle.experiments.studies.pictures import plot_systems
-from disentangle.experiments.studies.tables import save_table
-from disentangle.text_tables import aligned, comma_separated, latex, markdown
+from disentangle.experiments.studies.tables import Table
+from disentangle.text_tables import TextTable, comma_separated
 
 __all__ = ["Comparison", "Difference", "compare_finished", "compare_runs"]
 
@@ -53,7 +54,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Table):
     """The metrics of several systems, and how each differs from one of them. It prints as text.
 
     Attributes:
@@ -65,25 +66,13 @@ class Comparison:
         rows: How many rows these are drawn from; 0 where there is no bootstrap.
     """
 
+    file_name: ClassVar[str] = "comparison"
     split: str
     against: str
     results: dict[str, dict[int, dict[str, float | None]]]
     differences: tuple[Difference, ...]
     resamples: int
     rows: int
-
-    def __str__(self) -> str:
-        return self._written(aligned)
-
-    def to_markdown(self) -> str:
-        """The metrics and the differences in Markdown, with what their columns mean below."""
-        return self._written(markdown)
-
-    _repr_markdown_ = to_markdown  # what a notebook shows
-
-    def to_latex(self) -> str:
-        r"""The metrics and the differences in LaTeX, with what their columns mean below. Needs `\usepackage{booktabs}`."""
-        return self._written(latex)
 
     def to_csv(self) -> str:
         """A line for each system and metric, in full precision: mean, standard deviation, seeds, difference, tests."""
@@ -113,14 +102,6 @@ class Comparison:
             {metric: {name: self.values(name, metric) for name in self.results} for metric in self.metrics}, path
         )
 
-    def save(self, folder: str | os.PathLike[str], name: str = "comparison") -> None:
-        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
-
-        Raises:
-            ImportError: Where matplotlib is missing.
-        """
-        save_table(folder, name, self)
-
     @property
     def metrics(self) -> list[str]:
         """The names of the metrics, in the order in which they are first met."""
@@ -130,11 +111,10 @@ class Comparison:
         """The values of a metric over the seeds of a system that have one."""
         return [value for of in self.results[system].values() if (value := of.get(metric)) is not None]
 
-    def _written(self, write: Callable[[Sequence[Sequence[str]], Sequence[str], Sequence[str]], str]) -> str:
-        tables = [write(self._means(), LEFT, [f"the {self.split} split: mean ± standard deviation over seeds"])]
-        if self.differences:
-            tables.append(write(self._differences(), LEFT, self._legend()))
-        return "\n\n".join(tables)
+    def tables(self) -> list[TextTable]:
+        """The metrics, and the differences with what their columns mean."""
+        means = TextTable(self._means(), LEFT, [f"the {self.split} split: mean ± standard deviation over seeds"])
+        return [means, *([TextTable(self._differences(), LEFT, self._legend())] if self.differences else [])]
 
     def _means(self) -> list[list[str]]:
         lines = [

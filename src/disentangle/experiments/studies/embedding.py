@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from disentangle.experiments.studies.pictures import plot_points
-from disentangle.experiments.studies.tables import save_table
-from disentangle.text_tables import aligned, comma_separated, latex, markdown
+from disentangle.experiments.studies.tables import Table
+from disentangle.text_tables import TextTable, comma_separated
 
 __all__ = ["Embedding", "embed"]
 
@@ -21,7 +22,7 @@ NOTE = (
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(Table):
     """Points of latents, by model and latent, each `(rows, 2)`. It prints as text.
 
     Attributes:
@@ -29,21 +30,9 @@ class Embedding:
         silhouettes: How far apart the latents of each model lie in their own space, from -1 to 1.
     """
 
+    file_name: ClassVar[str] = "embedding"
     points: dict[str, dict[str, np.ndarray]]
     silhouettes: dict[str, float]
-
-    def __str__(self) -> str:
-        return aligned(self._lines(), ["model"], [NOTE])
-
-    def to_markdown(self) -> str:
-        """How far apart the latents of each model lie, in Markdown."""
-        return markdown(self._lines(), ["model"], [NOTE])
-
-    _repr_markdown_ = to_markdown  # what a notebook shows
-
-    def to_latex(self) -> str:
-        r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
-        return latex(self._lines(), ["model"], [NOTE])
 
     def to_csv(self) -> str:
         """A line for each point."""
@@ -57,12 +46,10 @@ class Embedding:
         """Draws a panel for each model; raises `ImportError` where matplotlib is missing."""
         plot_points(self.points, path)
 
-    def save(self, folder: str | os.PathLike[str], name: str = "embedding") -> None:
-        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-        save_table(folder, name, self)
-
-    def _lines(self) -> list[list[str]]:
-        return [["model", "silhouette"], *([name, f"{value:z.3f}"] for name, value in self.silhouettes.items())]
+    def tables(self) -> list[TextTable]:
+        """How far apart the latents of each model lie."""
+        lines = [[name, f"{value:z.3f}"] for name, value in self.silhouettes.items()]
+        return [TextTable([["model", "silhouette"], *lines], ["model"], [NOTE])]
 
 
 def embed(latents: Mapping[str, Mapping[str, Tensor]], *, rows: int = 300, seed: int = 0) -> Embedding:

@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from disentangle.errors import RunError
 from disentangle.experiments.studies.pictures import plot_two_curves
-from disentangle.experiments.studies.tables import save_table
+from disentangle.experiments.studies.tables import Table
 from disentangle.information import estimate_mutual_information
-from disentangle.text_tables import aligned, comma_separated, latex, markdown
+from disentangle.text_tables import TextTable, comma_separated
 from disentangle.training import Run
 
 __all__ = ["InformationCurves", "information_curves"]
@@ -25,7 +26,7 @@ COMPONENTS = 8
 
 
 @dataclass(frozen=True)
-class InformationCurves:
+class InformationCurves(Table):
     """The sum over pairs of latents by epoch, in nats, for several runs. It prints as text: the last epoch.
 
     Attributes:
@@ -35,21 +36,9 @@ class InformationCurves:
             whole does.
     """
 
+    file_name: ClassVar[str] = "information"
     own: dict[str, Curve]
     meter: dict[str, Curve]
-
-    def __str__(self) -> str:
-        return aligned(self._lines(), ["run"], [NOTE])
-
-    def to_markdown(self) -> str:
-        """The sums after the last epoch, in Markdown."""
-        return markdown(self._lines(), ["run"], [NOTE])
-
-    _repr_markdown_ = to_markdown  # what a notebook shows
-
-    def to_latex(self) -> str:
-        r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
-        return latex(self._lines(), ["run"], [NOTE])
 
     def to_csv(self) -> str:
         """A line for each run and epoch."""
@@ -62,16 +51,13 @@ class InformationCurves:
         """Draws a panel for the penalty and one for the meter; raises `ImportError` where matplotlib is missing."""
         plot_two_curves({OWN: self.own, METER: self.meter}, "sum over pairs of latents (nats)", path)
 
-    def save(self, folder: str | os.PathLike[str], name: str = "information") -> None:
-        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-        save_table(folder, name, self)
-
-    def _lines(self) -> list[list[str]]:
+    def tables(self) -> list[TextTable]:
+        """The sums after the last epoch."""
         lines = [
             [name, f"{list(self.own[name].values())[-1]:z.3f}", f"{list(self.meter[name].values())[-1]:z.3f}"]
             for name in self.own
         ]
-        return [["run", OWN, METER], *lines]
+        return [TextTable([["run", OWN, METER], *lines], ["run"], [NOTE])]
 
 
 def information_curves(

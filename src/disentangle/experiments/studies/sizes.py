@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ from disentangle.data import RecordingDataset, Recordings, collate
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.studies.pictures import plot_sizes
 from disentangle.experiments.studies.runs import trained_by
-from disentangle.experiments.studies.tables import save_table
+from disentangle.experiments.studies.tables import Table
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.tasks import SENTIMENT
-from disentangle.text_tables import aligned, comma_separated, latex, markdown
+from disentangle.text_tables import TextTable, comma_separated
 
 __all__ = ["Shape", "Size", "Sizes", "size_of"]
 
@@ -66,7 +66,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Sizes(Table):
     """The sizes of several models, beside others that were published. It prints as text.
 
     Attributes:
@@ -74,21 +74,9 @@ class Sizes:
         published: For some of them, parameters and multiply-accumulates that their paper, or another, says.
     """
 
+    file_name: ClassVar[str] = "sizes"
     measured: dict[str, Size]
     published: Mapping[str, tuple[float, float]]
-
-    def __str__(self) -> str:
-        return aligned(self._lines(), ["system"])
-
-    def to_markdown(self) -> str:
-        """Millions of parameters and billions of multiply-accumulates, in Markdown."""
-        return markdown(self._lines(), ["system"])
-
-    _repr_markdown_ = to_markdown  # what a notebook shows
-
-    def to_latex(self) -> str:
-        r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
-        return latex(self._lines(), ["system"])
 
     def to_csv(self) -> str:
         """A line for each model, in full precision."""
@@ -109,11 +97,8 @@ class Sizes:
         others = {name: (p / 1e6, macs / 1e9) for name, (p, macs) in self.published.items() if name in own}
         plot_sizes(own, others, path)
 
-    def save(self, folder: str | os.PathLike[str], name: str = "sizes") -> None:
-        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-        save_table(folder, name, self)
-
-    def _lines(self) -> list[list[str]]:
+    def tables(self) -> list[TextTable]:
+        """Millions of parameters and billions of multiply-accumulates."""
         header = ["system", "parameters (M)", "published", "estimators (M)", "GMACs", "published", "GMACs with losses"]
         lines = [header]
         for name, size in self.measured.items():
@@ -129,7 +114,7 @@ class Sizes:
                     _in(size.losses, 1e9, 2),
                 ]
             )
-        return lines
+        return [TextTable(lines, ["system"])]
 
 
 def size_of(experiment: Experiment, shape: Shape, backbone: Mapping[str, Any], arguments: Sequence[str] = ()) -> Size:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from disentangle.data.messages import listed
 from disentangle.experiments.experiment import Experiment
@@ -15,15 +16,16 @@ from disentangle.experiments.studies.comparison import Comparison, compare_finis
 from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.pictures import plot_option
 from disentangle.experiments.studies.runs import OWN, flag_of, program_of, run_command, trained_by
-from disentangle.experiments.studies.tables import save_table
+from disentangle.experiments.studies.tables import Table
 from disentangle.files import make_folder, write_file
+from disentangle.text_tables import TextTable
 from disentangle.training.seeds import finished, run_each
 
 __all__ = ["Sweep", "SweepResult"]
 
 
 @dataclass(frozen=True)
-class SweepResult:
+class SweepResult(Table):
     """The metrics at each value of an option. It prints, is written and drawn as a `Comparison`.
 
     Attributes:
@@ -32,22 +34,14 @@ class SweepResult:
         comparison: The values as systems, the first being what the others are compared with.
     """
 
+    file_name: ClassVar[str] = "sweep"
     option: str
     values: tuple[str, ...]
     comparison: Comparison
 
-    def __str__(self) -> str:
-        return str(self.comparison)
-
-    def to_markdown(self) -> str:
-        """The metrics at each value and the differences from the first, in Markdown."""
-        return self.comparison.to_markdown()
-
-    _repr_markdown_ = to_markdown  # what a notebook shows
-
-    def to_latex(self) -> str:
-        r"""The same in LaTeX. Needs `\usepackage{booktabs}`."""
-        return self.comparison.to_latex()
+    def tables(self) -> list[TextTable]:
+        """The metrics at each value, and the differences from the first."""
+        return self.comparison.tables()
 
     def to_csv(self) -> str:
         """A line for each value and metric; as `Comparison.to_csv`."""
@@ -68,14 +62,6 @@ class SweepResult:
             for metric in table.metrics
         }
         plot_option(panels, path, self.option)
-
-    def save(self, folder: str | os.PathLike[str], name: str = "sweep") -> None:
-        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
-
-        Raises:
-            ImportError: Where matplotlib is missing.
-        """
-        save_table(folder, name, self)
 
 
 @dataclass(frozen=True)

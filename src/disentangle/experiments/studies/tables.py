@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar
 
 from disentangle.files import make_folder, write_file
+from disentangle.text_tables import Shown
 
-__all__ = ["Table", "save_table"]
+__all__ = ["Table"]
 
 
-@runtime_checkable
-class Table(Protocol):
-    """A table, with a picture of it."""
+class Table(Shown):
+    """A table, with its numbers and a picture of them."""
 
-    def to_markdown(self) -> str:
-        """As Markdown."""
-        ...
+    file_name: ClassVar[str]  # without its ending
 
-    def to_latex(self) -> str:
-        """As LaTeX, for booktabs."""
-        ...
-
+    @abstractmethod
     def to_csv(self) -> str:
         """Its numbers in full precision."""
-        ...
 
+    @abstractmethod
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draws it."""
-        ...
+        """Draws it into a file, whose ending says the format.
 
-    def save(self, folder: str | os.PathLike[str], name: str) -> None:
-        """Writes all of these into a folder."""
-        ...
+        Raises:
+            ImportError: Where matplotlib is missing.
+        """
 
+    def save(self, folder: str | os.PathLike[str], name: str | None = None) -> None:
+        """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there.
 
-def save_table(folder: str | os.PathLike[str], name: str, table: Table) -> None:
-    """Writes `NAME.md`, `.csv`, `.tex` and `.png` into a folder, which is made where it is not there."""
-    folder = Path(folder)
-    make_folder(folder)
-    for ending, text in {"md": table.to_markdown(), "csv": table.to_csv(), "tex": table.to_latex()}.items():
-        write_file(folder / f"{name}.{ending}", lambda path, text=text: path.write_text(text.rstrip("\n") + "\n"))
-    write_file(folder / f"{name}.png", table.plot)
+        Raises:
+            ImportError: Where matplotlib is missing.
+        """
+        folder, name = Path(folder), name or self.file_name
+        make_folder(folder)
+        for ending, text in {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}.items():
+            write_file(folder / f"{name}.{ending}", lambda path, text=text: path.write_text(text.rstrip("\n") + "\n"))
+        write_file(folder / f"{name}.png", self.plot)
