@@ -6,6 +6,8 @@ from pathlib import Path
 
 from docutils import nodes
 
+from disentangle.text_tables import Shown
+
 project = "disentangle"
 author = "The disentangle developers"
 copyright = "2026, The disentangle developers"
@@ -78,12 +80,14 @@ def write_pages_of_names(app):
         for module, name in re.findall(r"^   ~(disentangle\S*)\.(\w+)$", page.read_text(), re.MULTILINE):
             what = getattr(import_module(module), name)
             kind = "class" if inspect.isclass(what) else "function"
+            shown = inspect.isclass(what) and issubclass(what, Shown)  # with how it is written, which its base does
             short = name.removesuffix("Estimator")  # what one would look for
             index = f".. index:: {short}\n\n" if short != name else ""
             text = (
                 f":orphan:\n\n{index}{name}\n{'=' * len(name)}\n\n"
                 f"``from {module} import {name}`` · :doc:`back <../{page.stem}>`\n\n"
                 f".. currentmodule:: {module}\n\n.. auto{kind}:: {name}\n"
+                + ("   :inherited-members:\n" if shown else "")
             )
             path = folder / "names" / f"{module}.{name}.rst"
             written.add(path)
