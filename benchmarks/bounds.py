@@ -75,6 +75,10 @@ CASES: dict[str, tuple[Bound, Bound, Callable[[int], list[Tensor]]]] = {
 }
 
 
+def hsic(x: Tensor, y: Tensor) -> Tensor:
+    return functional.hsic(x, y, kernel="laplace", scales=(0.5,))
+
+
 def call(bound: Bound, inputs: list[Tensor]) -> Callable[[], object]:
     learning = [t for t in inputs if t.requires_grad]
     return lambda: torch.autograd.grad(bound(*inputs), learning)
@@ -117,6 +121,10 @@ def main() -> None:
             print(f"{n:6}  {spread(t['closed']):>30}  {spread(t['pairs']):>32}  {ratios(t['pairs'], t['closed'])}")
     large = interleaved({"closed": call(functional.club_gaussian, gaussians(LARGE))}, 5)["closed"]
     print(f"\nCLUB at N = {LARGE}: {spread(large).strip()} ms; all pairs: {4 * LARGE**2 * D / 2**40:.0f} TiB a tensor")
+    print("HSIC of 8 and 8 columns, the kernel of `docs/independent.md`, which takes all pairs:")
+    for n in (128, 512, 2048):
+        t = interleaved({"hsic": call(hsic, [torch.randn(n, 8).requires_grad_() for _ in range(2)])}, 15)["hsic"]
+        print(f"{n:6}  {spread(t)}")
 
 
 if __name__ == "__main__":

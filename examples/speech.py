@@ -17,7 +17,7 @@ learns from ten draws of the latents' noise, `neural_draws`, which reads more; `
 speakers who were not trained on, or null; `error`, of reconstruction. The folder `--out` gets `matrix.png`,
 `conversion.png` (one speaker's words in the voice of another) and `latents.npz`: `train_content_latent`,
 `train_speaker_latent`, `train_content_label`, `train_speaker_label`, and the same with `test_` and, if there are any,
-`unseen_`. Needs `pip install "disentangle[audio,plots]"`.
+`unseen_`. Needs `pip install ".[audio,plots]"`.
 """
 
 from __future__ import annotations

@@ -172,9 +172,9 @@ def test_matrix_refuses_names_that_do_not_fit(tmp_path):
 
 def test_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install disentangle\[plots\]"):
+    with pytest.raises(ImportError, match=r"pip install matplotlib"):
         plot_curves([record(1)], tmp_path / "curves.png")
-    with pytest.raises(ImportError, match=r"pip install disentangle\[plots\]"):
+    with pytest.raises(ImportError, match=r"pip install matplotlib"):
         plot_matrix(np.eye(2), ["a", "b"], ["c", "d"], tmp_path / "matrix.png", "")
 
 

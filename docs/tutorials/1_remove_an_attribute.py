@@ -2,7 +2,7 @@
 Remove an attribute from a latent
 =================================
 
-An encoder makes eight numbers of the image of a digit. They shall tell how the digit was written, and not
+An encoder makes eight numbers of the image of a digit. They are to tell how the digit was written, and not
 which one it is.
 """
 
@@ -75,14 +75,16 @@ models = {"without a penalty": fit(0), "with HSIC": fit(1000)}
 # ------------
 #
 # The penalty's own value does not say. A probe that is trained to the end does: a small network that reads the digit
-# from the styles of images that it has not seen.
+# from the styles of images that it has not seen. The styles carry noise, so it is shown ten draws of each: from one
+# draw a probe learns less than there is.
 
 with torch.no_grad():
     for name, (encode, _) in models.items():
-        styles = encode(image)
-        found = probe_classes(
-            styles[train], digit[train], test=(styles[test], digit[test])
+        known, held_out = (
+            (encode(image[rows].repeat(10, 1)), digit[rows].repeat(10))
+            for rows in (train, test)
         )
+        found = probe_classes(*known, test=held_out)
         print(
             f"{name}: {found.accuracy:.0%} of the digits are read, {found.chance:.0%} by chance"
         )
@@ -111,6 +113,7 @@ with torch.no_grad():
 # - **The digit is still read.** Let the penalty grow further, take larger batches (over few rows a kernel reads more
 #   chance than dependence), or more noise.
 # - **Nothing is rebuilt any more.** The penalty came too early or weighs too much: the latent has fallen silent.
-# - **The label is continuous, or there are several.** The same lines take numbers; one pair per label.
+# - **The label is a quantity, or there are several.** Pass floats, ``age.float()``: whole numbers, ``(N,)``, are taken
+#   for classes. One pair per label.
 # - **You want to say how much may remain.** A :class:`disentangle.Dial` takes an amount instead of a weight:
 #   :doc:`../independent`.

@@ -2,7 +2,7 @@
 Who speaks, and what is said
 ============================
 
-Two latents of short sounds, one for the word and one for the voice. Neither shall tell what the other is for; then a
+Two latents of short sounds, one for the word and one for the voice. Neither is to tell what the other is for; then a
 word can be moved into another voice.
 """
 

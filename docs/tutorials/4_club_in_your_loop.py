@@ -2,7 +2,7 @@
 CLUB in your own loop, in Lightning, in Hugging Face's Trainer, on two processes
 ================================================================================
 
-A model computes two representations, and one shall not tell what the other does. That is one more term of its loss. The
+A model computes two representations, and one must not tell what the other does. That is one more term of its loss. The
 loop stays as it is, whoever wrote it.
 """
 

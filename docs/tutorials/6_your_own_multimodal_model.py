@@ -2,7 +2,7 @@
 Your own multimodal model
 =========================
 
-What do voice and face add to the words? One latent is of the words, the other of voice and face, and the second shall
+What do voice and face add to the words? One latent is of the words, the other of voice and face, and the second must
 not tell what the words say already. The model is yours; reading data, training, resuming, seeds, evaluating and
 predicting come from the library.
 """

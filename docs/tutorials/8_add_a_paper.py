@@ -41,7 +41,7 @@ from disentangle.tasks import as_task, task_of
 # The system
 # ----------
 #
-# Late fusion: each modality is read to a vector, each vector votes, the votes are added. Vectors shall be orthogonal,
+# Late fusion: each modality is read to a vector, each vector votes, the votes are added. Vectors are to be orthogonal,
 # so that each finds something of its own. A model that takes a ``backbone`` gets a text encoder, and its program
 # ``--backbone``; which modalities there are beside text is told by ``sizes``, not by the paper.
 

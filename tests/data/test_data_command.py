@@ -233,7 +233,7 @@ def test_what_is_missing_without_matplotlib(data, monkeypatch, capsys):
     assert main([str(data), "--figure"]) == 2
     out, err = capsys.readouterr()
     assert out.startswith(str(data))  # the report is there all the same
-    assert err == "error: plots need matplotlib: pip install disentangle[plots]\n"
+    assert err == "error: plots need matplotlib: pip install matplotlib\n"
 
 
 # -- real recordings ---------------------------------------------------------------------------------------------------

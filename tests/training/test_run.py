@@ -169,6 +169,6 @@ def test_without_matplotlib_a_run_goes_on_and_says_so(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     run = Run.create(tmp_path / "run", {})
     run.log({"epoch": 1, "losses": {"Y": 1.0}})
-    with pytest.warns(UserWarning, match=r"no curves.png: .*disentangle\[plots\]"):
+    with pytest.warns(UserWarning, match=r"no curves.png: .*pip install matplotlib"):
         run.draw()
     assert not (tmp_path / "run" / "curves.png").exists()

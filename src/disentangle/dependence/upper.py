@@ -31,7 +31,7 @@ class CLUBEstimator(ConditionalEstimator):
     cost: an upper bound, and not a tight one. With a learned q it is an upper bound only as long as q is close enough to
     p(y|x), and no bound at all while q is poor; it can be negative. So it is a *penalty*: its gradient says how to make y
     less predictable from x. It is not a *meter*: to learn whether two variables are independent, measure them with
-    something that was not trained against (`disentangle.information.gaussian_mutual_information`).
+    something that was not trained against (`disentangle.estimate_mutual_information`, `disentangle.permutation_test`).
 
     **How to use it.** Alternate: minimise `learning_loss` over the estimator's parameters on detached variables, a few
     steps, then minimise `forward` over the encoders with the estimator frozen. `disentangle.AlternatingStep` does that.

@@ -49,7 +49,7 @@ def export_onnx(trained: Trained, path: str | os.PathLike[str], *, int8: bool = 
         The largest difference between the file's scores and the model's, over rows of which some lack words or frames.
 
     Raises:
-        ImportError: If onnx, onnxscript or onnxruntime is not installed, which `pip install "disentangle[onnx]"` brings.
+        ImportError: If onnx, onnxscript or onnxruntime is not installed, which the extra `onnx` brings.
         ValueError: If the model cannot be written as a graph: one that draws noise, looks at its rows in Python, or packs
             sequences.
 
@@ -64,7 +64,7 @@ def export_onnx(trained: Trained, path: str | os.PathLike[str], *, int8: bool = 
         import onnxruntime
         import onnxscript  # noqa: F401  # torch wants it
     except ImportError as error:
-        raise ImportError(f'{error}: pip install "disentangle[onnx]"') from error
+        raise ImportError(f'{error}: pip install onnx onnxruntime onnxscript') from error
     batch = _example(trained)
     flat, inputs = _Flat(trained, batch).eval(), _inputs_of(trained, batch)
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """Features of one's own videos: what is heard and seen in each frame, and what is said when.
 
 `python -m disentangle.features audio FILES... --out FOLDER` writes them for many files at once. Sound needs librosa:
-`pip install "disentangle[audio]"`. OpenFace 2.0, a separate program, finds faces; its CSV files are read here.
+the extra `audio`. OpenFace 2.0, a separate program, finds faces; its CSV files are read here.
 """
 
 from disentangle.features.audio import AUDIO_FEATURES, AUDIO_FRAME_RATE, MMSA_AUDIO_FEATURES, audio_features

@@ -242,7 +242,7 @@ def _larger(estimate: MutualInformation, other: MutualInformation, errors: float
 
 def _warnings(estimate: MutualInformation, dimensions: int) -> Iterator[str]:
     rows = estimate.rows
-    if rows < FEWEST_ROWS:
+    if rows < FEWEST_ROWS and dimensions > 2:  # in 1 + 1 there is no critic, and neighbors see any form
         yield f"{rows} rows are too few to train a critic on: dependence that is not monotone was hardly looked for"
     if rows < 20 * dimensions:
         yield (

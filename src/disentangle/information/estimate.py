@@ -71,7 +71,7 @@ def estimate_mutual_information(
     once, with a warning; what is not quite a copy (crops, frames, utterances of one speaker) is to be told by `groups`:
     then one row of each group is drawn, five times, and the five estimates are averaged.
 
-    Of 4000 rows it takes a second or two, in hundreds of dimensions some ten seconds. On tasks with a known answer
+    Of 4000 rows it takes 0.3 to 2 seconds, in hundreds of dimensions some ten. On tasks with a known answer
     (`benchmarks/mutual_information.py`), monotone and elliptical dependence and classes are measured to a few hundredths of a
     nat; dependence that only a critic finds is underestimated, by a tenth or so in few dimensions and by more in many. A
     warning says where half of the rows would have given clearly less, so that more would give more. An `auto` of zero is

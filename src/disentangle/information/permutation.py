@@ -75,7 +75,7 @@ def permutation_test(
     kernels of median bandwidth on columns of unit variance. It sees every kind of dependence as rows are added; its power
     falls with the number of dimensions. A Gaussian kernel sees a little more of what is linear, and far less of what is fine
     (`benchmarks/independence_tests.py`). Of more than 2000 rows it uses 2000, drawn by `seed`. Its permutations shift the
-    rows, in an order that is drawn, round by 1, 2, …: all shifts together take O(rows² log rows), a tenth of a second at 2000
+    rows, in an order that is drawn, round by 1, 2, …: all shifts together take O(rows² log rows), half a second at 2000
     rows, by Fourier transforms of the diagonals of the kernel matrices.
 
     Any other statistic that is larger under dependence will do, such as

@@ -136,7 +136,7 @@ def probe_numbers(
 
     A low value means that this probe did not find it, not that it is not there. Of a source that carries noise, as
     `disentangle.nn.NoisyLatent` makes, give several draws of each row, those to fit to and those of `test`: a probe that
-    learns from one draw reads less than there is.
+    learns from one draw reads less than there is. The standard error then takes draws for rows, and is too small.
 
     Arguments:
         source: `(rows, source_dim)` or `(rows,)`, on any device.

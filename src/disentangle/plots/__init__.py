@@ -1,6 +1,6 @@
 """Pictures, written to a file without touching matplotlib's global state.
 
-Needs matplotlib: `pip install disentangle[plots]`.
+Needs matplotlib: the extra `plots`.
 """
 
 from disentangle.plots.curves import plot_curves

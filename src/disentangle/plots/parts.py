@@ -53,7 +53,7 @@ def blank_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise ImportError("plots need matplotlib: pip install disentangle[plots]") from error
+        raise ImportError("plots need matplotlib: pip install matplotlib") from error
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
 
 

@@ -1,6 +1,6 @@
 """A picture of a data set: lengths, labels, what is missing, and padding.
 
-Needs matplotlib: `pip install "disentangle[plots]"`.
+Needs matplotlib: the extra `plots`.
 """
 
 from __future__ import annotations
