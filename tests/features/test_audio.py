@@ -246,7 +246,7 @@ def test_a_playlist_fetches_nothing(tmp_path):
 
 def test_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "librosa", None)
-    with pytest.raises(ImportError, match=r'pip install librosa'):
+    with pytest.raises(ImportError, match=r"pip install librosa"):
         audio_features(tmp_path / "sound.wav")
 
 

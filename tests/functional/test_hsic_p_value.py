@@ -52,6 +52,12 @@ def test_it_is_small_where_variables_depend_and_one_where_one_is_constant():
     assert functional.hsic_p_value(x, x.square()) < 1e-4
     assert functional.hsic_p_value(x, torch.ones(100, 1)) == 1
     assert functional.hsic_p_value(x, 1000 * x, bandwidth=(1.0, 1000.0)) < 1e-4
+    small = 1e-7 * x  # the kernels of a fixed bandwidth are then nearly constant
+    assert functional.hsic_p_value(small, small, bandwidth=1.0) < 1e-4
+    precise = functional.hsic_p_value(small.double(), small.double(), bandwidth=1.0).float()
+    torch.testing.assert_close(
+        functional.hsic_p_value(small, small, bandwidth=1.0).log(), precise.log(), atol=0.05, rtol=0
+    )
 
 
 @pytest.mark.parametrize("options", [{"kernel": "laplace", "scales": (0.5,)}, {"bandwidth": 0.7, "scales": (0.3, 2.0)}])

@@ -73,6 +73,8 @@ def test_without_a_row_that_has_both_it_is_0_with_a_gradient_of_0(labels):
 def test_the_scale_of_rows_does_not_matter(scale):
     x, labels = torch.randn(8, 3), torch.tensor(LABELS["numbers"])
     torch.testing.assert_close(functional.cosine_margin(x * scale, labels), functional.cosine_margin(x, labels))
+    one = torch.where(torch.arange(8)[:, None] == 3, scale, 1.0)
+    torch.testing.assert_close(functional.cosine_margin(x * one, labels), functional.cosine_margin(x, labels))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

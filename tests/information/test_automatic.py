@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -142,3 +143,25 @@ def test_it_says_where_neighbors_are_still_growing(dims, rho, grows):
     found = _with_neighbors(nothing, x, y)
     assert found.method == "nearest neighbors"
     assert any("half of the rows" in warning for warning in found.warnings) == grows
+
+
+@pytest.mark.parametrize("data_seed", range(3))
+def test_what_sets_equal_values_apart_is_not_what_they_were_drawn_from(data_seed):
+    numbers, noise = np.random.default_rng(data_seed).standard_normal((2, 4000))
+    x, y = numbers.round(1), (0.6 * numbers + 0.8 * noise).round(1)
+    assert estimate_mutual_information(x, y).value == pytest.approx(-math.log(0.8), abs=0.03)
+    generator = torch.Generator().manual_seed(data_seed)
+    u, v = (torch.rand(2000, generator=generator) for _ in range(2))
+    clipped, other = (u - 0.7).clamp(min=0), u + 0.1 * v
+    values = [estimate_mutual_information(clipped, other, seed=seed).value for seed in (data_seed, data_seed + 7)]
+    assert values[0] == pytest.approx(values[1], abs=0.1)
+
+
+@pytest.mark.parametrize("levels", [12, 60])
+def test_the_order_of_whole_numbers_tells_more_than_counts_of_many(levels):
+    numbers = pair(2000, rho=0.6, seed=5)
+    x, y = ((levels / 6 * side).round().long() for side in numbers)
+    found = estimate_mutual_information(x, y)
+    assert found.value == pytest.approx(-math.log(0.8), abs=0.04)
+    independent = estimate_mutual_information(x, y.flip(0))
+    assert independent.value < 0.02

@@ -42,6 +42,9 @@ def test_barber_agakov_takes_y_of_one_dimension():
     message = r"^expected y of one dimension, whose entropy is known from its ranks, got 2$"
     with pytest.raises(ValueError, match=message):
         estimate_mutual_information(x, y, method="barber-agakov")
+    message = r"^expected y without equal values for barber-agakov, or classes, got \d+ values in 600 rows"
+    with pytest.raises(ValueError, match=message):
+        estimate_mutual_information(x, y[:, :1].relu(), method="barber-agakov")
 
 
 @pytest.mark.parametrize("method", [*UPPER, *LOWER])

@@ -164,9 +164,16 @@ def test_what_fails_for_a_pair_is_a_note_and_the_others_stay():
     assert line.split()[-len(numbers) :] == [f"{number}," for number in numbers[:-1]] + [str(numbers[-1])]
 
 
+def test_a_variable_that_hardly_a_row_has_is_a_note():
+    result = report(drawn(), present={"A": np.arange(120) == 7})
+    assert [row.notes for row in result.rows[1:]] == [("fewer than 2 rows have both",)] * 2
+    assert set(result.dimensions) == set(result.root_mean_squares) == {"S", "L_1"}
+    assert "fewer than 2 rows have both" in str(result)
+
+
 def test_estimates_say_what_to_know():
     result = report({"a": np.ones((100, 1)), **drawn(100)}, pairs=[("S", "L_1"), ("a", "S")])
-    assert set(result.rows[0].information.warnings) <= set(result.footnotes)
+    assert set() < set(result.rows[1].information.warnings) <= set(result.footnotes)
 
 
 def test_text_is_aligned_and_complete():
@@ -314,6 +321,7 @@ def test_shows_its_progress(capfd):
         ({"factors": {"f": np.full((120, 1), math.nan)}}, "expected f finite, got 120 of 120 values that are not"),
         ({"present": {"S": np.ones(120)}}, r"the presence of S as bool \(120,\), got float64 \(120,\)"),
         ({"present": {"S": np.ones(9, bool)}}, r"the presence of S as bool \(120,\), got bool \(9,\)"),
+        ({"present": {"s": np.ones(120, bool)}}, r"expected presences of \['A', 'L_1', 'S'\], got \['s'\]"),
         ({"permutations": 0}, "expected at least 1 permutation, got 0"),
     ],
 )

@@ -90,6 +90,8 @@ def test_frames_of_numbers_are_numbers():
     np.testing.assert_array_equal(as_variable("x", frame).numbers, frame.to_numpy())
     mixed = pd.DataFrame({"a": normal(100), "b": [True, False] * 50})
     np.testing.assert_array_equal(as_variable("x", mixed).numbers, mixed.to_numpy(float))
+    many = RNG(0).random((300, 12)) < 0.5  # nearly all rows differ
+    assert as_variable("x", many).classes is None
     half = torch.randn(50, 2).bfloat16()
     np.testing.assert_array_equal(as_variable("x", half).numbers, half.double())
 
@@ -100,6 +102,7 @@ def test_frames_of_numbers_are_numbers():
         (np.array([["a", "b"]] * 9), TypeError, r"expected names in one column, got 2 columns of y: give them one by one"),
         (pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}), TypeError, r"expected y as numbers, or one column of names, got int"),
         (["a", None, "b"], ValueError, r"expected y without missing values, got 1: leave these rows out"),
+        (pd.Series(["a", pd.NA, "b"], dtype="string"), ValueError, r"expected y without missing values, got 1: leave"),
         (pd.Series(["a", np.nan, "b"]), ValueError, r"expected y without missing values, got 1"),
         (np.array([1.0, np.nan, 2.0]), ValueError, r"expected y finite, got 1 of 3 values that are not"),
         (np.array([1j, 2]), TypeError, r"expected y as numbers, or one column of names, got complex128"),
@@ -109,6 +112,26 @@ def test_frames_of_numbers_are_numbers():
 def test_what_is_neither_numbers_nor_names(values, error, message):
     with pytest.raises(error, match=message):
         as_variable("y", values)
+
+
+def test_a_label_is_the_same_however_its_numbers_are_stored():
+    labels, x = RNG(0).permutation(np.repeat(np.arange(6), 50)), normal(300, 2)
+    x[:, 0] += np.array([3, 0, 1, 5, 2, 4])[labels]
+    results = [
+        (
+            as_variable("y", y).numbers.shape[1],
+            linear_decodability(x, y),
+            permutation_test(x, y, permutations=99).p_value,
+        )
+        for y in (labels, labels.astype(np.float32), labels[:, None].astype(float), labels.astype(str))
+    ]
+    assert results == [results[0]] * 4
+    assert results[0][0] == 6
+    few = np.repeat(np.arange(40), 4)
+    assert as_variable("y", few).numbers.shape[1] == 1  # may be ages
+    assert as_variable("y", few, True).numbers.shape[1] == 40
+    large = 2**60 + np.arange(3).repeat(50)  # one number in float64
+    assert as_variable("y", large).classes.unique().tolist() == [0, 1, 2]
 
 
 # -- copies and groups -------------------------------------------------------------------------------------------------
@@ -160,6 +183,25 @@ def test_rows_that_are_there_five_times_tell_nothing():
     assert permutation_test(x, y).p_value > 0.05
     assert permutation_test(x, y).rows == 150
     assert linear_decodability(x, y) < 0.1
+
+
+@pytest.mark.parametrize(("rows", "of_them", "times", "dim"), [(200, 20, 40, 2), (480, 10, 48, 8), (300, 3, 30, 1)])
+def test_oversampled_rows_are_counted_once_however_often_they_are_there(rows, of_them, times, dim):
+    x, y = normal(rows, dim), normal(rows, dim, seed=1)
+    index = np.concatenate([np.arange(rows), np.repeat(np.arange(of_them), times)])
+    pair = as_pair(x=x[index], y=y[index])
+    assert len(pair.x.numbers) == rows
+    assert pair.warnings == (f"{of_them * times} of {len(index)} rows are copies of others: each was counted once",)
+    found = estimate_mutual_information(x[index], y[index])
+    assert found.value == pytest.approx(estimate_mutual_information(x, y).value, abs=1e-9)
+
+
+def test_few_rows_many_times_over_are_asked_about():
+    x, y = np.tile(normal(60, 2), (80, 1)), np.tile(normal(60, 2, seed=1), (80, 1))
+    (warning,) = as_pair(x=x, y=y).warnings
+    assert warning.startswith("x and y take 60 values each, one to one, in 4800 rows")
+    assert as_pair(x=x, y=y, classes=("x", "y")).warnings == ()
+    assert as_pair(x=np.arange(60).repeat(80), y=y).warnings == ()  # numbers of speakers, and their embeddings
 
 
 def near_copies(seed=0):

@@ -64,7 +64,7 @@ def export_onnx(trained: Trained, path: str | os.PathLike[str], *, int8: bool = 
         import onnxruntime
         import onnxscript  # noqa: F401  # torch wants it
     except ImportError as error:
-        raise ImportError(f'{error}: pip install onnx onnxruntime onnxscript') from error
+        raise ImportError(f"{error}: pip install onnx onnxruntime onnxscript") from error
     batch = _example(trained)
     flat, inputs = _Flat(trained, batch).eval(), _inputs_of(trained, batch)
     with torch.no_grad():

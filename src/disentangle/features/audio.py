@@ -143,7 +143,7 @@ def import_librosa() -> ModuleType:
     try:
         import librosa
     except ImportError as error:
-        raise ImportError('features of sound need librosa: pip install librosa') from error
+        raise ImportError("features of sound need librosa: pip install librosa") from error
     return librosa
 
 

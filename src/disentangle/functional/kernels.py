@@ -133,7 +133,8 @@ def hsic_p_value(
     if n < 6:
         raise ValueError(f"expected at least 6 rows for the p-value of HSIC, got {n}")
     with torch.autocast(x.device.type, enabled=False):
-        kernels = _kernels((x, y), bandwidth, scales, kernel)
+        # at a mean of one, which p does not depend on: squares of products of small kernels would vanish
+        kernels = [k / torch.where(k.mean() < 0, -k.mean(), 1.0) for k in _kernels((x, y), bandwidth, scales, kernel)]
         x_kernel, y_kernel = (double_centered(each, unbiased=False) for each in kernels)
         products = x_kernel * y_kernel
         x_mean, y_mean = (each.sum() / (n * (n - 1)) for each in kernels)  # of K - 1, whose diagonal is zero

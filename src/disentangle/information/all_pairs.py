@@ -102,7 +102,7 @@ def dependence_report(
     masks = _masks(arrays, present or {})
     settings = _Settings(method, permutations, seed, classes, None if groups is None else as_array(groups))
     _check_settings(settings, arrays)
-    own = {n: as_variable(n, array[masks[n]], settings.told(n)) for n, array in arrays.items()}
+    own = {n: as_variable(n, array[masks[n]], settings.told(n)) for n, array in arrays.items() if masks[n].sum() > 1}
     rows = []
     for x, y in tqdm(pairs, desc="pairs", unit="pair", disable=not progress, dynamic_ncols=True):
         rows.append(_row(x, y, arrays, masks[x] & masks[y], settings))
@@ -239,6 +239,8 @@ def _check_settings(settings: _Settings, arrays: Mapping[str, np.ndarray]) -> No
 
 
 def _masks(arrays: Mapping[str, np.ndarray], present: Mapping[str, Samples]) -> dict[str, np.ndarray]:
+    if unknown := sorted(present.keys() - arrays.keys()):
+        raise ValueError(f"expected presences of {sorted(arrays)}, got {unknown}")
     masks = {}
     for name, array in arrays.items():
         mask = as_array(present[name]) if name in present else np.ones(len(array), bool)

@@ -22,7 +22,7 @@ from disentangle.information.counts import counted_mutual_information
 from disentangle.information.gaussian import gaussian_mutual_information
 from disentangle.information.neighbors import neighbors_of, neighbors_value
 from disentangle.information.result import MutualInformation
-from disentangle.information.samples import Variable
+from disentangle.information.samples import SALT, Variable
 
 __all__ = ["INFINITE", "automatic_mutual_information"]
 
@@ -64,7 +64,7 @@ def automatic_mutual_information(x: Variable, y: Variable, seed: int) -> MutualI
     if x.classes is None and y.classes is None:
         return _of_numbers(x.numbers, y.numbers, seed)
     if x.classes is not None and y.classes is not None:
-        return counted_mutual_information(x.classes, y.classes)
+        return _of_pairs_of_classes(x, y, seed)
     return _of_classes(y.numbers, x, "x", seed) if y.classes is None else _of_classes(x.numbers, y, "y", seed)
 
 
@@ -84,6 +84,19 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
     if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         estimate = _with_neighbors(estimate, *margins.normal)
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
+
+
+def _of_pairs_of_classes(x: Variable, y: Variable, seed: int) -> MutualInformation:
+    """The estimate of counts, or where both are numbers what their order tells, if that is more."""
+    assert x.classes is not None
+    assert y.classes is not None
+    estimate = counted_mutual_information(x.classes, y.classes)
+    most = min(entropy(x.classes), entropy(y.classes))
+    ordered = x.ordered and y.ordered and min(int(x.classes.max()), int(y.classes.max())) > 1
+    if ordered and estimate.value < 0.9 * most:
+        found = _of_numbers(x.classes.double()[:, None], y.classes.double()[:, None], seed)
+        estimate = _larger(estimate, replace(found, value=min(found.value, most)))
+    return estimate
 
 
 def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> MutualInformation:
@@ -110,7 +123,7 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
 
 
 def _margins(x: Tensor, y: Tensor, generator: torch.Generator) -> _Margins:
-    drawn = torch.Generator().manual_seed(generator.initial_seed())
+    drawn = torch.Generator().manual_seed(SALT ^ generator.initial_seed())
     of_x, of_y, x_apart, y_apart = (uniform_ranks(side, by) for by in (None, drawn) for side in (x, y))
     nu = _degrees_of_freedom(x_apart, y_apart, generator)
     return _Margins(

@@ -65,7 +65,7 @@ def estimate_mutual_information(
     **Classes.** Names, booleans, whole numbers, one-hot rows and whatever takes few values is measured as classes, and
     never above their entropy: numbers against classes by classifiers on rows that they were not fitted to, and by Ross'
     nearest neighbours in up to 6 dimensions; where the classes are numbers, their order is tried as well. Classes against
-    classes are counted. `classes` says it where the values do not.
+    classes are counted; where both are numbers, their order is tried, too. `classes` says it where the values do not.
 
     **Rows** have to be independent draws. Copies of a row, from several epochs or from oversampling, are found and counted
     once, with a warning; what is not quite a copy (crops, frames, utterances of one speaker) is to be told by `groups`:

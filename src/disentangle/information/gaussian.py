@@ -45,7 +45,8 @@ def gaussian_mutual_information(x: Samples, y: Samples) -> float:
     rows are larger, and shrink with the number of rows.
 
     The value does not change under an invertible affine map of x or of y. Constant dimensions, and those that are
-    linear in the others, count for nothing. Padding and missing rows are to be left out before.
+    linear in the others, count for nothing. Padding and missing rows are to be left out before. Rows are taken as they are:
+    copies are looked for by `estimate_mutual_information(method="gaussian")`, not here.
 
     References:
         | Misra, Singh and Demchuk, Estimation of the entropy of a multivariate normal distribution (JMVA 2005)

@@ -9,7 +9,7 @@ import numpy as np
 
 from disentangle.dependence import Bound
 from disentangle.information.result import MutualInformation
-from disentangle.information.samples import Samples, Variable, as_pair, unit_variance
+from disentangle.information.samples import SALT, Samples, Variable, as_pair, unit_variance
 
 __all__ = ["nearest_neighbor_mutual_information", "neighbors_of", "neighbors_value"]
 
@@ -91,7 +91,7 @@ def nearest_neighbor_mutual_information(x: Samples, y: Samples, *, neighbors: in
 
 def neighbors_value(x: np.ndarray, y: np.ndarray, neighbors: int = 3) -> float:
     """The estimate alone, of numbers in rows that are all different; y is numbers `(rows, dim)` or classes `(rows,)`."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng([SALT, 0])
     x = _apart(unit_variance(x), rng)
     return _ross(x, y, neighbors) if y.ndim == 1 else _kraskov(x, _apart(unit_variance(y), rng), neighbors)
 
@@ -103,17 +103,17 @@ def neighbors_of(x: Variable, y: Variable, neighbors: int = 3, *, least: float =
     """
     if y.classes is None and x.classes is not None:
         x, y = y, x
-    rng = np.random.default_rng(0)
-    a = _apart(unit_variance(x.numbers.numpy()), rng)
+    noise = np.random.default_rng([SALT, 0])
+    a = _apart(unit_variance(x.numbers.numpy()), noise)
     classes = y.classes if x.classes is None else None
     of_classes = classes is not None
-    b = _apart(unit_variance(y.numbers.numpy()), rng) if classes is None else classes.numpy()
+    b = _apart(unit_variance(y.numbers.numpy()), noise) if classes is None else classes.numpy()
     rows, dimensions = len(a), a.shape[1] + (0 if of_classes else b.shape[1])
     value = _ross if of_classes else _kraskov
     constant = a.shape[1] == 0 or (b.ndim == 2 and b.shape[1] == 0)
     nats, error = 0.0 if constant else value(a, b, neighbors), 0.0  # a constant tells nothing
     if not constant and nats > least:
-        blocks = np.array_split(rng.permutation(rows), BLOCKS)
+        blocks = np.array_split(np.random.default_rng(0).permutation(rows), BLOCKS)
         error = float(np.std([value(a[i], b[i], neighbors) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
     warnings = tuple(_warnings(nats, rows, dimensions, neighbors, of_classes))
     return MutualInformation(nats, error, "nearest neighbors", BOUND, rows, rows, warnings=warnings)

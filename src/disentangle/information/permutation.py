@@ -86,7 +86,8 @@ def permutation_test(
         | Phipson and Smyth, Permutation P-values Should Never Be Zero (2010), for the ones in p
 
     Arguments:
-        x: `(rows, x_dim)`, or `(rows,)` of numbers or classes, on any device. Classes become one-hot columns.
+        x: `(rows, x_dim)`, or `(rows,)` of numbers or classes, on any device. Names, and whole numbers with five rows
+            each, become one-hot columns.
         y: Likewise, row i belonging to row i of x.
         statistic: From x and y, float64 `(rows, dim)` on the CPU, to a number; HSIC by default.
         permutations: B. The p-value cannot be below 1 / (1 + B).

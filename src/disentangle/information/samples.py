@@ -12,12 +12,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-__all__ = ["Pair", "Samples", "Variable", "as_array", "as_matrix", "as_pair", "as_variable", "unit_variance"]
+__all__ = ["SALT", "Pair", "Samples", "Variable", "as_array", "as_matrix", "as_pair", "as_variable", "unit_variance"]
 
 # (rows, dim), or (rows,) of numbers or classes; checked by the meters, whatever reads them
 Samples = Tensor | np.ndarray | ArrayLike  # arrays are ArrayLike, which is slow to check at run time
 ROWS_PER_CLASS = 5  # on average, for whole numbers to be taken for classes
 ROWS_PER_INTEGER = 2  # the same for a column of an integer type
+FEW_VALUES = 10  # of classes that are one to one, and may be rows
+ATOMS = 2  # pairs of values, nowhere else alone, that may be there more than √rows times without being copies
+SALT = 0x6A09E667  # what is added to a variable as noise must not be what it was drawn from, by the same seed
 INDEPENDENT = "rows of one group are not independent draws; with groups=, one row of each is used at a time"
 
 
@@ -25,7 +28,8 @@ class Variable(NamedTuple):
     """One side of a pair.
 
     Attributes:
-        numbers: `(rows, dim)` float64 on the CPU; of names and whole numbers that are classes, one-hot.
+        numbers: `(rows, dim)` float64 on the CPU; one-hot of names, and of a column that is said to be classes or holds
+            whole numbers with five rows per value.
         classes: `(rows,)` int64, 0 to C-1, each of them in at least one row, where the variable is classes; else `None`.
         ordered: Whether the classes are those of a column of numbers, in their order.
     """
@@ -54,9 +58,9 @@ class Pair(NamedTuple):
 def as_variable(name: str, values: Samples, classes: bool | None = None) -> Variable:
     """The numbers of a variable, and its classes where it has some.
 
-    What counts as classes unless it is said: names, booleans and one-hot rows; a column of an integer type with two rows
-    per value on average; columns of whole numbers that could make no more different rows than there are, with five rows
-    per value; and anything that takes at most √rows different values.
+    What counts as classes unless it is said: names, a column of booleans and one-hot rows; a column of an integer type with
+    two rows per value on average; columns of whole numbers that could make no more different rows than there are, with five
+    rows per value; and anything that takes at most √rows different values.
 
     Arguments:
         name: For errors.
@@ -110,6 +114,7 @@ def as_pair(
     if len(kept) < given:
         warnings.append(f"{given - len(kept)} of {given} rows are copies of others: each was counted once")
     elif of_group is None:
+        warnings += _may_be_copies(tuple(sides), x, y) if classes is None else []
         warnings += [text for name, side in zip(sides, (x, y), strict=True) for text in _repeats(name, side)]
     if of_group is not None:
         order = kept[np.random.default_rng(seed).permutation(len(kept))]
@@ -134,12 +139,12 @@ def _variable(array: np.ndarray, classes: bool | None) -> Variable:
     matrix = torch.from_numpy(array.astype(np.float64).reshape(len(array), -1))
     if classes is False:
         return Variable(matrix)
-    codes, counts = _codes(matrix)
     column, integers = matrix.shape[1] == 1, array.dtype.kind in "bui"
-    few = integers and column and len(counts) * ROWS_PER_INTEGER <= len(matrix)
-    if not (classes or array.dtype.kind == "b" or few or _are_classes(matrix, len(counts))):
+    codes, counts = _codes(array.reshape(len(array), -1) if integers else matrix.numpy())  # float64 merges large ones
+    few = integers and column and len(counts) * (1 if array.dtype.kind == "b" else ROWS_PER_INTEGER) <= len(matrix)
+    if not (classes or few or _are_classes(matrix, len(counts))):
         return Variable(matrix)
-    nominal = integers and column and len(counts) * ROWS_PER_CLASS <= len(matrix)
+    nominal = column and (classes or (_whole(matrix) and len(counts) * ROWS_PER_CLASS <= len(matrix)))
     return Variable(one_hot(codes).double() if nominal else matrix, codes, column)
 
 
@@ -169,7 +174,7 @@ def _array(name: str, values: Samples) -> np.ndarray:
 
 def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
     """The same as numbers or as names, as a column of a frame may hold them."""
-    missing = sum(value is None or value != value for value in array.flat)
+    missing = sum(map(_missing, array.flat))
     if missing:
         raise ValueError(f"expected {name} without missing values, got {missing}: leave these rows out")
     kinds = {type(value) for value in array.flat}
@@ -182,12 +187,19 @@ def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
         raise TypeError(f"expected {name} as numbers, or one column of names, got {names}") from None
 
 
-def _codes(matrix: Tensor) -> tuple[Tensor, np.ndarray]:
+def _missing(value: object) -> bool:
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # of pandas' NA, which is neither equal to itself nor not
+        return True
+
+
+def _codes(matrix: np.ndarray) -> tuple[Tensor, np.ndarray]:
     """The number of each row's value (in rising order for a single column), and how often each value occurs."""
     if matrix.shape[1] == 1:
-        _, codes, counts = np.unique(matrix[:, 0].numpy(), return_inverse=True, return_counts=True)
+        _, codes, counts = np.unique(matrix[:, 0], return_inverse=True, return_counts=True)
     else:
-        rows = np.ascontiguousarray(matrix.numpy() + 0.0)  # there is one zero only
+        rows = np.ascontiguousarray(matrix.astype(np.float64) + 0.0)  # there is one zero only
         rows = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).reshape(-1)
         _, codes, counts = np.unique(rows, return_inverse=True, return_counts=True)
     return torch.from_numpy(codes.reshape(-1)), counts
@@ -214,17 +226,19 @@ def _one_hot(matrix: Tensor) -> bool:
 def _without_copies(x: Variable, y: Variable) -> np.ndarray:
     """The indices of the rows to keep: of rows that are copies of one another, the first."""
     rows = len(x.numbers)
-    sides = [_codes(side.numbers) for side in (x, y)]
+    sides = [_codes(side.numbers.numpy()) for side in (x, y)]
     (of_x, n_x), (of_y, n_y) = ((codes.numpy(), counts) for codes, counts in sides)
     _, first, of_both, n_both = np.unique(
         of_x * len(n_y) + of_y, return_index=True, return_inverse=True, return_counts=True
     )
-    # of each group of equal rows: what is there more often is a value, not a row
-    repeated = (n_both > 1) & (n_both * n_both <= rows)
     alone = np.zeros(len(first), bool)
     for side, codes, counts in ((x, of_x, n_x), (y, of_y, n_y)):
         if side.classes is None and not _whole(side.numbers):
             alone |= counts[codes[first]] == n_both  # its numbers are nowhere else
+    # of each group of equal rows: what is there far more often is a value, such as the zeros of both, not a row
+    often = n_both * n_both > rows
+    values = often & ((often & alone).sum() <= ATOMS)
+    repeated = (n_both > 1) & ~values
     copied = repeated & alone
     if 2 * copied.sum() <= repeated.sum():  # by chance, of rounded numbers
         return np.arange(rows)
@@ -233,11 +247,26 @@ def _without_copies(x: Variable, y: Variable) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
+def _may_be_copies(names: tuple[str, ...], x: Variable, y: Variable) -> list[str]:
+    """A warning where few values of both are one to one, and neither looks like names or numbers of classes."""
+    if x.classes is None or y.classes is None or any(_whole(v.numbers) or _one_hot(v.numbers) for v in (x, y)):
+        return []
+    count = int(x.classes.max()) + 1
+    pairs = len((x.classes * len(y.classes) + y.classes).unique())
+    if count < FEW_VALUES or not count == pairs == int(y.classes.max()) + 1:
+        return []
+    a, b = names
+    return [
+        f"{a} and {b} take {count} values each, one to one, in {len(x.classes)} rows: as classes they tell all of one another; "
+        f"if these are copies of {count} rows, leave the copies out"
+    ]
+
+
 def _repeats(name: str, side: Variable) -> list[str]:
     """A warning where several columns of numbers are repeated from row to row beside another y."""
     if side.classes is not None or side.numbers.shape[1] < 2:
         return []
-    codes, counts = _codes(side.numbers)
+    codes, counts = _codes(side.numbers.numpy())
     repeated = int(counts[(counts > 1) & (counts * counts <= len(codes))].sum())  # what is there more often is a value
     if repeated <= 0.1 * len(codes):
         return []

@@ -44,9 +44,15 @@ def _difference_of_entropies(x_dim: int, y_dim: int) -> Dependence:
     return DifferenceOfEntropiesEstimator(x_dim, y_dim, conditional=q, marginal=r)
 
 
-def _barber_agakov(x_dim: int, y_dim: int) -> Dependence:
+def _barber_agakov(x_dim: int, y: Tensor) -> Dependence:
+    rows, y_dim = y.shape
     if y_dim > 1:
         raise ValueError(f"expected y of one dimension, whose entropy is known from its ranks, got {y_dim}")
+    if (different := len(y.unique())) < 0.99 * rows:
+        raise ValueError(
+            f"expected y without equal values for barber-agakov, or classes, got {different} values in {rows} rows: "
+            "the entropy of what has atoms is not known"
+        )
     q = MixtureConditional(x_dim, y_dim, HIDDEN)
     return BarberAgakovEstimator(x_dim, y_dim, entropy=NORMAL_ENTROPY, conditional=q)
 
@@ -79,7 +85,7 @@ def _estimator(method: str, x_dim: int, y: Tensor, classes: Tensor | None) -> De
             raise ValueError(f"expected y of numbers for {method}, got classes: use barber-agakov, or leave-one-out")
         return BY_CONDITIONAL[method](x_dim, 1, conditional=q)
     if method == "barber-agakov":
-        return _barber_agakov(x_dim, y_dim)
+        return _barber_agakov(x_dim, y)
     if method == "difference of entropies":
         return _difference_of_entropies(x_dim, y_dim)
     return BY_CONDITIONAL[method](x_dim, y_dim, HIDDEN)

@@ -188,7 +188,7 @@ def test_entries_of_one_file(tmp_path):
 
 def test_without_h5py(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ImportError, match=r'expected h5py, which reads .csd files: pip install h5py$'):
+    with pytest.raises(ImportError, match=r"expected h5py, which reads .csd files: pip install h5py$"):
         read(folder)
 
 

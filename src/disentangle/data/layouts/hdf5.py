@@ -113,7 +113,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Entries]:
     try:
         import h5py
     except ImportError:
-        raise ImportError('expected h5py, which reads .csd files: pip install h5py') from None
+        raise ImportError("expected h5py, which reads .csd files: pip install h5py") from None
     with reading(path, "an HDF5 file"):
         try:
             with h5py.File(path, "r", locking=False) as file:
