@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "functional": {"functional"},
     "metrics": {"text_tables", "metrics"},
     "plots": {"plots"},
-    "nn": {"errors", "contents", "variables", "nn"},
+    "nn": {"errors", "contents", "variables", "functional", "nn"},
     "networks": {"functional", "variables"},
     "conditionals": {"functional", "variables", "networks"},
     "critics": {"functional", "variables", "networks"},

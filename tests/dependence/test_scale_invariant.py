@@ -6,7 +6,15 @@ import torch
 
 from disentangle import Masked
 from disentangle.conditionals import GaussianConditional, MaskedConditional
-from disentangle.dependence import CLUBEstimator, Dependence, InfoNCEEstimator, OrthogonalLoss, ScaleInvariant
+from disentangle.dependence import (
+    BarberAgakovEstimator,
+    CLUBEstimator,
+    Dependence,
+    InfoNCEEstimator,
+    ModalityDiscriminator,
+    OrthogonalLoss,
+    ScaleInvariant,
+)
 
 
 class Recorder(Dependence):
@@ -189,6 +197,14 @@ def test_what_has_nothing_to_learn_is_refused():
     message = "expected a dependence that learns, got OrthogonalLoss, which has no parameters"
     with pytest.raises(ValueError, match=re.escape(message)):
         ScaleInvariant(OrthogonalLoss(), 3, 3)
+
+
+@pytest.mark.parametrize("dependence", [BarberAgakovEstimator(3, 1, entropy=1.0), ModalityDiscriminator(3, 2)])
+def test_what_depends_on_units_is_refused(dependence):
+    name = type(dependence).__name__
+    message = f"expected a dependence whose value does not depend on units, got {name}: give it x and y as they are"
+    with pytest.raises(ValueError, match=message):
+        ScaleInvariant(dependence, 3, 1)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 1.5])

@@ -5,6 +5,7 @@ Takes a folder; every process writes there the gradients and values of each step
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -44,10 +45,22 @@ class Encoders(nn.Module):
         return own + self.penalty(latents, {"c": has_c})
 
 
-def main(folder: Path) -> None:
+def started() -> dict[str, Any]:
+    """The state of a model that has been trained for some steps, by one process."""
+    torch.manual_seed(5)
+    model = Encoders().double()
+    for _ in range(3):
+        model(torch.randn(16, 6).double(), torch.ones(16, dtype=torch.bool), rows=16, processes=1)
+    return model.state_dict()
+
+
+def main(folder: Path, state: dict[str, Any]) -> None:
+    """The first process goes on from `state`; the second one starts anew."""
     rank, size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     torch.manual_seed(rank)  # processes that start from different weights
     model = Encoders().double()
+    if not rank:
+        model.load_state_dict(state)
     wrapped = DistributedDataParallel(model) if size > 1 else model
     optimizer = torch.optim.SGD(model.parameters(), 0.05)
     batches = torch.randn(len(FIRST), 16, 6, generator=torch.Generator().manual_seed(7)).double()
@@ -64,10 +77,10 @@ def main(folder: Path) -> None:
     torch.save({"seen": seen, "estimators": model.penalty.pairwise.state_dict()}, folder / f"{rank}.pt")
 
 
-def one_of_two(rank: int, folder: Path) -> None:
+def one_of_two(rank: int, folder: Path, state: dict[str, Any]) -> None:
     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=2)
-    main(folder)
+    main(folder, state)
 
 
 if __name__ == "__main__":
-    start_processes(one_of_two, (Path(sys.argv[1]),), 2, start_method="fork")
+    start_processes(one_of_two, (Path(sys.argv[1]), started()), 2, start_method="fork")

@@ -1,5 +1,6 @@
 """The trainer's parts: the order of batches, the metric that is followed, means, signals, the bar."""
 
+import math
 import signal
 import subprocess
 import sys
@@ -8,13 +9,35 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from disentangle import Rows
 from disentangle.data import MixedBatchSampler
 from disentangle.training.determinism import Epochs, seed_at
 from disentangle.training.interrupts import Interrupts
 from disentangle.training.reports import Means, Monitor, ProgressBar, StepRecord
+
+
+class Miscounted:
+    """A batch sampler that says three batches, whatever it yields."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter([[i] for i in range(self.batches)])
+
+    def __len__(self):
+        return 3
 
 
 class Noisy(Dataset):
@@ -32,6 +55,13 @@ LOADERS = {
     "in order": lambda: DataLoader(Noisy(), batch_size=3),
     "drop last": lambda: DataLoader(Noisy(), batch_size=3, shuffle=True, drop_last=True),
     "generator": lambda: DataLoader(Noisy(), batch_size=3, shuffle=True, generator=torch.Generator()),
+    "sampler with a generator": lambda: DataLoader(
+        Noisy(), batch_size=3, sampler=RandomSampler(Noisy(), generator=torch.Generator())
+    ),
+    "batch sampler with a generator": lambda: DataLoader(
+        Noisy(),
+        batch_sampler=BatchSampler(WeightedRandomSampler([1.0] * 11, 11, generator=torch.Generator()), 3, False),
+    ),
     "batch sampler": lambda: DataLoader(
         Noisy(), batch_sampler=MixedBatchSampler(7, 4, batch_size=2, unlabeled_rate=1.0)
     ),
@@ -109,6 +139,25 @@ def test_a_loader_that_makes_its_own_batches_is_read_as_it_comes_and_cannot_be_s
         Epochs(DataLoader(Endless(), batch_size=2), 0)
 
 
+def test_a_loader_that_miscounts_or_has_nothing_is_refused():
+    for batches in (2, 4):
+        epochs = Epochs(DataLoader(torch.arange(9), batch_sampler=Miscounted(batches)), 0)
+        with pytest.raises(ValueError, match=f"expected 3 batches in an epoch, the length .* says, got {batches}"):
+            list(epochs.start(0))
+    with pytest.raises(ValueError, match="expected a loader of at least one batch, got none"):
+        Epochs(DataLoader(torch.arange(6), batch_size=8, drop_last=True), 0)
+
+
+def test_a_sampler_that_has_shared_rows_out_is_refused_where_processes_share_batches():
+    sampler = DistributedSampler(torch.arange(8), num_replicas=2, rank=0)
+    loader = DataLoader(torch.arange(8), batch_size=2, sampler=sampler)
+    with pytest.raises(
+        ValueError, match="got a sampler that has shared them out already: leave the DistributedSampler"
+    ):
+        Epochs(loader, 0, 0, 2)
+    assert len(Epochs(loader, 0)) == 2
+
+
 def test_the_rows_of_a_batch_are_known():
     epochs = Epochs(DataLoader(torch.arange(10) * 10, batch_size=4, shuffle=True), 0)
     batches = list(epochs.start(0, skip=1))
@@ -116,11 +165,14 @@ def test_the_rows_of_a_batch_are_known():
     assert epochs.rows(0) == epochs.rows(3) == []
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(-5, 5)), min_size=1, max_size=12), st.sampled_from(["min", "max"]))
+@given(
+    st.lists(st.one_of(st.none(), st.just(math.nan), st.floats(-5, 5)), min_size=1, max_size=12),
+    st.sampled_from(["min", "max"]),
+)
 def test_the_best_is_the_first_smallest_or_largest(scores, mode):
     monitor = Monitor("m", mode)
     improved = [i for i, score in enumerate(scores) if monitor.improves({"m": score})]
-    known = [score for score in scores if score is not None]
+    known = [score for score in scores if score is not None and not math.isnan(score)]
     if not known:
         assert improved == []
         return
@@ -148,6 +200,14 @@ def test_a_monitor_says_what_it_wants():
         Monitor("mae", patience=0)
     with pytest.raises(ValueError, match="expected a metric to monitor"):
         Monitor(None, patience=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_means_of_half_precision_lose_nothing(dtype):
+    means, ones = Means(), Rows.unweighted(torch.ones(32, dtype=dtype))
+    for _ in range(3000):
+        means.add(StepRecord(None, {"r": ones}, {}, {}, None))
+    assert means.read()["losses"] == {"r": 1.0}
 
 
 def test_means_go_on_from_a_saved_state():

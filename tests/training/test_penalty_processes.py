@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_two_processes_are_one_with_the_whole_batch(tmp_path):
-    """Also where they start from different weights, have uneven shares, or none of a variable's rows."""
-    penalty_worker.main(tmp_path)
+    """The first goes on from a state, the other starts anew; shares are uneven, and may have none of a variable's rows."""
+    penalty_worker.main(tmp_path, penalty_worker.started())
     alone = torch.load(tmp_path / "0.pt")
     command = [sys.executable, penalty_worker.__file__, str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True)

@@ -3,10 +3,12 @@ import re
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
-from disentangle import AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows, encode
-from disentangle.training import NonFiniteError, frozen
+from disentangle import HSIC, AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows, encode
+from disentangle.nn import NoisyLatent
+from disentangle.training import NonFiniteError, accelerator_for, frozen
 from disentangle.training.encoded import Encoded
 from disentangle.training.processes import SingleProcess
 
@@ -510,6 +512,65 @@ def test_a_step_that_is_not_finite_is_left_out_when_asked(where):
         step(batch)
     model.forward, model.losses, step.objective = kept
     assert step(batch).nonfinite == ()
+
+
+def test_what_a_layer_notes_of_a_batch_is_as_before_when_the_step_is_left_out():
+    model, _, step = setting(nonfinite="skip")
+    model.b = nn.Sequential(model.b, NoisyLatent(3).double())
+    batch = torch.randn(12, 6, dtype=F64)
+    step(batch)
+    before = copy.deepcopy(model.state_dict())
+    assert step(torch.where(torch.arange(6) == 2, torch.inf, batch)).nonfinite
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert step(batch).nonfinite == ()
+
+
+def test_with_a_scaler_that_clipping_has_used_the_step_after_one_that_is_left_out_is_taken():
+    accelerator_for("cpu")  # Accelerate's optimisers want one to be there
+    model = Halves()
+    scaler = torch.amp.GradScaler("cpu", init_scale=16.0)
+    inner = torch.optim.SGD(model.parameters(), 0.1)
+
+    def clip(parameters):
+        scaler.unscale_(inner)
+        return nn.utils.clip_grad_norm_(parameters, 1.0)
+
+    step = AlternatingStep(
+        model,
+        Pairwise({("a", "b"): HSIC()}),
+        objective=objective,
+        optimizer=AcceleratedOptimizer(inner, device_placement=False, scaler=scaler),
+        clip=clip,
+        nonfinite="skip",
+        backward=lambda loss: scaler.scale(loss).backward(),
+    )
+    batch = torch.randn(12, 6)
+    step(batch)
+    step.objective = lambda losses, penalties: objective(losses, penalties) * float("nan")
+    assert step(batch).nonfinite == ("objective",)
+    step.objective = objective
+    before = model.a.weight.detach().clone()
+    assert step(batch).nonfinite == ()
+    assert not torch.equal(model.a.weight, before)
+
+
+def test_pieces_learn_under_autocast():
+    batch = torch.randn(12, 6)
+    model, again = Halves(), Halves()
+    again.load_state_dict(model.state_dict())
+    for each, pieces in ((model, [batch]), (again, [batch[:5], batch[5:]])):
+        step = AlternatingStep(
+            each,
+            Pairwise({("a", "b"): HSIC()}),
+            objective=objective,
+            optimizer=torch.optim.SGD(each.parameters(), 0.1),
+        )
+        each.present = lambda batch: None
+        with torch.autocast("cpu", torch.bfloat16):
+            step(*pieces)
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p, again.get_parameter(name), rtol=0, atol=5e-3)
 
 
 def test_batches_with_other_variables_are_refused():

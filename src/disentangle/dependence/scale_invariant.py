@@ -9,9 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from disentangle.conditionals import CategoricalConditional
+from disentangle.dependence.adversarial import ModalityDiscriminator
 from disentangle.dependence.base import Dependence
 from disentangle.dependence.estimators import precision_of
 from disentangle.dependence.inputs import fitting_rows
+from disentangle.dependence.lower import BarberAgakovEstimator
 from disentangle.functional.inputs import refuse_classes
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
@@ -44,8 +46,9 @@ class ScaleInvariant(Dependence):
         momentum: The weight of a new batch in the moving average, in (0, 1].
 
     Raises:
-        ValueError: If the dependence has nothing to learn or is of classes, or `momentum` is not in (0, 1]; on calling it
-            with x and y of the wrong sizes, or with fewer than two rows.
+        ValueError: If the dependence has nothing to learn, is of classes, or depends on units (`BarberAgakovEstimator`, whose
+            entropy is that of y as it is; `ModalityDiscriminator`, which compares x with y), or `momentum` is not in (0, 1];
+            on calling it with x and y of the wrong sizes, or with fewer than two rows.
 
     Example:
         >>> import torch
@@ -63,6 +66,11 @@ class ScaleInvariant(Dependence):
         if next(dependence.parameters(), None) is None:
             raise ValueError(
                 f"expected a dependence that learns, got {type(dependence).__name__}, which has no parameters"
+            )
+        if isinstance(dependence, BarberAgakovEstimator | ModalityDiscriminator):
+            raise ValueError(
+                f"expected a dependence whose value does not depend on units, got {type(dependence).__name__}: give it x and y "
+                "as they are"
             )
         if isinstance(getattr(dependence, "conditional", None), CategoricalConditional):
             raise ValueError(f"expected a dependence of numbers, got a {type(dependence).__name__} of classes")

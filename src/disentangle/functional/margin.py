@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from disentangle.functional.precision import at_least_float32
-from disentangle.functional.scaling import directions
+from disentangle.functional.scaling import unit_rows
 
 __all__ = ["cosine_margin"]
 
@@ -55,9 +55,7 @@ def cosine_margin(
     if margin < 0:
         raise ValueError(f"expected a margin of 0 or more, got {margin}")
     with torch.autocast(x.device.type, enabled=False):
-        x, labels = at_least_float32(x), at_least_float32(labels.detach())
-        largest = x.detach().abs().amax(1, keepdim=True)  # of each row: one that is long must not hide the others
-        unit = directions(x / torch.where(largest > 0, largest, 1.0))
+        unit, labels = unit_rows(x), at_least_float32(labels.detach())
         cosines = unit @ unit.mT
         distances = (labels.unsqueeze(1) - labels).abs().amax(2)
         others = distances > 0

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from disentangle.functional.precision import at_least_float32
 
-__all__ = ["centered", "directions", "scaled", "shifted"]
+__all__ = ["centered", "directions", "scaled", "shifted", "unit_rows"]
 
 
 def shifted(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
@@ -57,6 +57,21 @@ def scaled(x: Float[Tensor, "batch features"]) -> tuple[Float[Tensor, "batch fea
     largest = x.detach().abs().amax()
     scale = torch.where(largest > 0, largest, 1.0)
     return x / scale, scale
+
+
+def unit_rows(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+    """`x` in at least float32, each row over its length, however long; zero, with gradient zero, for a row of zeros.
+
+    Example:
+        >>> import torch
+        >>> unit_rows(torch.tensor([[3e30, 4e30], [0.0, 1e-9], [0.0, 0.0]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 1.0000],
+                [0.0000, 0.0000]])
+    """
+    x = at_least_float32(x)
+    largest = x.detach().abs().amax(1, keepdim=True)
+    return directions(x / torch.where(largest > 0, largest, 1.0))
 
 
 def directions(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:

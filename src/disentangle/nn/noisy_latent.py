@@ -7,7 +7,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from disentangle.functional.scaling import unit_rows
 
 __all__ = ["NoisyLatent"]
 
@@ -29,7 +30,7 @@ class NoisyLatent(nn.Module):
       processes, the statistics are those of the piece.
     - `"rows"`: each row gets the length :math:`\sqrt d`, a latent is its direction. There are no statistics: pieces, several
       processes, a single row and evaluation compute exactly the same. All rows may fall on one direction, where that
-      is all that a penalty leaves.
+      is all that a penalty leaves. A row of zeros has no direction: it stays zero, without a gradient.
 
     References:
         Davidson et al., Hyperspherical Variational Auto-Encoders (UAI 2018), for latents of fixed length; Shannon, A
@@ -75,4 +76,4 @@ class NoisyLatent(nn.Module):
 
 class _Direction(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
-        return F.normalize(hidden, dim=1) * math.sqrt(hidden.shape[1])
+        return (unit_rows(hidden) * math.sqrt(hidden.shape[1])).to(hidden.dtype)

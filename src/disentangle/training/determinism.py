@@ -69,8 +69,9 @@ class Epochs:
     the start are dropped.
 
     Raises:
-        ValueError: If the loader has no length, or if there are several processes and it has no batch sampler, or streams: its
-            batches cannot be shared out.
+        ValueError: If the loader has no length or no batch, or if there are several processes and it has no batch sampler, or
+            streams, so that its batches cannot be shared out, or has a sampler that shares rows out itself; on reading an
+            epoch, if it has another number of batches than the loader says.
 
     Example:
         >>> import torch
@@ -91,6 +92,15 @@ class Epochs:
             raise ValueError(
                 f"expected a loader that knows its length, got one over {type(loader.dataset).__name__}, which has no __len__"
             ) from None
+        if self.length == 0:
+            raise ValueError(
+                "expected a loader of at least one batch, got none: fewer rows than a batch, with drop_last?"
+            )
+        if size > 1 and any(getattr(each, "num_replicas", 1) > 1 for each in self._samplers()):
+            raise ValueError(
+                f"expected a loader over all rows, whose batches {size} processes share, got a sampler that has shared them "
+                "out already: leave the DistributedSampler out"
+            )
         if self.streams:
             if size > 1:
                 raise ValueError(
@@ -109,19 +119,27 @@ class Epochs:
 
         A batch is `None` where this process has no rows of it.
         """
-        for sampler in (self.loader.batch_sampler, self.loader.sampler):
+        for sampler in self._samplers():
             set_epoch: Callable[[int], None] | None = getattr(sampler, "set_epoch", None)
             if set_epoch is not None:
                 set_epoch(epoch)
         seed_noise(self.seed, "order", epoch)
-        if self.loader.generator is not None:
-            self.loader.generator.manual_seed(seed_at(self.seed, "order", epoch))
+        for part in (self.loader, *self._samplers()):
+            generator = getattr(part, "generator", None)
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(seed_at(self.seed, "order", epoch))
         if self.streams:
-            yield from islice(self.loader, skip, None)
+            read = skip
+            for batch in islice(self.loader, skip, self.length):
+                read += 1
+                yield batch
+            self._check_count(read)
             return
         assert self.loader.batch_sampler is not None
         self.first = skip
-        self.order[:] = [self._share(list(rows)) for rows in self.loader.batch_sampler][skip:]
+        self.order[:] = [self._share(list(rows)) for rows in self.loader.batch_sampler]
+        self._check_count(len(self.order))
+        del self.order[:skip]
         seed_noise(self.seed, "workers", epoch)
         batches = iter(self.own)
         for i in range(skip, skip + len(self.order)):
@@ -132,6 +150,18 @@ class Epochs:
         """The indices of this process's rows of a batch of the epoch that was started last; none where they are unknown."""
         place = batch - self.first
         return self.order[place] if 0 <= place < len(self.order) else []
+
+    def _samplers(self) -> list[Any]:
+        """The batch sampler, the sampler, and the one that the batch sampler draws from."""
+        batches = self.loader.batch_sampler
+        found = [batches, self.loader.sampler, getattr(batches, "sampler", None)]
+        return [each for i, each in enumerate(found) if each is not None and each not in found[:i]]
+
+    def _check_count(self, batches: int) -> None:
+        if batches != self.length:
+            raise ValueError(
+                f"expected {self.length} batches in an epoch, the length that the loader says, got {batches}"
+            )
 
     def _share(self, rows: list[int]) -> list[int]:
         return rows[len(rows) * self.rank // self.size : len(rows) * (self.rank + 1) // self.size]

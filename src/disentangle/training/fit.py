@@ -268,7 +268,7 @@ class Fit:
             snapshot = {**self._state(), "names": error.names, "rows": rows}
             Checkpoints(folder).save(position.step, self.trainer.modules, snapshot)
             self.written_run.log({"step": position.step + 1, "nonfinite": error.names})
-            kept = f"; a snapshot of the state before it is in {folder}, the checkpoints before it are kept"
+            kept = f"; a snapshot of the state is in {folder}, the checkpoints before it are kept"
         return NonFiniteError(f"{where}: not finite: {', '.join(error.names)}{kept}", error.names)
 
     def _finish(self) -> None:

@@ -167,7 +167,8 @@ class PenaltyLoss(nn.Module):
             self.to(own.device)
         processes = all_processes() if learns else SingleProcess()
         if learns and not self._alike:
-            processes.copy_from_first(self._tensors())
+            if processes.size > 1:  # the optimiser's state, too, which the first process alone may have loaded
+                self.set_extra_state(processes.from_first(self.get_extra_state()))
             self._alike = True
         leaf = own.leaf(of_graph=True)
         batch = join(processes.exchange([leaf]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Mapping
@@ -70,9 +71,10 @@ class Means:
                 if value is not None:
                     self._add((section, name), value)
         for name, rows in record.losses.items():
-            weight = rows.weights.sum()
+            total = rows.total()
+            weight = rows.weights.sum(dtype=total.dtype)
             self.weights[name] = self.weights[name] + weight if name in self.weights else weight
-            self._add(("losses", name), rows.total())
+            self._add(("losses", name), total)
 
     def _add(self, key: tuple[str, str], value: Tensor) -> None:
         self.sums[key] = self.sums[key] + value if key in self.sums else value
@@ -139,13 +141,13 @@ class Monitor:
         self.stale = 0
 
     def improves(self, metrics: Mapping[str, float | None]) -> bool:
-        """Whether these metrics are the best so far; `None` never is."""
+        """Whether these metrics are the best so far; `None` never is, nor NaN."""
         if self.metric is None:
             return False
         if self.metric not in metrics:
             raise ValueError(f"expected the metric {self.metric!r} among those evaluated, got {sorted(metrics)}")
         value = metrics[self.metric]
-        score = None if value is None else float(value)
+        score = None if value is None or math.isnan(value) else float(value)
         better = score is not None and (
             self.best is None or (score < self.best if self.mode == "min" else score > self.best)
         )

@@ -100,7 +100,9 @@ class AlternatingStep:
             a pair is given what it does not take or has no variable with a gradient, or if the objective is no scalar with
             a gradient.
         TypeError: If the penalty is something else; on a call, if a variable is no tensor.
-        NonFiniteError: On a call, where something is not finite; the model is as it was before.
+        NonFiniteError: On a call, where something is not finite; the model is as it was before, and the estimators may have
+            taken their steps. On a CUDA device, where all but the gradients was finite, it is raised a call later, after
+            the model has moved.
 
     Example:
         >>> from disentangle import CLUBEstimator, Model
@@ -187,6 +189,7 @@ class AlternatingStep:
         """
         self._start_alike()
         self.iteration += 1
+        buffers = [buffer.clone() for buffer in self.model.buffers()]  # such as statistics that follow the batches
         seeds = self._seeds(len(batches))
         whole = len(batches) <= 1
         encoded = [self._encode(piece, seed, graph=whole) for piece, seed in zip(batches, seeds, strict=True)]
@@ -199,7 +202,7 @@ class AlternatingStep:
         pending = None
         if self.nonfinite == "skip" or watch.arrived is None:
             if bad := watch.nonfinite():
-                return self._leave_out(record, bad)
+                return self._leave_out(record, bad, buffers)
         else:
             pending = watch
         self._seed("penalty")
@@ -212,7 +215,7 @@ class AlternatingStep:
         else:
             for piece, seed, share in zip(batches, seeds, shares, strict=True):
                 self._pull(self._encode(piece, seed, graph=True), share)
-        return self._move(record, pending)
+        return self._move(record, pending, buffers)
 
     def _start_alike(self) -> None:
         """Gives all processes the first one's weights before the first step: later only gradients travel."""
@@ -227,6 +230,8 @@ class AlternatingStep:
         with torch.set_grad_enabled(graph):
             computed = self.model(batch)
             losses = self.model.losses(computed, batch)
+        if not graph:
+            torch.clear_autocast_cache()  # of casts without a graph, which the second encoding must not take
         variables = {name: as_rows(variable, name) for name, variable in computed.items() if name[:1] != "_"}
         if graph:
             for kind in self.kinds.values():
@@ -280,7 +285,7 @@ class AlternatingStep:
         if pairs:
             torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
 
-    def _move(self, record: StepRecord, pending: Watch | None) -> StepRecord:
+    def _move(self, record: StepRecord, pending: Watch | None, buffers: list[Tensor]) -> StepRecord:
         """The model's step, unless something is not finite."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.processes.add_gradients(parameters)
@@ -290,13 +295,16 @@ class AlternatingStep:
         bad = (pending.nonfinite() if pending else []) + watch.nonfinite()
         bad += self._gradients.nonfinite() if self._gradients else []
         self._gradients = None
-        if not bad and getattr(self.optimizer, "scaler", None) is None:  # a scaler looks for infinite gradients itself
+        scaler = getattr(self.optimizer, "scaler", None)
+        if not bad and scaler is None:  # a scaler looks for infinite gradients itself
             gradients = [p.grad for p in parameters if p.grad is not None]
             self._gradients = Watch({"gradients": get_total_norm(gradients) if norm is None else norm})
-            if self._gradients.arrived is None:
-                bad = self._gradients.nonfinite()
+            if self._gradients.arrived is None or self.nonfinite == "skip":  # which has waited already
+                bad, self._gradients = self._gradients.nonfinite(), None
         if bad:
-            return self._leave_out(record, bad)
+            if scaler is not None and norm is not None:
+                scaler.update()  # the clipping has unscaled, and the next one would be refused
+            return self._leave_out(record, bad, buffers)
         self._skips = 0
         self.optimizer.step()
         if not getattr(self.optimizer, "step_was_skipped", False):  # by a scaler
@@ -304,8 +312,10 @@ class AlternatingStep:
                 scheduler.step()
         return record
 
-    def _leave_out(self, record: StepRecord, bad: list[str]) -> StepRecord:
+    def _leave_out(self, record: StepRecord, bad: list[str], buffers: list[Tensor]) -> StepRecord:
         self.optimizer.zero_grad(set_to_none=True)
+        for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
         self._gradients = None
         self._skips += 1
         if self.nonfinite == "stop" or self._skips >= SKIPS:

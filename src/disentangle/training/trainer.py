@@ -195,8 +195,8 @@ class AlternatingTrainer:
             ValueError: If a number is out of range or the metric to monitor is not evaluated.
             RunError: If the run has checkpoints and is not to be resumed, if none of its checkpoints can be used, or if
                 the disk is full; what was saved before is kept.
-            NonFiniteError: If something is not finite. The model is as it was before the step; with a run, a snapshot of
-                everything is in its folder `nonfinite`.
+            NonFiniteError: If something is not finite. The model is as it was before the step, but for gradients on a CUDA
+                device, see `AlternatingStep`; with a run, a snapshot of everything is in its folder `nonfinite`.
             KeyboardInterrupt: As it came, after a step's end and a checkpoint.
         """
         for name, value in {
