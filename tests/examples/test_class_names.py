@@ -2,12 +2,14 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import text_only
 
 from disentangle.data import Recordings, synthetic_recordings, write_folder, write_store
+from disentangle.errors import DataError
 from disentangle.experiments.options import parse
 from disentangle.experiments.reading import labeled_splits, read
 
@@ -127,3 +129,15 @@ def test_it_is_said_that_unlabelled_recordings_are_of_no_use(tmp_path):
     options, lines = parse(text_only.EXPERIMENT, ["--data", str(tmp_path / "set")]), []
     assert "unlabeled" not in read(options, synthetic_recordings, lines.append)
     assert "unlabeled 5 recordings: not used, this experiment learns from labelled ones" in lines
+
+
+def test_the_classes_are_those_of_training(tmp_path):
+    third = splits(["joy", "fear"]) | {"test": split(["joy", "fear", "sad"], 8)}
+    write_store(tmp_path / "third", third)
+    with pytest.raises(DataError, match=r"test: expected the classes of training, fear, joy, got 'sad'"):
+        labeled_splits(str(tmp_path / "third"), synthetic_recordings)
+    one = splits(["joy", "fear"])
+    one["train"] = replace(one["train"], labels=np.ones(48, np.float32))
+    write_store(tmp_path / "one", one)
+    with pytest.raises(DataError, match="train: expected labels of two classes or more, got joy in every row"):
+        labeled_splits(str(tmp_path / "one"), synthetic_recordings)

@@ -36,6 +36,17 @@ def said(capsys, *arguments):
         (["--penalty", "clubs"], "argument --penalty: invalid choice: 'clubs' (choose from"),
         (["--alpha"], "argument --alpha: expected one argument"),
         (["evaluate"], "the following arguments are required: --run"),
+        (["--data", "x", "evaluate", "--run", "r"], "expected the options of evaluate behind it, got --data before it"),
+        (["--resume", "r", "--epochs", "5"], "expected --resume alone, by whose own options the run goes on, got --epochs as"),
+        (["--seeds=0", "--resume", "r"], "expected --resume alone, by whose own options the run goes on, got --seeds as well"),
+        (["--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got 0"),
+        (["--epochs", "1.5"], "argument --epochs: expected a whole number of at least 1, got 1.5"),
+        (["--accumulation", "0"], "argument --accumulation: expected a whole number of at least 1, got 0"),
+        (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, got -1"),
+        (["--clip-norm", "-1"], "argument --clip-norm: expected a number above 0, got -1"),
+        (["--lr", "nan"], "argument --lr: expected a number of at least 0, got nan"),
+        (["--lr", "inf"], "argument --lr: expected a number of at least 0, got inf"),
+        (["--weight-decay", "-1"], "argument --weight-decay: expected a number of at least 0, got -1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -46,5 +57,6 @@ def test_left_over_values(capsys, arguments, message):
 def test_what_is_right_is_still_right():
     options = parse(mird_mosi.EXPERIMENT, ["--alpha", "0.1", "--seeds", "0", "1", "--tracker", "a", "--tracker", "b"])
     assert (options.alpha, options.seeds, options.tracker, options.command) == (0.1, [0, 1], ["a", "b"], None)
+    assert parse(mird_mosi.EXPERIMENT, ["--weight-decay", "0", "--lr", "1e-3"]).lr == 1e-3
     options = parse(mird_mosi.EXPERIMENT, ["predict", "--run", "r", "--text", "so good", "--like", "mmsa"])
     assert (options.command, options.text, options.like) == ("predict", "so good", "mmsa")

@@ -289,3 +289,50 @@ def test_what_earlier_versions_saved_is_loaded_or_refused_in_a_line(dump, data, 
     shutil.copytree(out / "model", tmp_path / "alone")
     with pytest.raises((DisentangleError, ValueError), match="expected"):
         open_trained(tmp_path / "alone", mird_mosi.MIRD)
+
+
+def refused(capsys, paper, *arguments, code=2):
+    assert run(paper, *arguments) == code
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_by_its_own_program_and_data_alone(dump, data, tmp_path, capsys):
+    path = dump(data)
+    options = ["--data", path, *SMALL, "--epochs", 1]
+    out = tmp_path / "run"
+    assert run(text_only, *options, "--out", out) == 0
+    assert (
+        refused(capsys, self_mm, "--resume", out)
+        == f"error: {out}: expected a run of self_mm.py, got one of text_only.py"
+    )
+    assert refused(capsys, mird_mosi, "evaluate", "--run", out).startswith("error: ")
+    with pytest.raises(ValueError, match="expected a model of Linear, got one that it cannot be built from: "):
+        open_trained(out, torch.nn.Linear)
+    assert "expected the folder of a run, got one whose config.json has no options" in refused(
+        capsys, text_only, "--resume", out / "model"
+    )
+    with Run.open(out).alone():
+        line = refused(capsys, text_only, "--resume", out, code=1)
+    assert line == f"error: {out}: expected a run that no other process trains, got one that is running"
+    data = {name: {**split, "regression_labels": -split["regression_labels"]} for name, split in data.items()}
+    dump(data)
+    assert refused(capsys, text_only, "--resume", out).startswith(
+        f"error: {path}: expected the data that the run in {out} learnt from, SHA-256 "
+    )
+    assert run(text_only, "evaluate", "--run", out) == 0
+    assert f"warning: {path}: not what the run learnt from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--precision", "fp16", "--device", "cpu"], "expected a CUDA device for precision 'fp16', found none"),
+        (["--tracker", "foo"], "expected a tracker that is installed"),
+        (["--seeds", "0", "0"], "expected seeds that are all different, got 0, 0"),
+    ],
+)
+def test_what_is_wrong_with_an_option_leaves_no_folder(dump, data, tmp_path, capsys, options, message):
+    line = refused(capsys, text_only, "--data", dump(data), *SMALL, "--out", tmp_path / "run", *options)
+    assert line.startswith(f"error: {message}")
+    assert not (tmp_path / "run").exists()

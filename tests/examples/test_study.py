@@ -96,7 +96,7 @@ def test_a_run_that_fails_is_named(tmp_path):
         (["sweep", "text_only", "--alpha", "1", "--out", "x"], "text_only.py: unknown option --alpha=1"),
         (
             ["sweep", "text_only", "--lr", "fast", "--out", "x"],
-            "text_only.py: argument --lr: invalid float value: 'fast'",
+            "text_only.py: argument --lr: expected a number of at least 0, got fast",
         ),
         (["sweep", "text_only", "--lr", "1", "1", "--out", "x"], "expected values of --lr that are all different"),
         (["sweep", "text_only", "--resume", "1", "--out", "x"], "expected options other than --seed, --seeds"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from torch import nn
@@ -12,6 +14,7 @@ from disentangle.data import RecordingDataset, loader
 from disentangle.data.recordings import have_label
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.reading import classes_of, labeled_splits, labels_of, tell, with_modalities
+from disentangle.experiments.studies.records import CHECKSUMS, checksum
 from disentangle.experiments.trained import open_trained
 from disentangle.hub import local_folder
 from disentangle.inference import predict
@@ -56,6 +59,9 @@ def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> C
                 f"{run.folder}: expected --data FILE, as a model's folder does not say what it was trained on"
             )
         data = run.config["data"]
+        known = run.config.get(CHECKSUMS, {}).get(data)
+        if known is not None and Path(data).exists() and checksum(data) != known:
+            print(f"warning: {data}: not what the run learnt from, by its checksum", file=sys.stderr)
     splits = labeled_splits(data, experiment.data, trained.label, classes_of(trained.task))
     labels = labels_of(splits)
     tell(trained.task, labels, print)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.data import Batch, Recordings, collate
+from disentangle.errors import SavedModelError
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.trained import Trained, open_trained
 from disentangle.files import write_file
@@ -93,10 +94,15 @@ def prepare_export(experiment: Experiment, options: argparse.Namespace) -> Calla
     """Opens the run, so that whatever is wrong with it is said before the model is written."""
     if Path(options.out).exists():
         raise ValueError(f"{options.out}: exists; give the name of a new file")
+    if not Path(options.out).absolute().parent.is_dir():
+        raise ValueError(f"{options.out}: expected a folder that exists, got none")
     trained = open_trained(options.run, experiment.build)
 
     def export() -> None:
-        difference = export_onnx(trained, options.out, int8=options.int8)
+        try:
+            difference = export_onnx(trained, options.out, int8=options.int8)
+        except ValueError as error:  # a model that is no graph
+            raise SavedModelError(f"{options.run}: {error}") from error
         size = Path(options.out).stat().st_size / 2**20
         print(
             f"{options.out}, {size:.1f} MiB: its scores differ from the model's by at most {difference:.1g}, on three rows"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
     options = _parse_or_say_what_is_left_over(parser, sys.argv[1:] if arguments is None else arguments)
     if options.command is None:
+        _refuse_beside_resume(parser, options, sys.argv[1:] if arguments is None else arguments)
         if options.recipe is None:
             options.recipe = "tuned" if options.data else "paper"
         defaults = experiment.defaults if options.data else experiment.embedded
@@ -138,10 +140,20 @@ def _parse_or_say_what_is_left_over(parser: argparse.ArgumentParser, arguments: 
         value = re.match(r"invalid choice: '(.*?)' \(", error.message)
         blamed = value[1] if error.argument_name == "command" and value else None
         parser.error(_left_over(arguments, blamed, defaults) if blamed is not None else str(error))
+    if options.command is not None and arguments[0] != options.command:
+        parser.error(f"expected the options of {options.command} behind it, got {arguments[0]} before it")
     if left:
         unknown = left[0].startswith("--")
         parser.error(f"unknown option {left[0]}" if unknown else _left_over(arguments, left[0], defaults))
     return options
+
+
+def _refuse_beside_resume(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments: list[str]) -> None:
+    """Refuses options that would not count: a run goes on by its own."""
+    if options.resume:
+        given = [each.partition("=")[0] for each in arguments if each.startswith("--") and each != options.resume]
+        if more := [each for each in given if each not in ("--resume", "--preset")]:
+            parser.error(f"expected --resume alone, by whose own options the run goes on, got {more[0]} as well")
 
 
 def _left_over(arguments: list[str], value: str, defaults: dict[str, object]) -> str:
@@ -160,6 +172,25 @@ def _left_over(arguments: list[str], value: str, defaults: dict[str, object]) ->
     wanted = "no value" if option in flags else "one value"
     quoted = f'; as one, "{" ".join(given)}"' if option in ("--text", "--data", "--out", "--run") else ""
     return f"expected {wanted} after {option}, got {' '.join(given)}{quoted}"
+
+
+def _number(least: int, kind: Callable[[str], float] = int, *, above: bool = False) -> Callable[[str], Any]:
+    """What reads an option that is a number of at least, or `above`, some value."""
+    what = f"a {'whole ' * (kind is int)}number {'above' if above else 'of at least'} {least:g}"
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (value > least if above else value >= least) or math.isinf(value):
+            raise argparse.ArgumentTypeError(f"expected {what}, got {text}")
+        return value
+
+    return read
+
+
+COUNT = _number(1)
 
 
 def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
@@ -185,7 +216,12 @@ def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
             metavar="FILE",
             help="file or folder of recordings without labels to learn from as well (default: those in --data)",
         )
-        add("--unlabeled-rate", type=float, default=1.0, help="unlabelled rows per labelled one (default: %(default)s)")
+        add(
+            "--unlabeled-rate",
+            type=_number(0, float),
+            default=1.0,
+            help="unlabelled rows per labelled one (default: %(default)s)",
+        )
     add("--group-by-length", action="store_true", help="batches of rows of like length: less padding, less chance")
     if experiment.reads_text:
         add("--max-words", type=int, default=256, help="word pieces kept of a transcript (default: %(default)s)")
@@ -209,25 +245,44 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     rates["weight_decay"] = "of all but biases and norms; by the recipe paper 0.01 of everything"
     for name, what in rates.items():
         if name != "backbone_lr" or experiment.reads_text:
-            add("--" + name.replace("_", "-"), type=float, help=f"{what} (default: {_defaults(experiment, name)})")
-    add("--epochs", type=int, help=f"(default: {_defaults(experiment, 'epochs')})")
-    add("--patience", type=int, help="stop after this many epochs without a better one (default: never)")
-    add("--clip-norm", type=float, help="clip the norm of the model's gradients (default: as they are)")
-    add("--batch-size", type=int, default=experiment.batch_size, help="labelled rows in a batch (default: %(default)s)")
+            add(
+                "--" + name.replace("_", "-"),
+                type=_number(0, float),
+                help=f"{what} (default: {_defaults(experiment, name)})",
+            )
+    add("--epochs", type=COUNT, help=f"(default: {_defaults(experiment, 'epochs')})")
+    add("--patience", type=COUNT, help="stop after this many epochs without a better one (default: never)")
+    add(
+        "--clip-norm",
+        type=_number(0, float, above=True),
+        help="clip the norm of the model's gradients (default: as they are)",
+    )
+    add(
+        "--batch-size",
+        type=COUNT,
+        default=experiment.batch_size,
+        help="labelled rows in a batch (default: %(default)s)",
+    )
     add(
         "--accumulation",
-        type=int,
+        type=COUNT,
         default=1,
         help="in how many pieces a batch is computed: less memory, more time (default: %(default)s)",
     )
     add("--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
-    add("--seed", type=int, default=0, help="(default: %(default)s)")
-    add("--seeds", type=int, nargs="+", metavar="SEED", help="train once per seed, and print mean ± standard deviation")
-    add("--at-once", type=int, default=1, help="how many of the seeds are trained at a time (default: %(default)s)")
+    add("--seed", type=_number(0), default=0, help="(default: %(default)s)")
+    add(
+        "--seeds",
+        type=_number(0),
+        nargs="+",
+        metavar="SEED",
+        help="train once per seed, and print mean ± standard deviation",
+    )
+    add("--at-once", type=COUNT, default=1, help="how many of the seeds are trained at a time (default: %(default)s)")
     add("--out", metavar="FOLDER", help="the run's folder, new (default: runs/<date and time>)")
     add("--resume", metavar="RUN", help="go on where this run, or these seeds, stopped; its own options count")
-    add("--checkpoint-every", type=int, metavar="STEPS", help="(default: once per epoch)")
+    add("--checkpoint-every", type=COUNT, metavar="STEPS", help="(default: once per epoch)")
     add(
         "--keep-variables",
         action="store_true",

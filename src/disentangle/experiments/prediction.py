@@ -73,7 +73,7 @@ def prepare_prediction(experiment: Experiment, options: argparse.Namespace) -> C
         for split in splits.values():
             refuse_names(split, trained.label, options.data)
         splits = {
-            name: each.with_labels(*trained.label) if _has(each, trained.label) else each
+            name: each.with_labels(*trained.label) if _has(each, trained.label) else replace(each, labels=None)
             for name, each in splits.items()
         }
     if unused := sorted({m for split in splits.values() for m in split.sequences} - trained.sizes.keys()):
@@ -150,6 +150,10 @@ def read_table(path: Path, modalities: tuple[str, ...]) -> tuple[list[str], list
         found = ", ".join(names) or "nothing"
         raise DataError(f"{path}: expected columns id and some of {', '.join(known)}, once each, got {found}")
     check_modalities(set(FEATURES) & set(names), modalities)
+    if unread := [name for name in names if name not in ("id", *known)]:
+        if meant := [name for name in unread if name.lower() in known]:
+            raise DataError(f"{path}: expected column names in lower case, got {', '.join(meant)}")
+        print(f"columns that are not read: {', '.join(unread)}", file=sys.stderr)
     return names, rows
 
 

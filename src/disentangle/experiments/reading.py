@@ -40,9 +40,9 @@ def labeled_splits(
 ) -> dict[str, Recordings]:
     """Labelled recordings of "train", "valid" and "test", perhaps "unlabeled" ones; the embedded ones without a path.
 
-    `labels` names those to learn, where it shall not be the main one. Names of classes become the same numbers in every split:
-    those in `classes`, `{name: number}`, or, where it is not given, their places among the names of all splits. Raises
-    `DataError` where a split or its labels are not there, or a class is none of `classes`.
+    `labels` names those to learn, where it is not the main one. Names of classes become the same numbers in every split:
+    those in `classes`, `{name: number}`, or, where it is not given, their places among the names of training. Raises
+    `DataError` where a split or its labels are not there, a class is none of these, or training has one class alone.
     """
     splits = read_recordings(path) if path else embedded()
     if labels:
@@ -63,9 +63,17 @@ def labeled_splits(
                 "dialogues, and the names of the parts in a pickle or a store"
             )
     if classes is None:
-        names = dict.fromkeys(each for name in SPLITS for each in splits[name].class_names.get("label", []))
+        names = _names_in(splits["train"])
+        if len(names) == 1:
+            raise DataError(f"{path}: train: expected labels of two classes or more, got {names[0]} in every row")
         classes = {name: float(place) for place, name in enumerate(names)}
     return splits | {name: _numbered(splits[name], classes, f"{path}: {name}") for name in SPLITS}
+
+
+def _names_in(recordings: Recordings) -> list[str]:
+    """The names of the classes that labels of recordings have, in the order of their numbers."""
+    own, labels = recordings.class_names.get("label", []), np.asarray(recordings.labels, np.float32)
+    return [own[int(place)] for place in np.unique(labels[have_label(labels)])] if own else []
 
 
 def classes_of(task: Task) -> dict[str, float]:

@@ -113,10 +113,16 @@ def open_trained(
     Raises:
         RunError: If it is no folder of a run.
         SavedModelError: If the model cannot be loaded, or is not to be had from the Hub.
-        ValueError: If the run has not saved a model yet.
+        ValueError: If the run has not saved a model yet, or is of another experiment.
     """
     place = model_folder(folder)
-    model, config, tokenizer = load(place, lambda **config: build(**arguments_of(config)), device=device)
+    try:
+        model, config, tokenizer = load(place, lambda **config: build(**arguments_of(config)), device=device)
+    except TypeError as error:  # arguments that it does not have
+        name = getattr(build, "__name__", str(build))
+        raise ValueError(
+            f"{place}: expected a model of {name}, got one that it cannot be built from: {error}"
+        ) from error
     known = data_of(config, place)
     task = getattr(model, "task", None) or as_task(arguments_of(config)["task"])
     return Trained(model, task, tokenizer, config["sizes"], **known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import io
 import sys
 from collections.abc import Callable, Iterable
@@ -26,6 +25,8 @@ from disentangle.experiments.reading import (
     read,
     task_for,
 )
+from disentangle.experiments.studies.records import CHECKSUMS, checksum
+from disentangle.experiments.studies.runs import program_of
 from disentangle.experiments.trained import DATA
 from disentangle.files import make_folder, write_file
 from disentangle.inference import encode
@@ -37,12 +38,15 @@ from disentangle.training import AlternatingTrainer, Run, accelerator_for, run_s
 __all__ = ["prepare_resuming", "prepare_seeds", "prepare_training"]
 
 Metrics = dict[str, float | None]
+PROGRAM = "_program"  # the name of a run's program: an entry of its config.json that is no option
 
 
 def prepare_training(experiment: Experiment, options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:
     """Reads and builds everything that a run needs, so that whatever is wrong with it is said before it starts."""
     resume = run is not None
-    accelerator = accelerator_for(options.device)
+    accelerator = accelerator_for(
+        options.device, options.precision, options.tracker
+    )  # or says what is wrong with these
     first, say = accelerator.is_main_process, accelerator.print  # of several processes, the first talks and writes
     sources = read(options, experiment.data, say)
     labels = labels_of(sources)
@@ -58,7 +62,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     }
     say_what_is_cut(datasets["train"], tokenizer, config[DATA]["max_words"], say)
     batches = batches_of(datasets, options)
-    run = run or create_run(options)
+    run = run or create_run(experiment, options)
     saved = {"run": run, "config": config, "tokenizer": tokenizer}
     trainer = trainer_for(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation), saved)
 
@@ -213,13 +217,13 @@ def class_names(train: Recordings, options: argparse.Namespace) -> list[str]:
     return list(options.label) if options.label and len(options.label) > 1 else train.class_names.get("label", [])
 
 
-def create_run(options: argparse.Namespace) -> Run:
+def create_run(experiment: Experiment, options: argparse.Namespace) -> Run:
     """The folder of a new run; of several processes, the first makes it."""
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
     options.out = broadcast_object_list([options.out])[0]
-    run = Run.create(options.out, vars(options)) if PartialState().is_main_process else None
+    run = Run.create(options.out, config_of(experiment, options)) if PartialState().is_main_process else None
     broadcast_object_list([None])  # the others wait until it is there; Accelerate's own barrier wants a device for each
     return run or Run.open(options.out)
 
@@ -227,9 +231,29 @@ def create_run(options: argparse.Namespace) -> Run:
 def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Callable[[], None]:
     """Goes on with a run, or with the runs of many seeds, by the options that it was started with."""
     run = Run.open(options.resume)
-    options = argparse.Namespace(**{**earlier(experiment), **run.config})
+    config = dict(run.config)
+    if "seeds" not in config:
+        raise ValueError(
+            f"{run.folder}: expected the folder of a run, got one whose config.json has no options of a run"
+        )
+    program, own = config.pop(PROGRAM, None), program_of(experiment).name
+    if program not in (None, own):
+        raise ValueError(f"{run.folder}: expected a run of {own}, got one of {program}")
+    for path, digest in config.pop(CHECKSUMS, {}).items():
+        if Path(path).exists() and (found := checksum(path)) != digest:
+            raise ValueError(
+                f"{path}: expected the data that the run in {run.folder} learnt from, SHA-256 {digest[:12]}…, got {found[:12]}…"
+            )
+    options = argparse.Namespace(**{**earlier(experiment), **config})
     prepare = prepare_seeds if options.seeds else prepare_training
     return prepare(experiment, options, run)
+
+
+def config_of(experiment: Experiment, options: argparse.Namespace) -> dict[str, Any]:
+    """What a run notes of how it was started: its options, its program, and the checksums of its data."""
+    files = [path for path in (options.data, getattr(options, "unlabeled", None)) if path]
+    notes = {PROGRAM: program_of(experiment).name, CHECKSUMS: {path: checksum(path) for path in files}}
+    return {**vars(options), **notes}
 
 
 def earlier(experiment: Experiment) -> dict[str, Any]:
@@ -249,11 +273,13 @@ def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run 
     """One run per seed, each a process of its own."""
     if options.tracker:
         raise ValueError("expected --tracker with a single run, got --seeds")
+    if len(set(options.seeds)) < len(options.seeds):
+        raise ValueError(f"expected seeds that are all different, got {', '.join(map(str, options.seeds))}")
     sources = labeled_splits(options.data, experiment.data, options.label)
     labels = labels_of(sources)
     task = task_for(options, labels, class_names(sources["train"], options), print)
-    run = run or Run.create(options.out, vars(options))
-    program = inspect.getfile(experiment.build)
+    run = run or Run.create(options.out, config_of(experiment, options))
+    program = str(program_of(experiment))
 
     def command(seed: int, folder: Path) -> list[str]:
         started = (folder / "config.json").exists()

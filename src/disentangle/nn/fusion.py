@@ -62,6 +62,8 @@ class WordwiseSparseAttention(nn.Module):
             # Sorting 32 scores first is exact and faster, but what it then does about longer supports waits for the device.
             # It depends on the data, too, which a compiled or exported graph must not.
             some = scores.device.type == "cpu" and not torch.compiler.is_compiling()
+            if some and not scores.isfinite().all():  # which it would not survive; the step will say so
+                return values.new_full((*scores.shape[:2], values.shape[2]), torch.nan)
             weights = sparsemax(scores, dim=-1, k=32 if some else None) * real
             return (weights @ values.to(weights.dtype)).to(values.dtype)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,10 @@ class Fit:
 
     def train(self, resume: bool) -> list[Report]:
         """Takes all steps that are left, and returns all reports."""
+        with self.written_run.alone() if self.written_run is not None else nullcontext():
+            return self._train(resume)
+
+    def _train(self, resume: bool) -> list[Report]:
         if resume:
             self._resume()
         else:

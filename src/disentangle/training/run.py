@@ -18,7 +18,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,28 @@ class Run:
             return cls(folder, json.loads(path.read_text()))
         except (OSError, ValueError) as error:
             raise RunError(f"{folder}: expected the folder of a run, with its config.json: {error}") from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder; raises `RunError` where one does.
+
+        The lock is the operating system's, on `config.json`, and ends with the process. Where there is none, nothing is kept.
+        """
+        try:
+            import fcntl
+        except ImportError:  # not a POSIX system
+            yield
+            return
+        with open(self.folder / "config.json") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.folder}: expected a run that no other process trains, got one that is running"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -120,6 +120,8 @@ class AlternatingTrainer:
         trackers: Sequence[Any] = (),
         progress: bool = True,
     ):
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"expected a clip_norm above 0, got {clip_norm}")
         if accumulation < 1:
             raise ValueError(f"expected an accumulation of at least 1, got {accumulation}")
         refuse_what_json_lacks(dict(config or {}), "config")

@@ -15,7 +15,7 @@ from disentangle.data.layouts.folder import read, write_folder
 from disentangle.data.layouts.index_rows import read_splits
 from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.data.store import open_store, write_store
-from disentangle.errors import DataError
+from disentangle.errors import DataError, DataWarning
 from tests.data.layouts.text_writers import csv_bytes, example, mutated, npy_bytes, write
 
 POM = Path(os.environ.get("DISENTANGLE_POM") or Path(__file__).parents[4] / "shared" / "data" / "pom")
@@ -216,6 +216,12 @@ def test_tables_as_spreadsheets_write_them(tmp_path, table):
     assert read_splits(tmp_path) == {"a": "test"}
 
 
+def test_columns_that_are_not_read_are_named(tmp_path):
+    with pytest.warns(DataWarning, match=r"index.csv: columns that are not read: speaker, year$"):
+        got = read(write(tmp_path, {"index.csv": b"id,text,speaker,year\na,b,anna,1999\n"}))
+    assert [each.text for each in got.values()] == [["b"]]
+
+
 # -- folders that cannot be used ---------------------------------------------------------------------------------------
 
 
@@ -234,6 +240,9 @@ def test_tables_as_spreadsheets_write_them(tmp_path, table):
         (b"id,label\na,1_0\n", "row 1: label: expected a number, got 1_0$"),
         (b"id,label\na,nan\n", "row 1: label: expected a finite number, got nan$"),
         (b"id,label\na,1e39\n", "row 1: label: expected a finite number, got 1e39$"),
+        (b'id,label\na,"-0,67"\nb,"0,5"\n', "index.csv: label: expected numbers with a decimal point, got -0,67$"),
+        (b"id,Text\na,b\n", "expected columns id, file, text, label, split, or label_..., got Text$"),
+        (b"id,transcript\na,b\n", "expected columns id, file, text, label, split, or label_..., got transcript$"),
         (b"id,split\na,trian\n", "row 1: split: expected train, valid, test or unlabeled, got trian$"),
         (b"id,label,split\na,1,train\nb,,train\n", "train: expected labels of all 2 recordings or of none, got 1; "),
         (b"id,text\na,\xff\n", "index.csv: expected UTF-8, got byte 0xff at 10; save it as UTF-8$"),

@@ -26,6 +26,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,8 +39,8 @@ from disentangle.data.layouts.index_rows import Row, gather, number, split_name,
 from disentangle.data.layouts.npy import modalities
 from disentangle.data.recordings import Recordings
 from disentangle.data.split_names import SPLITS
-from disentangle.data.text_files import load_table
-from disentangle.errors import DataError
+from disentangle.data.text_files import DECIMAL_COMMA, load_table
+from disentangle.errors import DataError, DataWarning
 from disentangle.files import make_folder
 from disentangle.files import write_folder as write_whole
 
@@ -85,8 +86,15 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     class_names: dict[str, list[str]] = {}
     for name in [each for each in table if each == "label" or (each.startswith(MORE) and each != MORE)]:
         if classes := _classes(table[name]):
+            if comma := [each for each in classes if DECIMAL_COMMA.match(each)]:
+                raise DataError(f"{index}: {name}: expected numbers with a decimal point, got {comma[0]}")
             class_names[name.removeprefix(MORE)] = classes
             table[name] = [str(classes.index(each)) if each else "" for each in table[name]]
+    known = ("id", "file", "text", "label", "split")
+    if unread := [name for name in table if name not in known and not name.startswith(MORE)]:
+        if meant := [name for name in unread if name.lower() in (*known, "transcript")]:
+            raise DataError(f"{index}: expected columns {', '.join(known)}, or label_..., got {', '.join(meant)}")
+        warnings.warn(f"{index}: columns that are not read: {', '.join(unread)}", DataWarning, stacklevel=3)
     more = {name: table[name] for name in table if name.startswith(MORE) and name != MORE}
     rows = []
     for i, name in enumerate(ids):

@@ -16,9 +16,10 @@ import torch
 from disentangle.files import make_folder, write_file
 from disentangle.training.seeds import cores
 
-__all__ = ["check_unchanged", "checksum", "machine", "pinned", "versions"]
+__all__ = ["CHECKSUMS", "check_unchanged", "checksum", "machine", "pinned", "versions"]
 
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
+CHECKSUMS = "_checksums"  # of a run's data: an entry of its config.json that is no option
 RECORD = "data.json"  # the checksums of the files that the runs in a folder learn from
 
 

@@ -15,6 +15,7 @@ from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.studies.comparison import Comparison, compare_finished
 from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.pictures import plot_option
+from disentangle.experiments.studies.records import check_unchanged
 from disentangle.experiments.studies.runs import OWN, flag_of, program_of, run_command, trained_by
 from disentangle.experiments.studies.tables import Table
 from disentangle.files import make_folder, write_file
@@ -132,9 +133,11 @@ class Sweep:
 
         Raises:
             SeedsError: When all others have ended, if a run has failed.
-            ValueError: If `at_once` is below 1.
+            ValueError: If `at_once` is below 1, or if a data file is another than the one that earlier runs learnt from.
         """
         make_folder(Path(self.folder))
+        options = trained_by(self.experiment, self.arguments)
+        check_unchanged(self.folder, [path for path in (options.data, getattr(options, "unlabeled", None)) if path])
         write_file(self._record, lambda path: path.write_text(json.dumps(self._what, indent=2) + "\n"))
         commands: dict[Path, Callable[[], Sequence[str]]] = {}
         names: dict[Path, str] = {}
