@@ -199,8 +199,11 @@ def test_what_has_nothing_to_learn_is_refused():
         ScaleInvariant(OrthogonalLoss(), 3, 3)
 
 
-@pytest.mark.parametrize("dependence", [BarberAgakovEstimator(3, 1, entropy=1.0), ModalityDiscriminator(3, 2)])
-def test_what_depends_on_units_is_refused(dependence):
+@pytest.mark.parametrize(
+    "make", [lambda: BarberAgakovEstimator(3, 1, entropy=1.0), lambda: ModalityDiscriminator(3, 2)]
+)
+def test_what_depends_on_units_is_refused(make):
+    dependence = make()
     name = type(dependence).__name__
     message = f"expected a dependence whose value does not depend on units, got {name}: give it x and y as they are"
     with pytest.raises(ValueError, match=message):
