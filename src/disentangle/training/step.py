@@ -189,7 +189,9 @@ class AlternatingStep:
         """
         self._start_alike()
         self.iteration += 1
-        buffers = [buffer.clone() for buffer in self.model.buffers()]  # such as statistics that follow the batches
+        buffers = {
+            name: b.clone() for name, b in self.model.named_buffers()
+        }  # such as statistics that follow the batches
         seeds = self._seeds(len(batches))
         whole = len(batches) <= 1
         encoded = [self._encode(piece, seed, graph=whole) for piece, seed in zip(batches, seeds, strict=True)]
@@ -285,7 +287,7 @@ class AlternatingStep:
         if pairs:
             torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
 
-    def _move(self, record: StepRecord, pending: Watch | None, buffers: list[Tensor]) -> StepRecord:
+    def _move(self, record: StepRecord, pending: Watch | None, buffers: Mapping[str, Tensor]) -> StepRecord:
         """The model's step, unless something is not finite."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.processes.add_gradients(parameters)
@@ -312,10 +314,11 @@ class AlternatingStep:
                 scheduler.step()
         return record
 
-    def _leave_out(self, record: StepRecord, bad: list[str], buffers: list[Tensor]) -> StepRecord:
+    def _leave_out(self, record: StepRecord, bad: list[str], buffers: Mapping[str, Tensor]) -> StepRecord:
         self.optimizer.zero_grad(set_to_none=True)
-        for buffer, before in zip(self.model.buffers(), buffers, strict=True):
-            buffer.copy_(before)
+        for name, buffer in self.model.named_buffers():
+            if name in buffers:  # and has not been made since
+                buffer.copy_(buffers[name])
         self._gradients = None
         self._skips += 1
         if self.nonfinite == "stop" or self._skips >= SKIPS:
