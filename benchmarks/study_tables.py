@@ -4,7 +4,7 @@
     python examples/study.py table1 --data pom_unaligned.pkl ... --out pom
     python benchmarks/study_tables.py --small small --pom pom --report docs/results
 
-Each table stands between two comments, by which the page includes it.
+Each of the two is written where it is given. Each table stands between two comments, by which the page includes it.
 """
 
 from __future__ import annotations
@@ -56,24 +56,27 @@ def interval(row: dict[str, str], of: str) -> str:
     return f"{float(low):z.3f} to {float(high):z.3f}" if low else "–"
 
 
+def write(path: Path, tables: dict[str, str]) -> None:
+    path.write_text(
+        "\n".join(f"<!-- {name} -->\n\n{table}\n\n<!-- end of {name} -->\n" for name, table in tables.items())
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", type=Path, required=True, help="the folder of `study.py all --preset small`")
-    parser.add_argument("--pom", type=Path, required=True, help="the folder of `study.py table1` on POM")
+    parser.add_argument("--small", type=Path, help="the folder of `study.py all --preset small`")
+    parser.add_argument("--pom", type=Path, help="the folder of `study.py table1` on POM")
     parser.add_argument("--report", type=Path, required=True, help="the folder to write to")
     options = parser.parse_args()
-    real = read(options.pom / "table1.csv")
-    tables = {
-        **{
-            name: side_by_side(read(options.small / f"{name}.csv"), SMALL)
-            for name in ("table1", "table4", "table5", "table6")
-        },
-        "table2": (options.small / "table2.md").read_text().strip(),
-        "pom": side_by_side(real, REAL),
-        "pom difference": difference(real, "MIRD", "text_only", REAL),
-    }
-    text = "\n".join(f"<!-- {name} -->\n\n{table}\n\n<!-- end of {name} -->\n" for name, table in tables.items())
-    (options.report / "study_tables.md").write_text(text)
+    if options.small:
+        names = ("table1", "table4", "table5", "table6")
+        tables = {name: side_by_side(read(options.small / f"{name}.csv"), SMALL) for name in names}
+        tables["table2"] = (options.small / "table2.md").read_text().strip()
+        write(options.report / "study_tables.md", tables)
+    if options.pom:
+        real = read(options.pom / "table1.csv")
+        two = difference(real, "MIRD", "text_only", REAL)
+        write(options.report / "pom_tables.md", {"systems": side_by_side(real, REAL), "difference": two})
 
 
 if __name__ == "__main__":

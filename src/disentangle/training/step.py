@@ -189,9 +189,8 @@ class AlternatingStep:
         """
         self._start_alike()
         self.iteration += 1
-        buffers = {
-            name: b.clone() for name, b in self.model.named_buffers()
-        }  # such as statistics that follow the batches
+        # such as statistics that follow the batches, which a step that is left out leaves alone
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         seeds = self._seeds(len(batches))
         whole = len(batches) <= 1
         encoded = [self._encode(piece, seed, graph=whole) for piece, seed in zip(batches, seeds, strict=True)]
