@@ -336,3 +336,12 @@ def test_what_is_wrong_with_an_option_leaves_no_folder(dump, data, tmp_path, cap
     line = refused(capsys, text_only, "--data", dump(data), *SMALL, "--out", tmp_path / "run", *options)
     assert line.startswith(f"error: {message}")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_experiment_that_is_in_no_file_trains(dump, data, tmp_path, monkeypatch):
+    """As in a notebook."""
+    monkeypatch.setattr(text_only.TextOnly, "__module__", "nowhere")
+    out = tmp_path / "run"
+    assert run(text_only, "--data", dump(data), *SMALL, "--epochs", 1, "--out", out) == 0
+    assert Run.open(out).config["_program"] is None
+    assert run(text_only, "--resume", out) == 0

@@ -236,8 +236,8 @@ def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Cal
         raise ValueError(
             f"{run.folder}: expected the folder of a run, got one whose config.json has no options of a run"
         )
-    program, own = config.pop(PROGRAM, None), program_of(experiment).name
-    if program not in (None, own):
+    program, own = config.pop(PROGRAM, None), program_name(experiment)
+    if None not in (program, own) and program != own:
         raise ValueError(f"{run.folder}: expected a run of {own}, got one of {program}")
     for path, digest in config.pop(CHECKSUMS, {}).items():
         if Path(path).exists() and (found := checksum(path)) != digest:
@@ -252,8 +252,16 @@ def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Cal
 def config_of(experiment: Experiment, options: argparse.Namespace) -> dict[str, Any]:
     """What a run notes of how it was started: its options, its program, and the checksums of its data."""
     files = [path for path in (options.data, getattr(options, "unlabeled", None)) if path]
-    notes = {PROGRAM: program_of(experiment).name, CHECKSUMS: {path: checksum(path) for path in files}}
+    notes = {PROGRAM: program_name(experiment), CHECKSUMS: {path: checksum(path) for path in files}}
     return {**vars(options), **notes}
+
+
+def program_name(experiment: Experiment) -> str | None:
+    """The name of an experiment's program; `None` for one that is in no file, as of a notebook."""
+    try:
+        return program_of(experiment).name
+    except (OSError, TypeError):
+        return None
 
 
 def earlier(experiment: Experiment) -> dict[str, Any]:
