@@ -105,6 +105,12 @@ def test_few_rows_are_said_to_be_few(rows):
     assert abs(found.value + 3 * math.log(0.8)) < 0.7
 
 
+@pytest.mark.parametrize(("rows", "few"), [(60, True), (150, False)])
+def test_of_two_columns_few_rows_are_those_without_neighbors(rows, few):
+    warnings = estimate_mutual_information(*pair(rows)).warnings
+    assert few is any(w.startswith(f"{rows} rows are too few") for w in warnings)
+
+
 def test_few_rows_for_the_dimensions_are_said_to_be_few():
     found = estimate_mutual_information(*pair(150, 20))
     assert any(w.startswith("150 rows are few for 40 dimensions: the value is noisy") for w in found.warnings)

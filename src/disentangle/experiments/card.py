@@ -20,7 +20,7 @@ from disentangle.errors import RunError
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import as_arguments, parse
 from disentangle.experiments.studies.finished_runs import read_finished
-from disentangle.experiments.studies.records import checksum, versions
+from disentangle.experiments.studies.records import versions
 from disentangle.experiments.studies.runs import program_of
 from disentangle.experiments.trained import DATA, arguments_of, model_folder
 from disentangle.files import write_file, writing
@@ -47,10 +47,11 @@ def provenance(
     sources: Mapping[str, Recordings],
     labels: Mapping[str, np.ndarray],
     baselines: Mapping[str, Metrics],
+    digests: Mapping[str, str],
 ) -> dict[str, Any]:
     """What a run learns from, and by what: the data's checksum, the sizes of splits, baselines, versions."""
     return {
-        "sha256": checksum(options.data) if options.data else None,
+        "sha256": digests.get(options.data),
         "labeled": {name: len(each) for name, each in labels.items()},
         "unlabeled": len(sources.get("unlabeled", [])),
         "baselines": baselines,

@@ -151,7 +151,7 @@ def _parse_or_say_what_is_left_over(parser: argparse.ArgumentParser, arguments: 
 def _refuse_beside_resume(parser: argparse.ArgumentParser, options: argparse.Namespace, arguments: list[str]) -> None:
     """Refuses options that would not count: a run goes on by its own."""
     if options.resume:
-        given = [each.partition("=")[0] for each in arguments if each.startswith("--") and each != options.resume]
+        given = [each.partition("=")[0] for each in arguments if each.startswith("--")]
         if more := [each for each in given if each not in ("--resume", "--preset")]:
             parser.error(f"expected --resume alone, by whose own options the run goes on, got {more[0]} as well")
 

@@ -25,7 +25,7 @@ from disentangle.experiments.reading import (
     read,
     task_for,
 )
-from disentangle.experiments.studies.records import CHECKSUMS, checksum
+from disentangle.experiments.studies.records import CHECKSUMS, checksum, data_files, refuse_changed
 from disentangle.experiments.studies.runs import program_of
 from disentangle.experiments.trained import DATA
 from disentangle.files import make_folder, write_file
@@ -54,15 +54,16 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     torch.manual_seed(options.seed)
     model, config, tokenizer = built(experiment, options, sources["train"], task, say)
     known = baselines(experiment, task, labels)
+    digests = digests_of(options, run) if first or resume else {}
     if first:
-        config[PROVENANCE] = provenance(options, sources, labels, known)
+        config[PROVENANCE] = provenance(options, sources, labels, known, digests)
     experiment.prepare(model, sources["train"])
     datasets = {
         name: RecordingDataset(r, tokenizer, max_words=config[DATA]["max_words"]) for name, r in sources.items()
     }
     say_what_is_cut(datasets["train"], tokenizer, config[DATA]["max_words"], say)
     batches = batches_of(datasets, options)
-    run = run or create_run(experiment, options)
+    run = run or create_run(experiment, options, digests)
     saved = {"run": run, "config": config, "tokenizer": tokenizer}
     trainer = trainer_for(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation), saved)
 
@@ -217,13 +218,13 @@ def class_names(train: Recordings, options: argparse.Namespace) -> list[str]:
     return list(options.label) if options.label and len(options.label) > 1 else train.class_names.get("label", [])
 
 
-def create_run(experiment: Experiment, options: argparse.Namespace) -> Run:
+def create_run(experiment: Experiment, options: argparse.Namespace, digests: dict[str, str]) -> Run:
     """The folder of a new run; of several processes, the first makes it."""
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
     options.out = broadcast_object_list([options.out])[0]
-    run = Run.create(options.out, config_of(experiment, options)) if PartialState().is_main_process else None
+    run = Run.create(options.out, config_of(experiment, options, digests)) if PartialState().is_main_process else None
     broadcast_object_list([None])  # the others wait until it is there; Accelerate's own barrier wants a device for each
     return run or Run.open(options.out)
 
@@ -239,21 +240,23 @@ def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Cal
     program, own = config.pop(PROGRAM, None), program_name(experiment)
     if None not in (program, own) and program != own:
         raise ValueError(f"{run.folder}: expected a run of {own}, got one of {program}")
-    for path, digest in config.pop(CHECKSUMS, {}).items():
-        if Path(path).exists() and (found := checksum(path)) != digest:
-            raise ValueError(
-                f"{path}: expected the data that the run in {run.folder} learnt from, SHA-256 {digest[:12]}…, got {found[:12]}…"
-            )
+    config.pop(CHECKSUMS, None)
     options = argparse.Namespace(**{**earlier(experiment), **config})
     prepare = prepare_seeds if options.seeds else prepare_training
     return prepare(experiment, options, run)
 
 
-def config_of(experiment: Experiment, options: argparse.Namespace) -> dict[str, Any]:
+def config_of(experiment: Experiment, options: argparse.Namespace, digests: dict[str, str]) -> dict[str, Any]:
     """What a run notes of how it was started: its options, its program, and the checksums of its data."""
-    files = [path for path in (options.data, getattr(options, "unlabeled", None)) if path]
-    notes = {PROGRAM: program_name(experiment), CHECKSUMS: {path: checksum(path) for path in files}}
-    return {**vars(options), **notes}
+    return {**vars(options), PROGRAM: program_name(experiment), CHECKSUMS: digests}
+
+
+def digests_of(options: argparse.Namespace, run: Run | None) -> dict[str, str]:
+    """The checksums of a run's data; raises `ValueError` where one that goes on learnt from others."""
+    digests = {path: checksum(path) for path in data_files(options)}
+    if run is not None:
+        refuse_changed(run.config.get(CHECKSUMS, {}), digests, f"the data that the run in {run.folder} learnt from")
+    return digests
 
 
 def program_name(experiment: Experiment) -> str | None:
@@ -286,7 +289,8 @@ def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run 
     sources = labeled_splits(options.data, experiment.data, options.label)
     labels = labels_of(sources)
     task = task_for(options, labels, class_names(sources["train"], options), print)
-    run = run or Run.create(options.out, config_of(experiment, options))
+    digests = digests_of(options, run)
+    run = run or Run.create(options.out, config_of(experiment, options, digests))
     program = str(program_of(experiment))
 
     def command(seed: int, folder: Path) -> list[str]:

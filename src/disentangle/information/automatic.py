@@ -91,12 +91,18 @@ def _of_pairs_of_classes(x: Variable, y: Variable, seed: int) -> MutualInformati
     assert x.classes is not None
     assert y.classes is not None
     estimate = counted_mutual_information(x.classes, y.classes)
-    most = min(entropy(x.classes), entropy(y.classes))
-    ordered = x.ordered and y.ordered and min(int(x.classes.max()), int(y.classes.max())) > 1
-    if ordered and estimate.value < 0.9 * most:
-        found = _of_numbers(x.classes.double()[:, None], y.classes.double()[:, None], seed)
-        estimate = _larger(estimate, replace(found, value=min(found.value, most)))
-    return estimate
+    if not (x.ordered and y.ordered and min(int(x.classes.max()), int(y.classes.max())) > 1):
+        return estimate
+    a, b = (side.double()[:, None] for side in (x.classes, y.classes))
+    return _or_by_order(estimate, a, b, min(entropy(x.classes), entropy(y.classes)), seed)
+
+
+def _or_by_order(estimate: MutualInformation, x: Tensor, y: Tensor, most: float, seed: int) -> MutualInformation:
+    """The estimate, or that of classes as numbers, `most` at the largest, where their order tells more."""
+    if estimate.value >= 0.9 * most:
+        return estimate
+    found = _of_numbers(x, y, seed)
+    return _larger(estimate, replace(found, value=min(found.value, most)))
 
 
 def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> MutualInformation:
@@ -111,9 +117,8 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
     if rows >= NEIGHBOR_ROWS and scores.shape[1] <= NEIGHBOR_DIMENSIONS:
         estimate = _larger(estimate, neighbors_of(Variable(scores), classes, least=estimate.value))
     enough = rows > scores.shape[1] + 2  # for a copula
-    if enough and classes.ordered and count > 2 and estimate.value < 0.9 * most:  # the order of values may tell more
-        ordered = _of_numbers(numbers, codes.double()[:, None], seed)
-        estimate = _larger(estimate, replace(ordered, value=min(ordered.value, most)))
+    if enough and classes.ordered and count > 2:
+        estimate = _or_by_order(estimate, numbers, codes.double()[:, None], most, seed)
     warnings = list(estimate.warnings)
     if rows < 5 * count:
         warnings.append(f"{rows} rows are few for {count} classes: the value is probably too low")
@@ -255,7 +260,7 @@ def _larger(estimate: MutualInformation, other: MutualInformation, errors: float
 
 def _warnings(estimate: MutualInformation, dimensions: int) -> Iterator[str]:
     rows = estimate.rows
-    if rows < FEWEST_ROWS and dimensions > 2:  # in 1 + 1 there is no critic, and neighbors see any form
+    if rows < (NEIGHBOR_ROWS if dimensions == 2 else FEWEST_ROWS):  # neighbors of two columns find what a critic finds
         yield f"{rows} rows are too few to train a critic on: dependence that is not monotone was hardly looked for"
     if rows < 20 * dimensions:
         yield (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from disentangle.files import make_folder, write_file
 from disentangle.training.seeds import cores
 
-__all__ = ["CHECKSUMS", "check_unchanged", "checksum", "machine", "pinned", "versions"]
+__all__ = ["CHECKSUMS", "check_unchanged", "checksum", "data_files", "machine", "pinned", "refuse_changed", "versions"]
 
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
 CHECKSUMS = "_checksums"  # of a run's data: an entry of its config.json that is no option
@@ -46,16 +47,23 @@ def check_unchanged(folder: str | os.PathLike[str], files: Iterable[str]) -> Non
     """Notes the checksums of data files in a folder of runs; raises `ValueError` where one was noted otherwise before."""
     known = pinned(folder)
     there = {path: checksum(path) for path in files if Path(path).exists()}  # what is absent, the runs themselves say
-    for path, digest in there.items():
-        if known.get(path, digest) != digest:
-            raise ValueError(
-                f"{path}: expected the file that the runs in {folder} learnt from, SHA-256 {known[path][:12]}…, got "
-                f"{digest[:12]}…; another --out starts anew"
-            )
+    refuse_changed(known, there, f"the file that the runs in {folder} learnt from", "; another --out starts anew")
     if there.keys() - known.keys():
         make_folder(Path(folder))
         text = json.dumps({**known, **there}, indent=2) + "\n"
         write_file(Path(folder) / RECORD, lambda part: part.write_text(text))
+
+
+def refuse_changed(known: Mapping[str, str], found: Mapping[str, str], what: str, cure: str = "") -> None:
+    """Raises `ValueError` where the checksum of a file is not the one that is known of it."""
+    for path, digest in found.items():
+        if known.get(path, digest) != digest:
+            raise ValueError(f"{path}: expected {what}, SHA-256 {known[path][:12]}…, got {digest[:12]}…{cure}")
+
+
+def data_files(options: argparse.Namespace) -> list[str]:
+    """The files and folders that a run with these options learns from."""
+    return [path for path in (options.data, getattr(options, "unlabeled", None)) if path]
 
 
 def pinned(folder: str | os.PathLike[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from disentangle.data.messages import listed
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.studies.comparison import compare_finished
 from disentangle.experiments.studies.finished_runs import read_finished
-from disentangle.experiments.studies.records import check_unchanged, machine, pinned, versions
+from disentangle.experiments.studies.records import check_unchanged, data_files, machine, pinned, versions
 from disentangle.experiments.studies.runs import folder_name, program_of, run_command, trained_by
 from disentangle.experiments.studies.sweep import SweepResult
 from disentangle.experiments.studies.tables import Table
@@ -205,8 +205,7 @@ def run_studies(studies: Sequence[Study], *, at_once: int = 1, progress: bool = 
 def files_of(study: Study) -> list[str]:
     """The files and folders that the runs of a study learn from."""
     options = [trained_by(each.experiment, study.all_arguments(each)) for each in study.systems.values()]
-    files = [path for each in options for path in (each.data, getattr(each, "unlabeled", None)) if path]
-    return list(dict.fromkeys(files))
+    return list(dict.fromkeys(path for each in options for path in data_files(each)))
 
 
 def seconds_of(folder: Path) -> float | None:

@@ -15,7 +15,7 @@ from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.studies.comparison import Comparison, compare_finished
 from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.pictures import plot_option
-from disentangle.experiments.studies.records import check_unchanged
+from disentangle.experiments.studies.records import check_unchanged, data_files
 from disentangle.experiments.studies.runs import OWN, flag_of, program_of, run_command, trained_by
 from disentangle.experiments.studies.tables import Table
 from disentangle.files import make_folder, write_file
@@ -137,7 +137,7 @@ class Sweep:
         """
         make_folder(Path(self.folder))
         options = trained_by(self.experiment, self.arguments)
-        check_unchanged(self.folder, [path for path in (options.data, getattr(options, "unlabeled", None)) if path])
+        check_unchanged(self.folder, data_files(options))
         write_file(self._record, lambda path: path.write_text(json.dumps(self._what, indent=2) + "\n"))
         commands: dict[Path, Callable[[], Sequence[str]]] = {}
         names: dict[Path, str] = {}
