@@ -96,6 +96,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
             keep_card(experiment, run.folder)
             print(metrics_table({**result, **known}))
             print(f"everything is in {run.folder}")
+        trainer.accelerator.end_training()  # ends trackers, and the processes' group, which may abort what ends without
 
     return train
 
