@@ -87,7 +87,7 @@ def latent_of(modality: str) -> str:
 
 def nothing(batch) -> dict[str, Masked]:
     """What is injected where text is the only modality: one that no row has."""
-    frames = batch.labels.new_zeros(len(batch), 1, 1)
+    frames = batch.labels.new_zeros(batch.labels.shape[0], 1, 1)
     return {"nothing": Masked(frames, torch.zeros_like(frames[..., 0], dtype=torch.bool))}
 
 

@@ -246,6 +246,13 @@ def test_other_modalities_are_given_by_name(tmp_path, capsys):
     assert refused(capsys, folder, "--csv", folder / "clips.csv", "--out", folder / "out.csv").endswith("got audio")
 
 
+def arrays(batch):
+    """The inputs of an exported model."""
+    masks = {f"{name}_mask": mask for name, (_, mask) in batch.sequences.items()}
+    values = {name: frames for name, (frames, _) in batch.sequences.items()}
+    return {name: x.numpy() for name, x in {**batch.tokens, **values, **masks}.items()}
+
+
 def test_an_exported_model_says_what_the_model_says_of_any_number_of_rows(place, tmp_path, capsys, monkeypatch):
     onnxruntime = pytest.importorskip("onnxruntime")
     files = tmp_path / "model.onnx", tmp_path / "small.onnx"
@@ -259,10 +266,7 @@ def test_an_exported_model_says_what_the_model_says_of_any_number_of_rows(place,
     assert (known["task"], known["sizes"], known["max_words"]) == (trained.task.to_dict(), trained.sizes, 256)
     rows = trained.dataset(read_recordings(place / "set")["test"])
     for batch in (*loader(rows, batch_size=1), *loader(rows, batch_size=4)):
-        frames = {
-            name: x for m, (values, mask) in batch.sequences.items() for name, x in ((m, values), (f"{m}_mask", mask))
-        }
-        given = {name: x.numpy() for name, x in {**batch.tokens, **frames}.items()}
+        given = arrays(batch)
         scores = predict(trained.model, [batch]).numpy()
         np.testing.assert_allclose(whole.run(["scores"], given)[0], scores, atol=1e-5)
         np.testing.assert_allclose(small.run(["scores"], given)[0], scores, atol=0.1)
@@ -277,6 +281,22 @@ def test_an_exported_model_says_what_the_model_says_of_any_number_of_rows(place,
     np.testing.assert_allclose(score, by_hand(place, text="so good", audio=sound), atol=1e-5)
     assert run("export", "--run", place / "run", "--out", files[0]) == 2
     assert f"error: {files[0]}: exists; give the name of a new file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("modalities", "inputs"), [(["text"], 3), (["audio", "vision"], 4)])
+def test_a_run_of_some_modalities_is_exported_with_the_inputs_that_it_reads(place, tmp_path, modalities, inputs):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = ["--data", place / "set", "--backbone", place / "backbone", "--epochs", 1, "--modalities", *modalities]
+    assert run(*options, "--out", tmp_path / "run") == 0
+    assert run("export", "--run", tmp_path / "run", "--out", tmp_path / "model.onnx") == 0
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    trained = open_trained(tmp_path / "run", mird_mosi.MIRD)
+    names = [given.name for given in session.get_inputs()]
+    assert len(names) == inputs
+    for batch in loader(trained.dataset(read_recordings(place / "set")["test"]), batch_size=5):
+        given = {name: x for name, x in arrays(batch).items() if name in names}
+        scores = predict(trained.model, [batch]).numpy()
+        np.testing.assert_allclose(session.run(["scores"], given)[0], scores, atol=1e-5)
 
 
 def test_a_model_that_draws_noise_cannot_be_exported(place, tmp_path):
