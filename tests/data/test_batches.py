@@ -217,3 +217,22 @@ def test_several_labels_at_once_are_those_of_a_row_that_has_them_all():
     assert chosen.more_labels["label"].tolist() == recordings().labels.tolist()
     with pytest.raises(ValueError, match="expected labels of label, joy, fear, got 'anger'"):
         chosen.with_labels("anger")
+    with pytest.raises(ValueError, match="expected recordings as they were read, got ones whose labels were chosen"):
+        chosen.with_labels("label")
+
+
+def test_rows_of_other_modalities_are_not_one_batch(tokenizer):
+    heard = recordings()
+    alone = replace(heard, sequences={"audio": heard.sequences["audio"]})
+    for other in (RecordingDataset(alone), RecordingDataset(heard, tokenizer)):
+        rows = [RecordingDataset(heard)[0], other[1]]
+        for each in (rows, rows[::-1]):
+            with pytest.raises(ValueError, match="expected rows of the same modalities, got"):
+                collate(each)
+
+
+def test_a_mask_selects_as_its_indices_do():
+    mask = np.array([True, False, True, True])
+    assert recordings().select(mask).ids == recordings().select(mask.tolist()).ids == recordings().select([0, 2, 3]).ids
+    with pytest.raises(ValueError, match="expected a mask of 4 recordings, got 3"):
+        recordings().select(mask[1:])

@@ -3,7 +3,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from disentangle.data.samplers import MixedBatchSampler
@@ -26,6 +26,7 @@ def lengths_of(n, seed=0):
 def test_an_epoch_is_one_pass_over_the_labelled_rows_with_its_share_of_others(
     labeled, unlabeled, batch_size, rate, seed, grouped
 ):
+    assume(rate == 0 or round(rate * batch_size))
     lengths = lengths_of(labeled + unlabeled) if grouped else None
     sampler = MixedBatchSampler(
         labeled, unlabeled, batch_size=batch_size, unlabeled_rate=rate, seed=seed, lengths=lengths
@@ -48,6 +49,8 @@ def test_an_epoch_is_one_pass_over_the_labelled_rows_with_its_share_of_others(
 @given(**SIZES, grouped=st.booleans(), epoch=st.integers(0, 3))
 @settings(max_examples=40, deadline=None)
 def test_the_order_is_a_function_of_seed_and_epoch(labeled, unlabeled, batch_size, rate, seed, grouped, epoch):
+    assume(rate == 0 or round(rate * batch_size))
+
     def sampler():
         lengths = lengths_of(labeled + unlabeled) if grouped else None
         return MixedBatchSampler(
@@ -116,6 +119,10 @@ def test_the_last_batch_is_the_one_with_fewer_rows_and_no_longer_than_others_by_
     [
         ({"labeled": 0}, "labeled >= 1, unlabeled >= 0, batch_size >= 1 and unlabeled_rate >= 0, got 0, 0, 32 and 0.0"),
         ({"labeled": 3, "unlabeled_rate": 1.0}, "expected unlabelled rows for a rate of 1.0, got none"),
+        (
+            {"labeled": 80, "unlabeled": 80, "batch_size": 8, "unlabeled_rate": 0.05},
+            "expected a rate of one unlabelled row or more per batch of 8, got 0.05",
+        ),
         ({"labeled": 3, "unlabeled": 2, "lengths": [1, 2, 3]}, "expected 5 lengths, one per row, got 3"),
     ],
 )

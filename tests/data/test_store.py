@@ -250,10 +250,10 @@ DAMAGES = {
     "labels.npy: not an array of NumPy: Array can't be memory-mapped: Python objects": lambda f: np.save(
         f / "train/labels.npy", np.array([1, None] * 3, object), allow_pickle=True
     ),
-    "labels.npy: expected an array of numbers with 1 dimensions, got float32 (5, 1)": lambda f: save(
-        f, "labels", np.ones((5, 1), np.float32)
+    "labels.npy: expected an array of numbers with 1 or 2 dimensions, got float32 (5, 1, 1)": lambda f: save(
+        f, "labels", np.ones((5, 1, 1), np.float32)
     ),
-    "labels.npy: expected an array of numbers with 1 dimensions, got <U1 (5,)": lambda f: save(
+    "labels.npy: expected an array of numbers with 1 or 2 dimensions, got <U1 (5,)": lambda f: save(
         f, "labels", list("abcde")
     ),
     "audio.npy: expected float32 or float16, got float64": lambda f: save(f, "sequences/audio", np.ones((9, 3))),

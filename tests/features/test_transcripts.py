@@ -345,3 +345,11 @@ def test_hostile_text_takes_no_time(read, piece):
     results = [outcome(read, *content) for content in contents]
     assert time.perf_counter() - start < 5
     assert all(len(result) < 500 for result in results if isinstance(result, str))
+
+
+@pytest.mark.parametrize("header", ["start,end,text", "text,start,end"])
+def test_whole_seconds_are_seconds_in_any_order_of_columns(tmp_path, header):
+    cells = {"start": 4, "end": 9, "text": "I loved it"}
+    row = ",".join(str(cells[name]) for name in header.split(","))
+    (tmp_path / "a.csv").write_text(f"{header}\n{row}\n")
+    assert read_transcript(tmp_path / "a.csv") == [Segment(4.0, 9.0, "I loved it")]

@@ -172,6 +172,9 @@ class RecordingDataset(Dataset[Row]):
 def collate(rows: Sequence[Row]) -> Batch:
     """Pads recordings to a batch, on the right.
 
+    Raises:
+        ValueError: If rows differ in their modalities, or some of them alone have tokens, as those of two data sets may.
+
     Example:
         >>> frames = {"audio": np.ones((4, 5), np.float32)}
         >>> row = Row(0, frames, ids=np.array([2, 7, 3]), is_word=np.array([False, True, False]))
@@ -179,6 +182,12 @@ def collate(rows: Sequence[Row]) -> Batch:
         >>> batch.words.values.tolist(), batch.sequences["audio"].values.shape, batch.labeled.tolist()
         ([[7], [7]], torch.Size([2, 4, 5]), [0.0, 0.0])
     """
+    kinds = dict.fromkeys((*sorted(row.sequences), *["tokens"] * (row.ids is not None)) for row in rows)
+    if len(kinds) > 1:
+        first, other, *_ = (", ".join(kind) or "nothing" for kind in kinds)
+        raise ValueError(
+            f"expected rows of the same modalities, got {first} and {other}: no frames, (0, D), for what is missing"
+        )
     tokens, lengths, words = _tokens(rows)
     sequences = {name: _padded([row.sequences[name] for row in rows], torch.float32) for name in rows[0].sequences}
     labels = _labels([row.label for row in rows])

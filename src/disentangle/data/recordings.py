@@ -142,11 +142,11 @@ class Recordings:
     def with_labels(self, *names: str) -> Recordings:
         """The recordings with others of their labels to learn: the one of a name, `(N,)`, or those of several, `(N, K)`.
 
-        `"label"` is the one that they have now. The others stay among `more_labels`, and it joins them. A recording that
-        lacks one of several has no label.
+        `"label"` is the one that they have now. The others stay among `more_labels`, and it joins them, without the names of
+        its classes. A recording that lacks one of several has no label.
 
         Raises:
-            ValueError: If there is no label of a name.
+            ValueError: If there is no label of a name; or if these recordings came from here, so that "label" may be two.
 
         Example:
             >>> recordings = Recordings(["so good"], {}, more_labels={"joy": np.ones(1), "fear": np.zeros(1)})
@@ -156,6 +156,8 @@ class Recordings:
         known = {**({} if self.labels is None else {"label": self.labels}), **self.more_labels}
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"expected labels of {', '.join(known) or 'which there are none'}, got {unknown[0]!r}")
+        if "label" in self.more_labels:
+            raise ValueError("expected recordings as they were read, got ones whose labels were chosen before")
         chosen = [np.asarray(known[name], np.float32) for name in names]
         classes = {name: places for name, places in self.class_names.items() if name != "label"}
         if len(names) == 1 and names[0] in self.class_names:
@@ -163,9 +165,13 @@ class Recordings:
         labels = chosen[0] if len(chosen) == 1 else np.stack(chosen, 1)
         return replace(self, labels=labels, more_labels=known, class_names=classes)
 
-    def select(self, indices: Sequence[int]) -> Recordings:
-        """The recordings of these indices, in that order."""
+    def select(self, indices: Sequence[int] | np.ndarray) -> Recordings:
+        """The recordings of these indices, in that order; or those of a mask, N booleans."""
         indices = list(indices)
+        if indices and all(isinstance(i, bool | np.bool_) for i in indices):
+            if len(indices) != len(self):
+                raise ValueError(f"expected a mask of {len(self)} recordings, got {len(indices)}")
+            indices = np.flatnonzero(indices).tolist()
 
         def of(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {name: values[indices] for name, values in arrays.items()}

@@ -60,6 +60,10 @@ class MixedBatchSampler(Sampler[list[int]]):
                 "expected labeled >= 1, unlabeled >= 0, batch_size >= 1 and unlabeled_rate >= 0, "
                 f"got {labeled}, {unlabeled}, {batch_size} and {unlabeled_rate}"
             )
+        if unlabeled_rate > 0 and round(unlabeled_rate * batch_size) == 0:
+            raise ValueError(
+                f"expected a rate of one unlabelled row or more per batch of {batch_size}, got {unlabeled_rate}"
+            )
         if unlabeled_rate > 0 and unlabeled == 0:
             raise ValueError(f"expected unlabelled rows for a rate of {unlabeled_rate}, got none")
         if lengths is not None and len(lengths) != labeled + unlabeled:

@@ -50,7 +50,8 @@ def write_store(
     Arguments:
         folder: The folder, a new one.
         splits: The recordings by the names of their splits.
-        dtype: The type that frames are kept in; "float16" takes half the space and keeps three digits.
+        dtype: The type that frames are kept in; "float16" takes half the space and keeps three digits of values
+            from 6e-5 up; smaller ones lose digits, and below 3e-8 they are 0.
 
     Raises:
         DataError: If the folder is there already, or cannot be written.
@@ -189,7 +190,7 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
         }
         for field, dimensions in DIMENSIONS.items()
     }
-    labels = np.array(_mapped(folder / "labels.npy", 1)) if entry.get("labels") else None
+    labels = np.array(_mapped(folder / "labels.npy", 1, 2)) if entry.get("labels") else None
     computed_by = expect.dictionary(f"{where}: computed_by", entry.get("computed_by", {}))
     _strings(f"{where}: computed_by", list(computed_by.values()))
     names = expect.dictionary(f"{where}: class_names", entry.get("class_names", {}))
@@ -226,13 +227,12 @@ def _open_frames(folder: Path, name: str) -> LazyFrames:
     return LazyFrames(MappedFrames(path, starts), range(len(lengths)), lengths.tolist(), array.shape[1])
 
 
-def _mapped(path: Path, dimensions: int) -> np.ndarray:
-    """An array of numbers in its file."""
+def _mapped(path: Path, *dimensions: int) -> np.ndarray:
+    """An array of numbers in its file, of any of these dimensions."""
     array = map_array(path)
-    if array.ndim != dimensions or array.dtype.kind not in "fiub":
-        raise DataError(
-            f"{path}: expected an array of numbers with {dimensions} dimensions, got {messages.kind(array)}"
-        )
+    if array.ndim not in dimensions or array.dtype.kind not in "fiub":
+        wanted = " or ".join(map(str, dimensions))
+        raise DataError(f"{path}: expected an array of numbers with {wanted} dimensions, got {messages.kind(array)}")
     return array
 
 

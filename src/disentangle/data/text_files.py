@@ -19,6 +19,7 @@ from disentangle.errors import DataError
 __all__ = ["csv_rows", "decoded", "load_json", "load_table", "read_text"]
 
 LARGEST = 2**28  # bytes of a JSON or CSV file; the transcripts of the largest sets are a tenth of it
+NOT_NUMBERS = ("id", "video_id", "clip_id", "file", "text", "word", "split", "mode", "annotation")
 DECIMAL_COMMA = re.compile(r"^(\s*[+-]?[0-9]+),([0-9]+\s*)$")
 
 
@@ -69,7 +70,8 @@ def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> 
     r"""The rows of a CSV file, header first, each with the number of its last line; blank lines are passed over.
 
     Cells are separated by whichever of comma, semicolon and tab makes the header have the columns `wanted`. With semicolons,
-    a number such as 2,5 has a decimal comma, and is given with a point. Names in the header lose blanks and quotes around them.
+    a number such as 2,5 has a decimal comma, and is given with a point, but in columns of text and of names. Names in the
+    header lose blanks and quotes around them.
 
     Arguments:
         text: What is in the file.
@@ -87,13 +89,14 @@ def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> 
     first = text.lstrip("\r\n").partition("\n")[0]
     skip = not keep_blanks or re.search(rf'{separator}[ \t]+"', first) is not None
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=skip, strict=True)
-    header = True
+    header, kept = True, []
     try:
         for row in filter(None, rows):
             if header:
                 row = [name.strip() for name in row]
+                kept = [c for c, name in enumerate(row) if name.lower() in NOT_NUMBERS]
             elif separator == ";":
-                row = [DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row]
+                row = [cell if c in kept else DECIMAL_COMMA.sub(r"\1.\2", cell) for c, cell in enumerate(row)]
             header = False
             yield rows.line_num, row
     except csv.Error as error:

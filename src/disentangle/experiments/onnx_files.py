@@ -48,8 +48,8 @@ def export_onnx(trained: Trained, path: str | os.PathLike[str], *, int8: bool = 
             quantisation. The scores change, sometimes by tenths of a label: measure on your own data what that costs.
 
     Returns:
-        The largest difference between the file's scores and the model's: of batches of 3, 1 and 16 made-up recordings of other
-        lengths, of which some lack words and frames.
+        The largest difference between the file's scores and the model's, over batches of 3, 1 and 16 made-up recordings of
+        other lengths, of which some lack words and frames.
 
     Raises:
         ImportError: If onnx, onnxscript or onnxruntime is not installed, which the extra `onnx` brings.

@@ -204,10 +204,16 @@ def batches_of(datasets: dict[str, RecordingDataset], options: argparse.Namespac
     rows = [datasets["train"], *([datasets["unlabeled"]] if unlabeled else [])]
     if batch_size % options.accumulation:
         raise ValueError(f"expected an accumulation that divides the batch of {batch_size}, got {options.accumulation}")
+    piece, rate = batch_size // options.accumulation, options.unlabeled_rate if unlabeled else 0.0
+    if options.accumulation * round(rate * piece) != round(rate * batch_size):
+        raise ValueError(
+            f"expected an accumulation that divides the {round(rate * batch_size)} unlabelled rows of a batch as well, "
+            f"got {options.accumulation}"
+        )
     sampler = MixedBatchSampler(
         *map(len, rows),
-        batch_size=batch_size // options.accumulation,
-        unlabeled_rate=options.unlabeled_rate if unlabeled else 0.0,
+        batch_size=piece,
+        unlabeled_rate=rate,
         lengths=np.concatenate([each.lengths for each in rows]) if options.group_by_length else None,
         seed=options.seed,
     )

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disentangle.data.layouts.dialogues import read
-from disentangle.errors import DataError
+from disentangle.errors import DataError, DataWarning
 from tests.data.layouts.text_writers import example, mutated, npy_bytes, write
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
@@ -68,6 +68,12 @@ def test_splits(tmp_path):
     assert {name: split.ids for name, split in read(tmp_path / "sarcasm_data.json").items()} == {
         "train": ["a", "c", "d"], "valid": ["b"]
     }  # fmt: skip
+
+
+def test_splits_of_no_recording_are_named(tmp_path):
+    files = {"splits.csv": b"id,split\na,train\n1-4,test\n"}
+    with pytest.warns(DataWarning, match=r"splits.csv: of no recording: 1-4; 1 of 2 recordings are in a split$"):
+        read(fill(tmp_path, {"a": said(), "1_4": said()}, **files))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import os
 import pickle
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -383,3 +384,48 @@ def test_a_name_among_numbers_is_refused(tmp_path):
     rows = [["id", "text", "label"], ["a", "so", "1"], ["b", "so", "joy"]]
     with pytest.raises(DataError, match="row 2: label: expected a number, got joy"):
         read(fill(tmp_path / "set", rows))
+
+
+def chosen_before():
+    frames = {"audio": [np.ones((2, 3), np.float32)] * 3}
+    more = {"mood": np.array([1.0, 0.0, 1.0], np.float32)}
+    names = {"label": ["bad", "good"], "mood": ["joy", "rage"]}
+    labels = np.array([0.0, 1.0, 0.0], np.float32)
+    return Recordings(list("xyz"), frames, labels, list("abc"), more_labels=more, class_names=names)
+
+
+def test_labels_that_were_chosen_are_the_ones_that_are_written(tmp_path):
+    write_folder(tmp_path / "set", {"train": chosen_before().with_labels("mood")})
+    train = read(tmp_path / "set")["train"]
+    assert train.class_names["label"] == ["joy", "rage"]
+    assert train.labels.tolist() == train.more_labels["mood"].tolist() == [1.0, 0.0, 1.0]
+    assert train.more_labels["label"].tolist() == [0.0, 1.0, 0.0]
+    store = tmp_path / "store"
+    write_store(store, {"train": chosen_before().with_labels("label", "mood")})
+    assert open_store(store)["train"].labels.tolist() == [[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.with_labels("label", "mood"), "train: expected one label per recording, got 2: write them before"),
+        (
+            lambda r: replace(r, labels=np.array([0, np.nan, 1])),
+            "train: expected labels of all 3 recordings or of none, got 2",
+        ),
+        (
+            lambda r: replace(r, text=["x", "y", "z" * 200_000]),
+            "expected text of at most 131,072 characters, as CSV is read",
+        ),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        write_folder(tmp_path / "set", {"train": change(chosen_before())})
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_decimal_comma_is_one_in_numbers_alone(tmp_path):
+    (tmp_path / "index.csv").write_text("id;text;label;split\n1,2;3,5;2,5;train\n")
+    train = read(tmp_path)["train"]
+    assert (train.ids, train.text, train.labels.tolist()) == (["1,2"], ["3,5"], [2.5])

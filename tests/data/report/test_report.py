@@ -398,3 +398,24 @@ def test_names_cannot_command_a_terminal():
     text = str(describe({"train\r": recordings}))
     assert not any(ord(c) < 32 and c != "\n" for c in text)
     assert [line.split()[:2] for line in text.splitlines() if "T?" in line] == [["T?[31m?", "train?"]]
+
+
+def test_named_classes_are_named_and_those_that_training_lacks_are_warned_of():
+    names = {"label": [f"emotion {c}" for c in range(12)]}
+    train = of(*"abcdefghijkl", ids=" ".join("abcdefghijkl"), labels=np.arange(12.0).clip(max=10), class_names=names)
+    valid = of(*"abcdefghijkl", ids=" ".join("mnopqrstuvwx"), labels=np.arange(12.0), class_names=names, seed=1)
+    report = describe({"train": train, "valid": valid})
+    assert "labels: 11 classes: emotion 0, emotion 1," in str(report)
+    assert "emotion 11" not in str(report)
+    assert any("valid: 1 of 12 labels (11) is none of 0 to 10, those of training" in line for line in report.warnings)
+
+
+def test_several_labels_at_once_are_refused():
+    both = of(*"ab", ids="a b", labels=np.ones(2), more_labels={"joy": np.zeros(2)}).with_labels("label", "joy")
+    with pytest.raises(ValueError, match="train: expected one label per recording, got 2: describe them before"):
+        describe({"train": both})
+
+
+def test_labels_that_are_all_one_large_number_have_a_histogram():
+    report = describe({"train": of(*"ab", ids="a b", labels=np.full(2, 1.7e18))})
+    assert sum(report.splits["train"].labels.histogram.counts) == 2

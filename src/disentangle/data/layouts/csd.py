@@ -36,7 +36,7 @@ import numpy as np
 from disentangle.data import expect, messages
 from disentangle.data.data_warnings import warn, warn_of_files
 from disentangle.data.layouts.hdf5 import Entries, opened
-from disentangle.data.layouts.index_rows import Row, gather, read_splits
+from disentangle.data.layouts.index_rows import Row, gather, read_splits, warn_of_unused
 from disentangle.data.layouts.mag_bert import EMOTIONS
 from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.data.writing_systems import join_words
@@ -82,9 +82,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     del files["labels"]
     splits = read_splits(folder)
     if splits is not None:
+        known, total = {name for each in recordings for name in (each.id, each.video)}, len(recordings)
         recordings = [each for each in recordings if splits.get(each.id) or splits.get(each.video)]
         if not recordings:
             raise DataError(f"{folder}: the splits name none of the recordings")
+        warn_of_unused(folder, splits, known, total, len(recordings))
     texts = _transcripts(files.pop("words"), recordings) if "words" in files else [""] * len(recordings)
     sequences = {name: _frames(file, recordings) for name, file in files.items()}
     rows = []

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from disentangle.data import expect, messages
 from disentangle.data.computed_by import read_records
-from disentangle.data.layouts.index_rows import Row, gather, number, read_splits, split_name
+from disentangle.data.layouts.index_rows import Row, gather, number, read_splits, split_name, warn_of_unused
 from disentangle.data.layouts.npy import modalities
 from disentangle.data.recordings import Recordings
 from disentangle.data.text_files import load_json
@@ -48,7 +48,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     splits = read_splits(path.parent)
     rows = [_row(f"{path}: {messages.listed([name])}", name, value, splits) for name, value in content.items()]
     if splits is not None:
-        rows = [row for row in rows if row.split is not None]
+        kept = [row for row in rows if row.split is not None]
+        warn_of_unused(path.parent, splits, {row.id for row in rows}, len(rows), len(kept))
+        rows = kept
     sequences = modalities(path.parent, [row.id for row in rows])
     return gather(str(path), rows, sequences, read_records(path.parent, sequences))
 

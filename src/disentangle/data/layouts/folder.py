@@ -122,8 +122,9 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
 
     Raises:
         DataError: If the folder is not empty, or cannot be written.
-        ValueError: If a split or a modality has a name that cannot be read back, text cannot be written as UTF-8, or the
-            features of two splits were computed by different things.
+        ValueError: If what is written could not be read back: the name of a split or a modality, text that is no UTF-8 or
+            longer than a cell of CSV can be, several labels at once, labels of a part of a labelled split; or if the features
+            of two splits were computed by different things.
     """
     folder = Path(folder).absolute()
     _check_names(splits)
@@ -160,7 +161,8 @@ def _check_names(splits: Mapping[str, Recordings]) -> None:
     wrong = [name for name in splits if name not in SPLITS]
     if wrong or not any(map(len, splits.values())):
         raise ValueError(f"expected recordings of {', '.join(SPLITS)}, got {messages.listed(splits)}")
-    for split in splits.values():
+    for name, split in splits.items():
+        _check_labels(name, split.labels)
         wrong = [name for name in split.sequences if name == "text" or not PLAIN.fullmatch(name)]
         if wrong:
             raise ValueError(
@@ -171,6 +173,20 @@ def _check_names(splits: Mapping[str, Recordings]) -> None:
                 text.encode()
             except UnicodeEncodeError:
                 raise ValueError(f"expected text that UTF-8 can write, got {messages.listed([text])}") from None
+            if len(text) > (most := csv.field_size_limit()):
+                raise ValueError(f"expected text of at most {most:,} characters, as CSV is read, got {len(text):,}")
+
+
+def _check_labels(name: str, labels: np.ndarray | None) -> None:
+    if labels is None:
+        return
+    if labels.ndim != 1:
+        raise ValueError(
+            f"{name}: expected one label per recording, got {labels.shape[1]}: write them before with_labels"
+        )
+    count = int(np.isfinite(labels).sum())
+    if name != "unlabeled" and 0 < count < len(labels):
+        raise ValueError(f"{name}: expected labels of all {len(labels)} recordings or of none, got {count}")
 
 
 def _computed_by(splits: Mapping[str, Recordings]) -> dict[str, str]:
@@ -201,13 +217,15 @@ def _is_number(label: str) -> bool:
 
 def _cells(split: str, recordings: Recordings, i: int, more: Sequence[str]) -> list[object]:
     """A row of the table; NaN, for a label that is absent, is blank."""
-    labels = {"label": recordings.labels, **recordings.more_labels}
-    cells: list[object] = []
-    for name in ("label", *more):
-        values, classes = labels.get(name), recordings.class_names.get(name)
+    names = recordings.class_names
+
+    def cell(values: np.ndarray | None, classes: Sequence[str] | None) -> object:
         value = float("nan") if values is None else float(values[i])
-        cells.append("" if np.isnan(value) else classes[int(value)] if classes else value)
-    label, *others = cells
+        return "" if np.isnan(value) else classes[int(value)] if classes else value
+
+    label = cell(recordings.labels, names.get("label"))
+    # A further label "label" is the one before `with_labels`, whose classes the names of "label" no longer are.
+    others = [cell(recordings.more_labels.get(name), None if name == "label" else names.get(name)) for name in more]
     return [recordings.ids[i], recordings.text[i], label, split, *others]
 
 

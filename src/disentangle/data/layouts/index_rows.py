@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from disentangle.data import expect, messages
+from disentangle.data.data_warnings import warn
 from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.data.split_names import SPLITS, split_of
 from disentangle.data.text_files import load_json, load_table
 from disentangle.errors import DataError
 
-__all__ = ["Row", "gather", "number", "read_splits", "split_name", "unique"]
+__all__ = ["Row", "gather", "number", "read_splits", "split_name", "unique", "warn_of_unused"]
 
 
 class Row(NamedTuple):
@@ -112,6 +113,17 @@ def unique(where: str, ids: Sequence[str]) -> None:
         if not each or each in seen:
             raise DataError(f"{where}: " + (f"id {messages.listed([each])} comes twice" if each else "a blank id"))
         seen.add(each)
+
+
+def warn_of_unused(
+    folder: Path, splits: dict[str, str | None], used: Collection[str], recordings: int, kept: int
+) -> None:
+    """Says which names of a table of splits are of no recording, and how many recordings it does not name."""
+    file = next(file for file in ("splits.json", "splits.csv") if (folder / file).exists())
+    if others := [name for name in splits if name not in used]:
+        warn(
+            f"{folder / file}: of no recording: {messages.listed(others)}; {kept} of {recordings} recordings are in a split"
+        )
 
 
 def read_splits(folder: Path) -> dict[str, str | None] | None:

@@ -37,6 +37,7 @@ class DataReport:
         warnings: What is wrong, one line each.
         source: Where it was read from, if it is known.
         scale: What the labels of train are, which decides on the metrics; None if there are none, or all are the same.
+        classes: The names of the classes of train, where labels are names.
     """
 
     splits: dict[str, Split]
@@ -44,9 +45,10 @@ class DataReport:
     warnings: tuple[str, ...]
     source: Source | None = None
     scale: LabelScale | None = None
+    classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return render(self.source, self.warnings, self.splits, self.scale)
+        return render(self.source, self.warnings, self.splits, self.scale, self.classes)
 
     def to_json(self) -> str:
         """The report as JSON: an object with the names of the attributes."""
@@ -68,6 +70,9 @@ def describe(
         unread: What lies there and is not read, one line each: the text of each `DataWarning` from reading it.
         advance: Called after each recording, for a progress bar.
 
+    Raises:
+        ValueError: If recordings have several labels at once, see `Recordings.with_labels`.
+
     Example:
         >>> frames = [np.ones((4, 5), np.float32), np.zeros((0, 5), np.float32)]
         >>> train = Recordings(["so good", "so bad"], {"audio": frames}, np.array([2, -1], np.float32), ["a", "b"])
@@ -77,6 +82,11 @@ def describe(
         >>> print(*report.warnings, sep="\\n")
         test: 1 of 1 recording is also in train: same id 1, same transcript 1; for example a = a
     """
+    for name, recordings in splits.items():
+        if recordings.labels is not None and recordings.labels.ndim != 1:
+            raise ValueError(
+                f"{name}: expected one label per recording, got {recordings.labels.shape[1]}: describe them before with_labels"
+            )
     scans = {name: scan(recordings, advance) for name, recordings in splits.items()}
     labels = {name: _labels(recordings) for name, recordings in splits.items()}
     length_edges = _edges((each.lengths for each in scans.values()), _length_bins)
@@ -110,8 +120,20 @@ def describe(
     leaks = find_leaks(ids, {name: each.keys for name, each in scans.items()})
     mains = {name: each[MAIN] for name, each in labels.items() if MAIN in each}
     train = mains.get("train", np.zeros(0))
-    scale = label_scale(train) if len(np.unique(train)) > 1 else None
-    return DataReport(described, leaks, (*unread, *warnings(described, leaks, mains, scale)), source, scale)
+    names = splits["train"].class_names.get("label", []) if "train" in splits else []
+    scale = _scale(train, bool(names))
+    classes = tuple(names[int(place)] for place in np.unique(train)) if names else ()
+    return DataReport(described, leaks, (*unread, *warnings(described, leaks, mains, scale)), source, scale, classes)
+
+
+def _scale(train: np.ndarray, named: bool) -> LabelScale | None:
+    """What labels are; with names they are classes, however many."""
+    found = np.unique(train)
+    if len(found) < 2:
+        return None
+    return (
+        LabelScale("binary" if len(found) == 2 else "classes", tuple(found.tolist())) if named else label_scale(train)
+    )
 
 
 def _labels(recordings: Recordings) -> dict[str, np.ndarray]:
@@ -133,7 +155,10 @@ def _edges(
 
 
 def _label_bins(values: np.ndarray) -> np.ndarray:
-    return np.histogram_bin_edges(values, BINS)
+    low, high = values.min(), values.max()
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # NumPy's bins around one value of 1e18 would have no width
+        low, high = low - max(0.5, abs(low)), high + max(0.5, abs(high))
+    return np.linspace(low, high, BINS + 1)
 
 
 def _length_bins(lengths: np.ndarray) -> np.ndarray:

@@ -25,7 +25,11 @@ words: what stands between blanks; of scripts without blanks, such as Chinese an
 
 
 def render(
-    source: Source | None, warnings: Sequence[str], splits: Mapping[str, Split], scale: LabelScale | None = None
+    source: Source | None,
+    warnings: Sequence[str],
+    splits: Mapping[str, Split],
+    scale: LabelScale | None = None,
+    classes: Sequence[str] = (),
 ) -> str:
     """The report: warnings first, then tables of the splits, the modalities, and the labels.
 
@@ -34,6 +38,7 @@ def render(
         warnings: What is wrong with it.
         splits: What is in its splits.
         scale: What the labels of train are.
+        classes: Their names, where they are names.
     """
     blocks = [
         _source(source),
@@ -45,7 +50,8 @@ def render(
     if any(split.labels or split.more_labels for split in splits.values()):
         blocks.append(_table(_labels(splits)))
     if scale is not None:
-        blocks.append(f"labels: {scale}")
+        named = f"{len(classes)} classes: {', '.join(map(_printable, classes))}"
+        blocks.append(f"labels: {named if classes else scale}")
     return "\n\n".join(block for block in blocks if block)
 
 
