@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
-from torch.distributions import Categorical, Distribution, Independent, MultivariateNormal
+from torch.distributions import Categorical, Distribution, Independent, LowRankMultivariateNormal, MultivariateNormal
 
 from disentangle.functional.classes import Classes
 from disentangle.functional.precision import at_least_float32
@@ -50,6 +50,10 @@ def aligned(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> tuple[Distributio
         dtype = torch.promote_types(q.loc.dtype, y.dtype)
         q = MultivariateNormal(q.loc.to(dtype), scale_tril=q.scale_tril.to(dtype), validate_args=False)
         y = y.to(dtype)
+    if isinstance(q, LowRankMultivariateNormal) and q.loc.dtype != y.dtype:
+        dtype = torch.promote_types(q.loc.dtype, y.dtype)
+        parts = (part.to(dtype) for part in (q.loc, q.cov_factor, q.cov_diag))
+        q, y = LowRankMultivariateNormal(*parts, validate_args=False), y.to(dtype)
     return q, y
 
 

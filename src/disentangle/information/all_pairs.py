@@ -143,8 +143,10 @@ def _row(x: str, y: str, arrays: Mapping[str, np.ndarray], both: np.ndarray, set
     if rows < 2:
         return DependenceRow(x, y, rows, None, None, None, None, None, None, None, ("fewer than 2 rows have both",))
     a, b = arrays[x][both], arrays[y][both]
-    numbers = [as_variable(name, side, settings.told(name)).numbers for name, side in ((x, a), (y, b))]
-    told = None if settings.classes is None else [side for side, n in (("x", x), ("y", y)) if settings.told(n)]
+
+    def told(first: str, second: str) -> list[str] | None:
+        """Which of the two are classes, under the names that a meter has for them."""
+        return None if settings.classes is None else [side for side, n in ((first, x), (second, y)) if settings.told(n)]
 
     def measured(what: str, meter: Callable[..., Any], *args: Any, **options: Any) -> Any:
         try:
@@ -152,12 +154,14 @@ def _row(x: str, y: str, arrays: Mapping[str, np.ndarray], both: np.ndarray, set
         except ValueError as error:  # too few rows, or a constant: no reason to lose the other pairs
             notes.append(f"no {what}: {error}")
 
-    estimate = measured("information", estimate_mutual_information, a, b, method=settings.method, classes=told)
-    test = measured("p", permutation_test, *numbers, permutations=settings.permutations)
-    forth = measured("R²(x→y)", linear_decodability, *numbers)
-    back = measured("R²(y→x)", linear_decodability, *numbers[::-1])
+    estimate = measured(
+        "information", estimate_mutual_information, a, b, method=settings.method, classes=told("x", "y")
+    )
+    test = measured("p", permutation_test, a, b, permutations=settings.permutations, classes=told("x", "y"))
+    forth = measured("R²(x→y)", linear_decodability, a, b, classes=told("source", "target"))
+    back = measured("R²(y→x)", linear_decodability, b, a, classes=told("target", "source"))
     probes = [
-        measured(f"probes {way}", _probes, a, b, told=told, reverse=reverse) if r2 is not None else None
+        measured(f"probes {way}", _probes, a, b, told=told("x", "y"), reverse=reverse) if r2 is not None else None
         for way, r2, reverse in (("x→y", forth, False), ("y→x", back, True))
     ]
     warnings = estimate.warnings if estimate else ()

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from disentangle.information.probes import halves, held_out, probed_numbers
 from disentangle.information.samples import Samples, Variable, as_pair
 
 __all__ = ["linear_decodability"]
 
 
-def linear_decodability(source: Samples, target: Samples, *, groups: Samples | None = None, seed: int = 0) -> float:
+def linear_decodability(
+    source: Samples,
+    target: Samples,
+    *,
+    classes: Collection[str] | None = None,
+    groups: Samples | None = None,
+    seed: int = 0,
+) -> float:
     r"""How well a known factor can be read from a latent by a linear map: R² on rows that the map has not seen.
 
     .. math:: R^2 = \frac{1}{d}\sum_{j=1}^{d}
@@ -22,6 +31,7 @@ def linear_decodability(source: Samples, target: Samples, *, groups: Samples | N
     Arguments:
         source: The latent, `(rows, source_dim)`, on any device.
         target: The factor, `(rows, target_dim)`, or `(rows,)` of numbers or classes. Classes become one-hot columns.
+        classes: Which of "source" and "target" are classes; told from their values if not given.
         groups: `(rows,)`: rows that are no independent draws, near-copies of one clip say, have the same value. One row
             of each is used. Rows that are copies of others are used once in any case.
         seed: Which rows fall into which half.
@@ -42,7 +52,7 @@ def linear_decodability(source: Samples, target: Samples, *, groups: Samples | N
         >>> linear_decodability(latent, torch.randn(200, 2, generator=generator)) < 0.1
         True
     """
-    pair = as_pair(source=source, target=target, groups=groups, seed=seed)
+    pair = as_pair(source=source, target=target, classes=classes, groups=groups, seed=seed)
     numbers, folds = Variable(pair.y.numbers), halves(Variable(pair.y.numbers), seed)
     predicted = held_out(pair.x.numbers.numpy(), numbers, folds, "linear", seed)
     return probed_numbers(predicted, numbers, folds, "linear").r2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import SupportsFloat
 
@@ -55,6 +55,7 @@ def permutation_test(
     *,
     statistic: Callable[[Tensor, Tensor], SupportsFloat] | None = None,
     permutations: int = 500,
+    classes: Collection[str] | None = None,
     groups: Samples | None = None,
     seed: int = 0,
 ) -> PermutationTest:
@@ -91,6 +92,7 @@ def permutation_test(
         y: Likewise, row i belonging to row i of x.
         statistic: From x and y, float64 `(rows, dim)` on the CPU, to a number; HSIC by default.
         permutations: B. The p-value cannot be below 1 / (1 + B).
+        classes: Which of "x" and "y" are classes, `["y"]` say or `[]`; told from their values if not given.
         groups: `(rows,)`, the same number or name for rows that are no independent draws of one another.
         seed: Draws the permutations, and the rows where not all are used.
 
@@ -111,7 +113,7 @@ def permutation_test(
     """
     if permutations < 1:
         raise ValueError(f"expected at least 1 permutation, got {permutations}")
-    pair = as_pair(x=x, y=y, groups=groups, seed=seed)
+    pair = as_pair(x=x, y=y, classes=classes, groups=groups, seed=seed)
     x, y = pair.x.numbers, pair.y.numbers
     rng = np.random.default_rng(seed)
     if statistic is None and len(x) > ROWS:

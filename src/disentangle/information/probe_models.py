@@ -61,7 +61,7 @@ def _network(rows: int, epochs: int, stops: bool, seed: int) -> dict[str, Any]:
         "max_iter": epochs,
         "early_stopping": stops,
         "validation_fraction": VALIDATION,
-        "n_iter_no_change": PATIENCE,
+        "n_iter_no_change": PATIENCE if stops else epochs,  # or a plateau of the training loss would end it
         "tol": LEAST_GAIN,
         "random_state": seed,
     }

@@ -63,7 +63,8 @@ def samples_of(
 
     Raises:
         TypeError: If a variable is no tensor.
-        ValueError: If a variable is missing, or if those of a group, or a presence, differ in their number of rows.
+        ValueError: If a variable is missing; if those of a group, or a presence, differ in their number of rows; if a presence
+            is not bool.
     """
     variables = variables_of(groups, variables)
     counts = {name: row_count(variable) for name, variable in variables.items()}
@@ -71,6 +72,9 @@ def samples_of(
     if wrong := {name: tuple(mask.shape) for name, mask in masks.items() if mask.shape != (counts[name],)}:
         name, shape = min(wrong.items())
         raise ValueError(f"expected the presence of {name} as ({counts[name]},), one per row, got {shape}")
+    if others := {name: mask.dtype for name, mask in masks.items() if mask.dtype != torch.bool}:
+        name, dtype = min(others.items(), key=lambda each: each[0])
+        raise ValueError(f"expected the presence of {name} as torch.bool, got {dtype}")
     gaps = {name: mask for name, mask in masks.items() if not mask.all()}
     samples = {}
     for key, names in groups.items():
