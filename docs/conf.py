@@ -37,6 +37,7 @@ exclude_patterns = [
     "results/known_truths_tables.md",
     "results/other_meters_tables.md",
     "results/speech_tables.md",
+    "results/pom_tables.md",
     "results/study_tables.md",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence"]

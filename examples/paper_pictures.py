@@ -37,6 +37,7 @@ from disentangle.experiments.studies.cases import Cases, spread
 from disentangle.experiments.studies.embedding import Embedding, embed
 from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.information_curves import InformationCurves, information_curves
+from disentangle.experiments.studies.runs import trained_by
 from disentangle.experiments.studies.sizes import Shape, Sizes, size_of
 
 __all__ = ["figure4", "figure5", "figure8", "table2"]
@@ -91,20 +92,26 @@ def figure8(setting: Setting) -> Study:
     """Words, truth and predictions of a few recordings of the test split, chosen by their labels alone."""
 
     def make(runs: Study) -> Cases:
-        test = splits(setting)["test"]
-        labels = np.asarray(test.labels)
-        there = np.flatnonzero(have_label(labels))
         systems = {name: read_finished(name, runs.folder_of(name), runs.seeds) for name in runs.systems}
         kept = {name: list(each.predictions.values()) for name, each in systems.items()}
-        if any(each.outcomes.shape[1] > 1 for own in kept.values() for each in own):
+        if any(each.task.kind != "regression" for own in kept.values() for each in own):
             raise ValueError("figure8: expected labels that are one number each, got classes or several labels")
+        labels = next(iter(kept.values()))[0].labels  # those that were learnt, of the rows that have one
+        test, chosen = splits(setting)["test"], trained_by(mird_mosi.EXPERIMENT, setting.arguments).label
+        if chosen:
+            test = test.with_labels(*chosen)
+        there = np.flatnonzero(have_label(np.asarray(test.labels)))
+        if len(there) != len(labels):
+            raise ValueError(
+                f"figure8: expected the {len(labels)} labelled rows that the runs were tested on, got {len(there)}"
+            )
         said = {name: np.mean([each.outcomes[:, 0] for each in own], axis=0) for name, own in kept.items()}
-        places = spread(labels[there], CASES)
+        places = spread(labels, CASES)
         rows = [int(there[place]) for place in places]
         return Cases(
             rows,
             [test.text[row] for row in rows],
-            [float(labels[row]) for row in rows],
+            [float(labels[place]) for place in places],
             {name: [float(own[place]) for place in places] for name, own in said.items()},
         )
 

@@ -21,6 +21,7 @@ import mird_mosi
 
 from disentangle.data import read_recordings, synthetic_recordings, write_folder
 from disentangle.experiments import Experiment, Study, Variant
+from disentangle.experiments.studies.runs import flag_of
 
 __all__ = ["Setting", "experiment_of", "figure6", "figure7", "small", "systems", "table1", "table4", "table5", "table6"]
 
@@ -158,6 +159,9 @@ def figure7(setting: Setting) -> Study:
 
 def against_option(setting: Setting, name: str, flag: str, values: Sequence[str], default: float) -> Study:
     """MIRD at several values of an option; at its default it is the run that other tables have."""
+    for taken in (flag, "--preset"):  # which would decide on the value that is the default
+        if taken in map(flag_of, setting.arguments):
+            raise ValueError(f"{name}: expected options of every run without {taken}, got {' '.join(setting.more)}")
     try:
         given = {value: () if float(value) == default else (flag, value) for value in values}
     except ValueError:

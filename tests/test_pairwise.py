@@ -129,6 +129,8 @@ def test_the_variables_of_a_group_have_one_number_of_rows():
 
 def test_a_presence_of_another_length_is_named():
     pairs = Pairwise({("speaker", "mean"): CLUBEstimator(3, 4)})
+    with pytest.raises(ValueError, match=re.escape("expected the presence of mean as torch.bool, got torch.int64")):
+        inspect.unwrap(Pairwise.forward)(pairs, utterances(), {"mean": torch.ones(5, dtype=torch.int64)})
     with pytest.raises(ValueError, match=re.escape("expected the presence of mean as (5,), one per row, got (4,)")):
         pairs(utterances(), {"mean": torch.tensor([True, False, True, True])})
 

@@ -129,9 +129,12 @@ def _end(path: Path) -> int:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder, and those above it, where there is none."""
+    """Makes a folder, and those above it, where there is none; raises `NotADirectoryError` where a file is in the way."""
     if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(20, "Not a directory", str(folder)) from None
         sync(folder.parent)
 
 

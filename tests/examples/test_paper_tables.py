@@ -110,6 +110,11 @@ def test_all_examples_with_a_text_encoder_are_systems():
         (["table4", "--seeds", "1", "1"], "expected seeds that are all different"),
         (["table4", "--", "--seed", "1"], "expected options other than --seed"),
         (["figure7", "--alphas", "much"], "figure7: expected numbers, got much"),
+        (
+            ["figure7", "--", "--alpha", "0.3"],
+            "figure7: expected options of every run without --alpha, got --alpha 0.3",
+        ),
+        (["figure7", "--", "--preset", "independent"], "figure7: expected options of every run without --preset, got"),
         (["table4", "--", "--colour", "red"], "mird_mosi.py: unknown option --colour"),
     ],
 )

@@ -72,3 +72,18 @@ def test_that_of_the_dependence_is_that_of_its_own_kernel(options, check_first):
 def test_it_needs_six_rows():
     with pytest.raises(ValueError, match="expected at least 6 rows for the p-value of HSIC, got 5"):
         functional.hsic_p_value(torch.randn(5, 1), torch.randn(5, 1))
+
+
+@pytest.mark.parametrize("size", [4, 32])
+@pytest.mark.parametrize(("kernel", "scales"), [("laplace", (0.5,)), ("gaussian", (0.25, 0.5, 1.0))])
+def test_narrow_kernels_of_many_columns_tell_independence_from_dependence(kernel, scales, size):
+    draw = torch.Generator().manual_seed(0)
+
+    def p(strength):
+        x, noise = torch.randn(2, 64, size, generator=draw, dtype=torch.float64)
+        return functional.hsic_p_value(x, strength * x + noise, kernel=kernel, scales=scales)
+
+    independent = torch.stack([p(0.0) for _ in range(100)])
+    assert 0.35 < independent.mean() < 0.65  # a uniform p has 0.5 with a standard error of 0.03; was 1.00 at 32 columns
+    assert (independent < 0.05).float().mean() < 0.15
+    assert torch.stack([p(0.6) for _ in range(10)]).max() < 0.05

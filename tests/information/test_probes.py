@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, r2_score
 
 from disentangle.information import ClassProbe, linear_decodability, probe_classes, probe_numbers
+from disentangle.information.probe_models import CLASS_EPOCHS, model_of_classes
 
 KINDS = ["linear", "neural"]
 
@@ -166,3 +167,14 @@ def test_refuses(arguments, options, error, message):
 def test_refuses_numbers_that_are_constant():
     with pytest.raises(ValueError, match="expected a target that varies, got one that is constant"):
         probe_numbers(np.eye(6), np.ones((6, 2)), kind="linear")
+
+
+def test_a_probe_of_classes_learns_on_through_a_plateau_of_its_loss():
+    x, test = np.random.default_rng(0).normal(size=(2, 1000, 4))
+
+    def waves(x):
+        return (np.sin(5 * x[:, 0]) > 0).astype(int)
+
+    fitted = model_of_classes("neural", waves(x), 0).fit(x, waves(x))
+    assert fitted[-1].n_iter_ == CLASS_EPOCHS  # 29 when a plateau ends it
+    assert probe_classes(x, waves(x), test=(test, waves(test))).accuracy > 0.8  # 0.49

@@ -328,3 +328,13 @@ def test_shows_its_progress(capfd):
 def test_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         report(drawn(), **options)
+
+
+def test_what_is_not_named_as_classes_is_numbers_in_each_column():
+    draw = np.random.default_rng(0)
+    stars = draw.integers(1, 6, 500)  # would be taken for classes, of which there are five
+    x = (stars + 0.1 * draw.normal(size=500))[:, None]
+    report = dependence_report({"x": x}, factors={"stars": stars}, classes=[], permutations=99, progress=False)
+    (row,) = report.rows
+    assert row.x_to_y > 0.98
+    assert row.x_to_y == pytest.approx(row.probes_x_to_y.linear.r2, abs=0.01)

@@ -59,8 +59,30 @@ def test_means_over_seeds_and_differences_over_those_in_common(tmp_path):
 def test_equal_runs_differ_by_nothing(tmp_path):
     runs = {"a": system(tmp_path / "a", [0, 1, 2]), "b": system(tmp_path / "b", [0, 1, 2])}
     for each in compare_runs(runs, resamples=50).differences:
-        assert (each.mean, each.interval, each.p_t, each.p_wilcoxon) == (0.0, (0.0, 0.0), None, None)
+        assert (each.mean, each.interval, each.p_t, each.p_wilcoxon) == (0.0, None, None, None)
         assert each.rows_interval == (0.0, 0.0)
+
+
+def test_a_mean_over_some_of_the_seeds_says_so(tmp_path):
+    runs = {
+        "a": maes(tmp_path / "a", {0: 0.8, 1: 0.9, 2: 1.0}),
+        "b": maes(tmp_path / "b", {0: 0.8, 1: float("nan"), 2: None}),
+    }
+    table = compare_runs(runs)
+    assert table.values("b", "mae") == [0.8]
+    for text in (str(table), table.to_markdown()):
+        assert "b mae: over the 1 of 3 seeds that have a value" in text
+        assert "a mae: over" not in text
+
+
+def test_data_are_compared_where_the_first_run_does_not_say_them(tmp_path):
+    runs = {
+        "a": write(tmp_path / "a", result={"test": {"mae": 1.0}}),
+        "b": write(tmp_path / "b", result={"test": {"mae": 1.0}}, config={"data": "mosi.pkl", "seed": 0}),
+        "c": write(tmp_path / "c", result={"test": {"mae": 1.0}}, config={"data": "iemocap.pkl", "seed": 0}),
+    }
+    with pytest.raises(ValueError, match=r"expected the data of b, mosi.pkl, got iemocap.pkl in c"):
+        compare_runs(runs)
 
 
 def test_the_bootstrap_is_of_the_mean_over_seeds_and_holds_the_difference(tmp_path):

@@ -113,7 +113,15 @@ class Comparison(Table):
 
     def tables(self) -> list[TextTable]:
         """The metrics, and the differences with what their columns mean."""
-        means = TextTable(self._means(), LEFT, [f"the {self.split} split: mean ± standard deviation over seeds"])
+        notes = [
+            f"{name} {metric}: over the {n} of {len(runs)} seeds that have a value"
+            for name, runs in self.results.items()
+            for metric in self.metrics
+            if 0 < (n := len(self.values(name, metric))) < len(runs)
+        ]
+        means = TextTable(
+            self._means(), LEFT, [f"the {self.split} split: mean ± standard deviation over seeds", *notes]
+        )
         return [means, *([TextTable(self._differences(), LEFT, self._legend())] if self.differences else [])]
 
     def _means(self) -> list[list[str]]:

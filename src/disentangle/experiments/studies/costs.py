@@ -75,8 +75,10 @@ def cost_of(studies: Sequence[Study], *, at_once: int = 1) -> Cost:
 
     Raises:
         DataError: If the data cannot be read.
-        ValueError: If a variant cannot be trained on them.
+        ValueError: If a variant cannot be trained on them, or if `at_once` is below 1.
     """
+    if at_once < 1:
+        raise ValueError(f"expected at_once of at least 1, got {at_once}")
     runs = {each.folder: each for study in studies for each in study.runs}
     left: dict[str, int] = {}
     steps: dict[str, int] = {}

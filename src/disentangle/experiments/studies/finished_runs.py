@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -61,16 +62,16 @@ def read_finished(name: str, folder: str | os.PathLike[str], seeds: Sequence[int
 
 
 def check_comparable(systems: Sequence[FinishedRuns], split: str) -> None:
-    """Refuses runs that learnt from other data or labels than the first, or that have other metrics."""
+    """Refuses runs that learnt from other data or labels than the first that say so, or that have other metrics."""
     first = systems[0]
-    data = next(iter(first.data.values()), {})
-    rows = next(iter(first.predictions.values()), None)
+    of_data, data = next(((s, d) for s in systems for d in s.data.values() if d), (first, {}))
+    of_rows, rows = next(((s, p) for s in systems for p in s.predictions.values()), (first, None))
     for system in systems:
         for seed, own in system.data.items():
             for what, value in own.items():
-                if data and value != data[what]:
+                if value != data[what]:
                     raise ValueError(
-                        f"expected the {what} of {first.name}, {data[what]}, got {value} in {_at(system, seed)}"
+                        f"expected the {what} of {of_data.name}, {data[what]}, got {value} in {_at(system, seed)}"
                     )
         if set(system.metrics(split)) != set(first.metrics(split)):
             wanted, given = listed(first.metrics(split)), listed(system.metrics(split))
@@ -78,7 +79,7 @@ def check_comparable(systems: Sequence[FinishedRuns], split: str) -> None:
         for seed, own in system.predictions.items():
             if rows is not None and not np.array_equal(own.labels, rows.labels):
                 raise ValueError(
-                    f"expected the {len(rows.labels)} labels of the test split of {first.name}, got {len(own.labels)} "
+                    f"expected the {len(rows.labels)} labels of the test split of {of_rows.name}, got {len(own.labels)} "
                     f"that differ from these in {_at(system, seed)}"
                 )
 
@@ -116,7 +117,12 @@ def _result(folder: Path) -> dict[str, Metrics]:
     result = _json(path)
     if not all(isinstance(each, dict) for each in result.values()):
         raise RunError(f"{path}: expected metrics by split, got {listed(result)}")
-    return result
+    return {split: {name: finite(value) for name, value in of.items()} for split, of in result.items()}
+
+
+def finite(value: Any) -> Any:
+    """None for NaN and infinities, which Python's JSON can hold: a metric without a value."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _data(config: Mapping[str, Any]) -> dict[str, str]:

@@ -10,6 +10,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from disentangle.dependence import (
+    CKA,
+    DHSIC,
+    HSIC,
+    CentralMomentDiscrepancy,
+    CrossCovariance,
+    DistanceCorrelation,
+    FeatureCorrelation,
+    OrthogonalLoss,
+)
 from disentangle.errors import RunError
 from disentangle.experiments.studies.pictures import plot_two_curves
 from disentangle.experiments.studies.tables import Table
@@ -23,6 +33,11 @@ Curve = dict[int, float]  # by epoch
 OWN, METER = "by the penalty, training rows", "by a meter, validation rows"
 NOTE = "the sum over pairs of latents after the last epoch, nats"
 COMPONENTS = 8
+PARAMETER_FREE = (
+    *(OrthogonalLoss, FeatureCorrelation, CrossCovariance, CentralMomentDiscrepancy),
+    *(HSIC, DHSIC, DistanceCorrelation, CKA),
+)
+NOT_IN_NATS = {dependence.label for dependence in PARAMETER_FREE}
 
 
 @dataclass(frozen=True)
@@ -78,24 +93,31 @@ def information_curves(
         method: Of `estimate_mutual_information`.
 
     Raises:
-        RunError: If a run has not kept its variables, or has no penalty on these pairs.
+        RunError: If a run has not kept its variables, has no penalty on these pairs, or has one that is not in nats. A pair of
+            which a run has no penalty, as without a modality, is left out of both of its curves.
     """
     own: dict[str, Curve] = {}
     meter: dict[str, Curve] = {}
     for name, folder in runs.items():
-        labels = [f"({x};{y})" for x, y in pairs]
+        history = Run.open(folder).history
+        keys = dict.fromkeys(key for record in history for key in record["penalties"])
+        labels = {pair: key for pair in pairs for key in keys if key.endswith(f"({pair[0]};{pair[1]})")}
+        if others := sorted({key.partition("(")[0] for key in labels.values()} & NOT_IN_NATS):
+            raise RunError(
+                f"{folder}: expected a penalty in nats, beside which a meter can be drawn, got {', '.join(others)}"
+            )
         own[name] = {
             record["epoch"]: sum(values)
-            for record in Run.open(folder).history
-            if (
-                values := [v for key, v in record["penalties"].items() if v is not None and key.endswith(tuple(labels))]
-            )
+            for record in history
+            if (values := [v for key in labels.values() if (v := record["penalties"].get(key)) is not None])
         }
         kept = sorted(Path(folder).glob("variables/epoch-*.npz"))
         if not kept or not own[name]:
             raise RunError(f"{folder}: expected a run with --keep-variables and a penalty on its latents, got none")
         which = np.unique(np.linspace(0, len(kept) - 1, min(epochs, len(kept))).round().astype(int))
-        meter[name] = {int(kept[i].stem.partition("-")[2]): _measured(kept[i], pairs, rows, method) for i in which}
+        meter[name] = {
+            int(kept[i].stem.partition("-")[2]): _measured(kept[i], list(labels), rows, method) for i in which
+        }
     return InformationCurves(own, meter)
 
 

@@ -26,7 +26,7 @@ class OverSeeds(NamedTuple):
 def over_seeds(differences: Sequence[float]) -> OverSeeds:
     """The mean of differences of pairs, with its 95 % interval by Student's t, a paired t test and Wilcoxon's.
 
-    One difference has neither an interval nor a p-value; differences that are all the same have no p-value.
+    One difference has neither an interval nor a p-value, nor have differences that are all the same: their spread is unknown.
 
     Example:
         >>> test = over_seeds([0.1, 0.2, 0.3])
@@ -40,12 +40,14 @@ def over_seeds(differences: Sequence[float]) -> OverSeeds:
     if len(values) < 2:
         return OverSeeds(mean, None, None, None)
     if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):  # but for rounding
-        return OverSeeds(mean, (mean, mean), None, None)
+        return OverSeeds(mean, None, None, None)
     test: Any = stats.ttest_1samp(values, 0.0)
     low, high = test.confidence_interval(CONFIDENCE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy 1.12 warns of differences of 0 and of few seeds
-        signed: Any = stats.wilcoxon(values)
+        signed: Any = stats.wilcoxon(
+            np.round(values, 12)
+        )  # differences of shares that are equal but for rounding are ties
     return OverSeeds(mean, (float(low), float(high)), float(test.pvalue), float(signed.pvalue))
 
 

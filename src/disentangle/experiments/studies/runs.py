@@ -60,7 +60,7 @@ def flag_of(argument: str) -> str:
 def folder_name(arguments: Sequence[str]) -> str:
     """A name for the folder of all runs with these arguments: what one can read of them, and a digest of them all.
 
-    The order of the options makes no difference.
+    The order of the options makes no difference, but among several of one name, of which the last holds.
 
     Example:
         >>> folder_name(["--data", "FILE", "--alpha", "0.3", "--no-input-mi"])
@@ -75,7 +75,7 @@ def folder_name(arguments: Sequence[str]) -> str:
             options.append([flag, value] if equals else [flag])
         elif options:
             options[-1].append(part)
-    options.sort()
+    options.sort(key=lambda option: option[0])
     words = ["-".join([option[0].removeprefix("--"), *option[1:]]) for option in options if option[0] not in FILES]
     readable = re.sub(r"[^\w.+-]", "_", "_".join(words))[:LONGEST] or "default"
     return f"{readable}-{sha256(repr(options).encode()).hexdigest()[:8]}"

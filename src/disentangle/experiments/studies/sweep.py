@@ -136,8 +136,8 @@ class Sweep:
             ValueError: If `at_once` is below 1, or if a data file is another than the one that earlier runs learnt from.
         """
         make_folder(Path(self.folder))
-        options = trained_by(self.experiment, self.arguments)
-        check_unchanged(self.folder, data_files(options))
+        options = [trained_by(self.experiment, [*self.arguments, f"{self.flag}={value}"]) for value in self.values]
+        check_unchanged(self.folder, list(dict.fromkeys(file for each in options for file in data_files(each))))
         write_file(self._record, lambda path: path.write_text(json.dumps(self._what, indent=2) + "\n"))
         commands: dict[Path, Callable[[], Sequence[str]]] = {}
         names: dict[Path, str] = {}
