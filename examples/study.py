@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (DisentangleError, ValueError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except NotADirectoryError as error:
+    except (FileExistsError, NotADirectoryError) as error:
         print(f"error: {error.filename}: expected a folder, or a name for a new one, got a file", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -129,12 +129,9 @@ def _end(path: Path) -> int:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder, and those above it, where there is none; raises `NotADirectoryError` where a file is in the way."""
+    """Makes a folder, and those above it, where there is none."""
     if not folder.is_dir():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise NotADirectoryError(20, "Not a directory", str(folder)) from None
+        folder.mkdir(parents=True, exist_ok=True)
         sync(folder.parent)
 
 
