@@ -90,13 +90,14 @@ def measure(model: Style, known: tuple[Tensor, Tensor], held_out: tuple[Tensor, 
     """How often probes read the digit from the styles of held-out images, and the error of reconstruction there."""
     torch.manual_seed(seed)
 
-    def styles(draws: int) -> list[tuple[Tensor, Tensor]]:
-        return [(model.encode(images.repeat(draws, 1)), digits.repeat(draws)) for images, digits in (known, held_out)]
-
-    (z, y), (z_test, y_test) = once = styles(1)
-    error = (model.decode(z_test, y_test) - held_out[0]).square().mean().item()
-    linear = probe_classes(z, y, test=once[1], kind="linear", seed=seed)
-    neural, strongest = (probe_classes(*train, test=test, seed=seed) for train, test in (once, styles(DRAWS)))
+    (images, y), (test_images, y_test) = known, held_out
+    z, z_test = model.encode(images), model.encode(test_images)
+    error = (model.decode(z_test, y_test) - test_images).square().mean().item()
+    linear, neural = (probe_classes(z, y, test=(z_test, y_test), kind=kind, seed=seed) for kind in ("linear", "neural"))
+    draws, test_draws = (
+        model.encode(each.repeat(DRAWS, 1)).unflatten(0, (DRAWS, len(each))) for each in (images, test_images)
+    )
+    strongest = probe_classes(draws, y, test=(test_draws, y_test), seed=seed)
     read = {"linear": linear.accuracy, "mlp": neural.accuracy, "mlp_draws": strongest.accuracy, "chance": linear.chance}
     return read | {"error": error} | dict(zip(LATENTS, (z, y, z_test, y_test), strict=True))
 

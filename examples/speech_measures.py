@@ -27,16 +27,14 @@ def measure(latents: Latents, draws: list[Latents], parts: dict[str, Speech], se
     A second neural probe learns from several draws of the latents' noise and is asked about as many: it reads more.
     """
 
-    def rows(of: list[Latents], part: str, latent: str, factor: str) -> tuple[Tensor, np.ndarray]:
-        return torch.cat([each[part][latent] for each in of]), np.tile(getattr(parts[part], factor), len(of))
-
     def read(part: str, latent: str, factor: str) -> dict[str, Any]:
-        train, test, many, many_test = (
-            rows(of, name, latent, factor) for of in ([latents], draws) for name in ("train", part)
-        )
-        linear = probe_classes(*train, test=test, kind="linear", seed=seed)
-        neural = probe_classes(*train, test=test, seed=seed)
-        strongest = probe_classes(*many, test=many_test, seed=seed)
+        names = ("train", part)
+        known, known_test = (getattr(parts[name], factor) for name in names)
+        z, z_test = (latents[name][latent] for name in names)
+        many, many_test = (torch.stack([each[name][latent] for each in draws]) for name in names)
+        linear = probe_classes(z, known, test=(z_test, known_test), kind="linear", seed=seed)
+        neural = probe_classes(z, known, test=(z_test, known_test), seed=seed)
+        strongest = probe_classes(many, known, test=(many_test, known_test), seed=seed)
         accuracies = {"linear": linear.accuracy, "neural": neural.accuracy, "neural_draws": strongest.accuracy}
         return {**accuracies, "interval": list(neural.interval), "chance": neural.chance}
 

@@ -80,11 +80,10 @@ models = {"without a penalty": fit(0), "with HSIC": fit(1000)}
 
 with torch.no_grad():
     for name, (encode, _) in models.items():
-        known, held_out = (
-            (encode(image[rows].repeat(10, 1)), digit[rows].repeat(10))
-            for rows in (train, test)
+        draws = torch.stack([encode(image) for _ in range(10)])
+        found = probe_classes(
+            draws[:, train], digit[train], test=(draws[:, test], digit[test])
         )
-        found = probe_classes(*known, test=held_out)
         print(
             f"{name}: {found.accuracy:.0%} of the digits are read, {found.chance:.0%} by chance"
         )

@@ -178,3 +178,83 @@ def test_a_probe_of_classes_learns_on_through_a_plateau_of_its_loss():
     fitted = model_of_classes("neural", waves(x), 0).fit(x, waves(x))
     assert fitted[-1].n_iter_ == CLASS_EPOCHS  # 29 when a plateau ends it
     assert probe_classes(x, waves(x), test=(test, waves(test))).accuracy > 0.8  # 0.49
+
+
+def test_draws_of_a_row_are_as_that_many_rows_to_a_probe_of_classes():
+    z, y = two_classes()
+    draws = np.stack([z, z + 0.5, -z])
+    for kind in KINDS:
+        found = probe_classes(draws[:, :200], y[:200], test=(draws[:, 200:], y[200:]), kind=kind)
+        train, test = (draws[:, part].reshape(-1, 2) for part in (slice(200), slice(200, None)))
+        same = probe_classes(train, np.tile(y[:200], 3), test=(test, np.tile(y[200:], 3)), kind=kind)
+        assert found.rows == 100
+        assert same.rows == 300
+        assert vars(found) | {"rows": 300} == vars(same)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_draws_of_a_row_are_on_one_side(kind):
+    rng = np.random.default_rng(5)
+    name, target = rng.standard_normal((100, 200)), rng.standard_normal(100)  # whoever sees a row once can name it
+    draws = name + 0.01 * rng.standard_normal((5, 100, 200))
+    assert probe_numbers(draws.reshape(-1, 200), np.tile(target, 5), kind=kind).r2 > 0.8
+    found = probe_numbers(torch.from_numpy(draws), target, kind=kind)
+    assert found.r2 < 0.2
+    assert found.rows == 100
+    assert probe_classes(draws, target > 0, kind=kind).accuracy < 0.7
+
+
+def test_a_network_that_learns_from_several_draws_reads_more():
+    found = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        target, z = rng.standard_normal((600, 2)), rng.standard_normal((600, 8))
+        z[:, :2] += 0.4 * target
+        z[:, 3] += 0.5 * target.prod(1)
+        draws = z + 0.5 * rng.standard_normal((10, 600, 8))
+        known, held_out = ((draws[:, half], target[half]) for half in (slice(300), slice(300, None)))
+        one, ten = (
+            probe_numbers(known[0][:n], known[1], test=(held_out[0][:n], held_out[1]), seed=seed).r2 for n in (1, 10)
+        )
+        as_rows = [(z.reshape(-1, 8), np.tile(part, (10, 1))) for z, part in (known, held_out)]
+        by_heart = probe_numbers(*as_rows[0], test=as_rows[1], seed=seed).r2  # it stops by draws of rows that it knows
+        found.append((one, ten, by_heart))
+    one, ten, by_heart = np.mean(found, 0)
+    assert by_heart < -0.1 < 0 < one < ten
+
+
+def test_the_error_of_r2_takes_rows_for_what_is_drawn():
+    x, noise = np.random.default_rng(8).standard_normal((2, 200, 1))
+    for kind in KINDS:
+        one, same = (probe_numbers(np.stack([x] * draws), x + noise, kind=kind) for draws in (1, 4))
+        assert same.rows == one.rows == 200
+        assert same.standard_error == pytest.approx(one.standard_error, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        (
+            np.ones((3, 0, 2)),
+            {},
+            r"expected draws of source as \(draws, rows, dim\) of numbers, got float64 \(3, 0, 2\)",
+        ),
+        (np.full((2, 6, 1), "a"), {}, r"expected draws of source as \(draws, rows, dim\) of numbers, got <U1"),
+        (np.ones((1, 2, 6, 3)), {}, "expected source as"),
+        (np.ones((3, 5, 2)), {}, "source and target with the same number of rows, got 5 and 6"),
+        (
+            np.ones((3, 6, 2)),
+            {"test": (np.ones((2, 6, 2)), np.arange(6.0))},
+            "as many draws to test as to fit to, 3, got 2",
+        ),
+        (
+            np.ones((3, 6, 2)),
+            {"test": (np.ones((6, 2)), np.arange(6.0))},
+            "as many draws to test as to fit to, 3, got 1",
+        ),
+        (np.ones((3, 6, 2)), {"test": (np.ones((3, 6, 3)), np.arange(6.0))}, "source with the same columns to fit to"),
+    ],
+)
+def test_refuses_draws(source, options, message):
+    with pytest.raises(ValueError, match=message):
+        probe_numbers(source, np.arange(6.0), **options)

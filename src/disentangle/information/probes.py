@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -135,13 +136,14 @@ def probe_numbers(
     - `"neural"`: a network of two hidden layers of 64, stopped where it is best on 15 % of those rows.
 
     A low value means that this probe did not find it, not that it is not there. Of a source that carries noise, as
-    `disentangle.nn.NoisyLatent` makes, give several draws of each row, those to fit to and those of `test`: a probe that
-    learns from one draw reads less than there is. The standard error then takes draws for rows, and is too small.
+    `disentangle.nn.NoisyLatent` makes, give several draws of each row: a probe that learns from one reads less than there
+    is. It then learns from all of them, is asked about each draw of the held-out rows, and all draws of a row are on one side.
 
     Arguments:
-        source: `(rows, source_dim)` or `(rows,)`, on any device.
+        source: `(rows, source_dim)` or `(rows,)`, or draws of the noise of all rows, `(draws, rows, source_dim)`; on any
+            device.
         target: `(rows, target_dim)` or `(rows,)`. Columns that are constant in the held-out rows are left out.
-        test: Source and target of the held-out rows, if these are given. They are used as they are.
+        test: Source and target of the held-out rows, if these are given, with as many draws. They are used as they are.
         kind: Which probe.
         groups: `(rows,)`: rows that are no independent draws, near-copies of one clip say, have the same value. One row
             of each is used. Rows that are copies of others are used once in any case.
@@ -159,9 +161,12 @@ def probe_numbers(
         >>> x = torch.rand(400, 1, generator=torch.Generator().manual_seed(0)) * 2 - 1
         >>> probe_numbers(x, x.square(), kind="linear").r2 < 0.1 < 0.9 < probe_numbers(x, x.square()).r2
         True
+        >>> z = torch.stack([x + torch.randn(400, 1) for _ in range(10)])  # ten draws of the noise of each row
+        >>> probe_numbers(z, x, kind="linear").rows
+        400
     """
-    x, variable, folds = _read(source, target, test, False, groups, seed)
-    return probed_numbers(held_out(x, variable, folds, kind, seed), variable, folds, kind)
+    x, variable, folds, draws = _read(source, target, test, False, groups, seed)
+    return probed_numbers(held_out(x, variable, folds, kind, seed, draws), variable, folds, kind, draws)
 
 
 def probe_classes(
@@ -186,9 +191,10 @@ def probe_classes(
     that carries noise give several draws of each row, as for `probe_numbers`.
 
     Arguments:
-        source: `(rows, source_dim)` or `(rows,)`, on any device.
+        source: `(rows, source_dim)` or `(rows,)`, or draws of the noise of all rows, `(draws, rows, source_dim)`; on any
+            device.
         target: `(rows,)` of names, booleans or numbers, each different value a class, or one-hot rows.
-        test: Source and target of the held-out rows, if these are given. They are used as they are.
+        test: Source and target of the held-out rows, if these are given, with as many draws. They are used as they are.
         kind: Which probe.
         groups: `(rows,)`: rows that are no independent draws, near-copies of one clip say, have the same value. One row
             of each is used. Rows that are copies of others are used once in any case.
@@ -210,8 +216,8 @@ def probe_classes(
         >>> found.accuracy > 0.8 > 0.6 > found.chance
         True
     """
-    x, variable, folds = _read(source, target, test, True, groups, seed)
-    return probed_classes(held_out(x, variable, folds, kind, seed), variable, folds, kind)
+    x, variable, folds, draws = _read(source, target, test, True, groups, seed)
+    return probed_classes(held_out(x, variable, folds, kind, seed), variable, folds, kind, draws)
 
 
 def record_of(probe: NumberProbe | ClassProbe) -> dict[str, Any]:
@@ -246,9 +252,9 @@ def halves(target: Variable, seed: int) -> Folds:
     return [(first, second), (second, first)]
 
 
-def held_out(x: np.ndarray, target: Variable, folds: Folds, kind: Kind, seed: int) -> np.ndarray:
+def held_out(x: np.ndarray, target: Variable, folds: Folds, kind: Kind, seed: int, draws: int = 1) -> np.ndarray:
     """What a probe predicts for the held-out rows: numbers `(rows, dim)`, or probabilities `(rows, classes)`."""
-    model = model_of_numbers if target.classes is None else model_of_classes
+    model = model_of_classes if target.classes is not None else partial(model_of_numbers, draws=draws)
     return predictions(x, target, folds, lambda known: model(kind, known, seed))[0]
 
 
@@ -278,8 +284,8 @@ def predictions(
     return predicted, models
 
 
-def probed_numbers(predicted: np.ndarray, target: Variable, folds: Folds, kind: str) -> NumberProbe:
-    """The score of predictions `(rows, dim)`."""
+def probed_numbers(predicted: np.ndarray, target: Variable, folds: Folds, kind: str, draws: int = 1) -> NumberProbe:
+    """The score of predictions `(rows, dim)`, where each row may stand there in several draws."""
     test = np.concatenate([part for _, part in folds])
     t, predicted = target.numbers.numpy()[test], predicted[test]
     varying = np.ptp(t, axis=0) > 0
@@ -289,11 +295,14 @@ def probed_numbers(predicted: np.ndarray, target: Variable, folds: Folds, kind: 
     mean, size = t.mean(0), t.std(0)
     squares, errors = np.square((t - mean) / size), np.square((t - predicted) / size)  # the squares have mean 1
     terms = (errors - errors.mean(0) * squares).mean(1)
-    return NumberProbe(kind, float(1 - errors.mean()), float(terms.std()) / math.sqrt(len(t)), len(t))
+    rows = len(t) // draws
+    if draws > 1:  # those of one row are no independent terms
+        terms = np.bincount(np.unique(test % (len(target.numbers) // draws), return_inverse=True)[1], terms) / draws
+    return NumberProbe(kind, float(1 - errors.mean()), float(terms.std()) / math.sqrt(rows), rows)
 
 
-def probed_classes(probabilities: np.ndarray, target: Variable, folds: Folds, kind: str) -> ClassProbe:
-    """The score of probabilities `(rows, classes)`."""
+def probed_classes(probabilities: np.ndarray, target: Variable, folds: Folds, kind: str, draws: int = 1) -> ClassProbe:
+    """The score of probabilities `(rows, classes)`, where each row may stand there in several draws."""
     assert target.classes is not None
     test = np.concatenate([part for _, part in folds])
     known, predicted = target.classes.numpy()[test], probabilities[test].argmax(1)
@@ -307,7 +316,7 @@ def probed_classes(probabilities: np.ndarray, target: Variable, folds: Folds, ki
         balanced_accuracy=balanced_accuracy(known, predicted),
         auc=_area(probabilities, target.classes.numpy(), folds),
         classes=len(counts),
-        rows=len(known),
+        rows=len(known) // draws,
     )
 
 
@@ -338,8 +347,9 @@ def _read(
     classes: bool,
     groups: Samples | None,
     seed: int,
-) -> tuple[np.ndarray, Variable, Folds]:
-    """The numbers of the source, the target, and the folds of their rows."""
+) -> tuple[np.ndarray, Variable, Folds, int]:
+    """The numbers of the source, the target, the folds of their rows, and how often all rows stand there: once per draw."""
+    source, draws = _side_by_side("source", source)
     if test is None:
         told = {"source"} if as_variable("source", source).classes is not None else set()
         pair = as_pair(
@@ -350,17 +360,40 @@ def _read(
     else:
         if groups is not None:
             raise ValueError("expected groups or test, got both: rows of test are held out as they are")
-        x = as_variable("source", _joined("source", source, test[0])).numbers.numpy()
+        test_source, test_draws = _side_by_side("source", test[0])
+        if test_draws != draws:
+            raise ValueError(f"expected as many draws to test as to fit to, {draws}, got {test_draws}")
+        x = as_variable("source", _joined("source", source, test_source)).numbers.numpy()
         variable = as_variable("target", _joined("target", target, test[1]), classes)
         if len(x) != len(variable.numbers) or len(as_array(source)) != len(as_array(target)):
-            counts = [len(as_array(values)) for values in (source, target, *test)]
+            counts = [len(as_array(values)) for values in (source, target, test_source, test[1])]
             raise ValueError(f"expected source and target with the same number of rows, got {counts}")
         rows, train = np.arange(len(x)), len(as_array(source))
         folds = [(rows[:train], rows[train:])]
     if classes and variable.classes is not None and 2 * (1 + int(variable.classes.max())) > len(x):
         count = 1 + int(variable.classes.max())
         raise ValueError(f"expected target as classes, two rows each on average, got {count} values in {len(x)} rows")
-    return x, variable, folds
+    return (x, variable, folds, 1) if draws == 1 else (*_in_turn(x, variable, folds, draws), draws)
+
+
+def _side_by_side(name: str, source: Samples) -> tuple[Samples, int]:
+    """Draws of all rows, `(draws, rows, dim)`, as columns of each row, `(rows, draws * dim)`, and how many."""
+    array = as_array(source)
+    if array.ndim != 3:
+        return source, 1
+    if array.size == 0 or array.dtype.kind not in "biuf":
+        raise ValueError(f"expected draws of {name} as (draws, rows, dim) of numbers, got {array.dtype} {array.shape}")
+    return array.swapaxes(0, 1).reshape(array.shape[1], -1), len(array)
+
+
+def _in_turn(x: np.ndarray, target: Variable, folds: Folds, draws: int) -> tuple[np.ndarray, Variable, Folds]:
+    """The same with all rows as often as there are draws, one draw after the other, and each row on its side in all of them."""
+    rows = len(x)
+    x = x.reshape(rows, draws, -1).swapaxes(0, 1).reshape(draws * rows, -1)
+    classes = None if target.classes is None else target.classes.repeat(draws)
+    turns = rows * np.arange(draws)[:, None]
+    folds = [((train + turns).ravel(), (test + turns).ravel()) for train, test in folds]
+    return x, Variable(target.numbers.repeat(draws, 1), classes, target.ordered), folds
 
 
 def _joined(name: str, train: Samples, test: Samples) -> np.ndarray:
