@@ -56,6 +56,14 @@ def history(names, epochs):
     ]
 
 
+def history_of_classes():
+    """Of 120 steps, whose two metrics have the longest names."""
+    valid = {"f1_weighted": 0.123, "auc": 0.123}
+    return [
+        {"epoch": 1 + i // 4, "step": 1000 * i, "losses": {"Y": 1.0}, "valid": valid, "best": True} for i in range(120)
+    ]
+
+
 def recordings(names, n):
     frames = {name: [np.ones((1 + (i * k) % 9, 2), np.float32) for i in range(n)] for k, name in enumerate(names)}
     return Recordings(["so good"] * n, frames, labels=np.linspace(-3, 3, n, dtype=np.float32))
@@ -92,6 +100,7 @@ PICTURES = {
     "curves, many": lambda path: plot_curves(history(NAMES, 4), path),
     "curves, one": lambda path: plot_curves(history(["Y"], 1), path),
     "curves, long": lambda path: plot_curves(history(["Y", "recon"], 100), path),
+    "curves, classes": lambda path: plot_curves(history_of_classes(), path),
     "curves, nothing": lambda path: plot_curves([{"epoch": 1}], path),
     "systems, many": lambda path: plot_systems({m: some(NAMES) for m in ("mae", "corr", "acc2_has0")}, path),
     "systems, one": lambda path: plot_systems({"mae": {"ours": [0.5]}}, path),

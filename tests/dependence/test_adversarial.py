@@ -213,9 +213,10 @@ def test_values_and_gradients_are_finite_at_every_scale(estimator, scale, n):
             assert gradient is None or gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_autocast_computes_in_bfloat16_and_reduces_in_float32(estimator):
-    x, y = torch.randn(32, 4), torch.randn(32, 4)
+def test_autocast_computes_in_bfloat16_and_reduces_in_float32(estimator, dtype):
+    x, y = torch.randn(2, 32, 4).to(dtype)
 
     def values():
         torch.manual_seed(0)

@@ -142,10 +142,11 @@ def test_a_critic_refuses_a_masked_sequence(name):
         estimator(sequence, torch.randn(4, 2))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @every
-def test_autocast_computes_in_bfloat16_and_reduces_in_float32(name):
+def test_autocast_computes_in_bfloat16_and_reduces_in_float32(name, dtype):
     estimator = ESTIMATORS[name](8, 6)
-    x, y = torch.randn(32, 8), torch.randn(32, 6)
+    x, y = torch.randn(32, 8).to(dtype), torch.randn(32, 6).to(dtype)
     seeded = torch.get_rng_state()
     with torch.autocast("cpu", torch.bfloat16):
         low, low_loss = estimator(x, y), estimator.learning_loss(x, y)

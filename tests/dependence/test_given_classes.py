@@ -134,6 +134,17 @@ def test_by_the_true_conditional_it_is_an_upper_bound_of_the_information_given_t
     assert fitted(x + 5 * c[:, None], unrelated, c).abs() < 0.05
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_autocast_takes_what_is_less_precise(dtype):
+    x, y, c = draw(dtype=torch.float32)
+    for given in (GivenClasses(HSIC()), GivenClasses(CLUBEstimator(3 + 6, 3), classes=6)):
+        exact = given(x, y, c)
+        with torch.autocast("cpu", torch.bfloat16):
+            low = given(x.to(dtype), y.to(dtype), c)
+        assert low.dtype == torch.float32
+        torch.testing.assert_close(low, exact, rtol=0.05, atol=0.02)
+
+
 def test_y_may_be_classes_too():
     x, _, c = draw(dtype=torch.float32)
     digit = torch.randint(0, 4, (60,))

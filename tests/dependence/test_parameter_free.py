@@ -147,3 +147,11 @@ def test_descending_a_dependence_removes_what_it_sees(module):
 def test_dependences_agree_with_the_cpu_on_cuda(module, cuda):
     x, y = torch.randn(64, 8), torch.randn(64, 8)
     torch.testing.assert_close(module(x.to(cuda), y.to(cuda)).cpu(), module(x, y), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_autocast_takes_what_is_less_precise(module):
+    x, y = torch.randn(2, 12, 4).half()
+    exact = module(x.float(), y.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(module(x, y), exact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from disentangle.dependence.base import Bound, Dependence
 from disentangle.dependence.estimators import precision_of
 from disentangle.dependence.inputs import rows_of_sizes
-from disentangle.functional.precision import at_least_float32
+from disentangle.functional.precision import at_least_float32, in_precision_of
 from disentangle.networks import TwoLayers
 from disentangle.variables import Masked
 
@@ -120,7 +121,7 @@ class ModalityDiscriminator(Dependence):
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The cross entropy of the guess, `()`, in nats, averaged over rows and variables."""
-        z = torch.cat(rows_of_sizes((x, y, *others), (self.dim,) * self.modalities, precision_of(self)))
+        z = torch.cat(_rows_for(self.network, x, y, *others, dims=(self.dim,) * self.modalities))
         names = torch.arange(self.modalities, device=z.device).repeat_interleave(len(z) // self.modalities)
         return F.cross_entropy(at_least_float32(self.network(z)), names)
 
@@ -174,7 +175,7 @@ class TotalCorrelationEstimator(Dependence):
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The estimate, `()`, in nats, from variables `(N, dims[0])`, `(N, dims[1])`, ..."""
-        return self._logits(rows_of_sizes((x, y, *others), self.dims, precision_of(self))).mean()
+        return self._logits(_rows_for(self.critic, x, y, *others, dims=self.dims)).mean()
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The cross entropy of the classifier, `()`, in nats.
@@ -182,7 +183,7 @@ class TotalCorrelationEstimator(Dependence):
         The independent rows are the batch with all variables but the first rolled by numbers of rows that differ, drawn
         anew in every call from torch's generator on the CPU.
         """
-        rows = rows_of_sizes((x, y, *others), self.dims, precision_of(self))
+        rows = _rows_for(self.critic, x, y, *others, dims=self.dims)
         n, k = len(rows[0]), len(rows)
         if n < k:
             raise ValueError(
@@ -195,3 +196,10 @@ class TotalCorrelationEstimator(Dependence):
 
     def _logits(self, rows: list[Tensor]) -> Float[Tensor, " batch"]:
         return at_least_float32(self.critic(torch.cat(rows, 1)).squeeze(1))
+
+
+def _rows_for(network: TwoLayers, *variables: Tensor | Masked, dims: Sequence[int]) -> list[Tensor]:
+    """Variables of `dims` features in the precision that the network takes: autocast joins none that is lower but its own."""
+    rows = rows_of_sizes(variables, dims, precision_of(network))
+    weight: Any = network[0].weight
+    return [in_precision_of(weight, z, network.name) for z in rows]

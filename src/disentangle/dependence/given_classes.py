@@ -124,4 +124,5 @@ class GivenClasses(Dependence):
                 f"expected x of shape (N, {x_dim}), as {self.dependence.x_dim} features less {self.classes} classes are, got "
                 f"{tuple(rows[0].shape)}"
             )
-        return torch.cat([x, one_hot(c, self.classes, dtype)], 1), y, c.long()
+        dtype = torch.promote_types(x.dtype, dtype)  # by hand: autocast joins no lower precision but its own
+        return torch.cat([x.to(dtype), one_hot(c, self.classes, dtype)], 1), y, c.long()

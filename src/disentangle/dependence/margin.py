@@ -9,6 +9,7 @@ from torch import Tensor
 from disentangle import functional
 from disentangle.dependence.base import Bound, Dependence
 from disentangle.dependence.inputs import joint_rows
+from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
 
 __all__ = ["CosineMarginLoss"]
@@ -60,4 +61,6 @@ class CosineMarginLoss(Dependence):
         sizes = {z.shape[1] for z in latents}
         if len(sizes) > 1:
             raise ValueError(f"expected latents of one size before the labels, got sizes {sorted(sizes)}")
-        return functional.cosine_margin(torch.cat(latents), labels.repeat(len(latents), 1), self.margin)
+        return functional.cosine_margin(
+            torch.cat([at_least_float32(z) for z in latents]), labels.repeat(len(latents), 1), self.margin
+        )

@@ -169,4 +169,5 @@ def _draw_validation(
         ax.axvline(times[best], color="0.6", linestyle=":", linewidth=1, zorder=0)
         there = {name: line[best] for name, line in series.items() if np.isfinite(line[best])}
         values = ", ".join(f"{name} {value:z.3f}" for name, value in there.items())
-        ax.set_title(f"best: {unit} {times[best]:z.0f} ({values})", loc="right", fontsize="small")
+        # below: beside the panel's title there is no room for two names of metrics
+        ax.set_xlabel(f"{unit}\nbest: {unit} {times[best]:z.0f} ({values})")

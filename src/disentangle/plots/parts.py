@@ -152,7 +152,7 @@ def time_axis(ax: Axes, x: np.ndarray, unit: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     ax.set_xlabel(unit)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     span = max(float(np.ptp(x)), 1.0)
     ax.set_xlim(x.min() - 0.03 * span, x.max() + 0.03 * span)
     ax.grid(color="0.9", linewidth=0.8)
