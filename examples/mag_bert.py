@@ -42,6 +42,11 @@ class MAGBERT(Model):
         from_zero=False,
     ):
         super().__init__()
+        if not sizes:
+            raise ValueError(
+                "expected audio, vision or another modality, by which words are moved, got text alone: examples/text_only.py "
+                "is a model of it"
+            )
         backbone, self.task = as_backbone(backbone), as_task(task)
         self.names, width = list(sizes), backbone.config.hidden_size
         self.standardize = nn.ModuleDict({m: Standardize(size) for m, size in sizes.items()})

@@ -179,11 +179,11 @@ def task_for(
         task = task_of(labels["train"], options.task, names)
     except ValueError as error:
         raise DataError(f"train: {error}") from None
-    tell(task, labels, say)
+    tell(task, labels, say, names)
     return task
 
 
-def tell(task: Task, labels: Mapping[str, np.ndarray], say: Callable[[str], None]) -> None:
+def tell(task: Task, labels: Mapping[str, np.ndarray], say: Callable[[str], None], names: Sequence[str] = ()) -> None:
     """Says what a task is, and how labels differ from it; raises `DataError` where a split cannot be measured by it."""
     for name, each in labels.items():
         try:
@@ -191,7 +191,7 @@ def tell(task: Task, labels: Mapping[str, np.ndarray], say: Callable[[str], None
         except ValueError as error:
             raise DataError(f"{name}: {error}") from None
     say(f"labels    {task}")
-    for line in task.disagreements(labels):
+    for line in task.disagreements(labels, names):
         say(f"          {line}")
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -65,8 +65,8 @@ class Regression(Task):
     def check(self, labels: np.ndarray) -> None:
         self.scale.check(labels)
 
-    def disagreements(self, labels: Mapping[str, np.ndarray]) -> list[str]:
-        return disagreements(self.scale, labels)
+    def disagreements(self, labels: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> list[str]:
+        return disagreements(self.scale, labels, names)
 
     def to_dict(self) -> dict[str, Any]:
         return {"task": self.kind, "scale": self.scale.kind, "values": list(self.scale.values)}

@@ -123,7 +123,9 @@ def describe(
     names = splits["train"].class_names.get("label", []) if "train" in splits else []
     scale = _scale(train, bool(names))
     classes = tuple(names[int(place)] for place in np.unique(train)) if names else ()
-    return DataReport(described, leaks, (*unread, *warnings(described, leaks, mains, scale)), source, scale, classes)
+    return DataReport(
+        described, leaks, (*unread, *warnings(described, leaks, mains, scale, names)), source, scale, classes
+    )
 
 
 def _scale(train: np.ndarray, named: bool) -> LabelScale | None:

@@ -58,7 +58,11 @@ def find_leaks(ids: Mapping[str, Sequence[str]], keys: Mapping[str, Mapping[str,
 
 
 def warnings(
-    splits: Mapping[str, Split], leaks: Sequence[Leak], labels: Mapping[str, np.ndarray], scale: LabelScale | None
+    splits: Mapping[str, Split],
+    leaks: Sequence[Leak],
+    labels: Mapping[str, np.ndarray],
+    scale: LabelScale | None,
+    names: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """What is wrong, the worst first, one line each.
 
@@ -67,6 +71,7 @@ def warnings(
         leaks: What they share.
         labels: The labels of each split, as many as it has.
         scale: What the labels of train are; None if there are none, or all are the same.
+        names: Of the classes, where labels are their places among them.
     """
     lines = [_leak(leak, splits[leak.split].recordings) for leak in leaks]
     for name, split in splits.items():
@@ -87,8 +92,9 @@ def warnings(
         much = [f"{name} {share:.0%}" for name, share in shares.items() if share > 0.5]
         if much:
             lines.append(f"{modality}: missing in more than half: {', '.join(much)}")
-    lines += _all_the_same(labels.get("train", np.zeros(0)))
-    lines += _out_of_range(labels) or ([] if scale is None else disagreements(scale, labels))
+    lines += _all_the_same(labels.get("train", np.zeros(0)), names)
+    out_of_range = [] if names else _out_of_range(labels)
+    lines += out_of_range or ([] if scale is None else disagreements(scale, labels, names))
     for modality, of in have.items():
         lines += _zero_ends(modality, of)
     return tuple(lines)
@@ -154,9 +160,11 @@ def _out_of_range(labels: Mapping[str, np.ndarray]) -> list[str]:
     return lines
 
 
-def _all_the_same(train: np.ndarray) -> list[str]:
-    same = len(train) >= FEW and np.ptp(train) == 0
-    return [f"train: every label is {train[0]:g}, which leaves nothing to learn"] if same else []
+def _all_the_same(train: np.ndarray, names: Sequence[str]) -> list[str]:
+    if len(train) < FEW or np.ptp(train) > 0:
+        return []
+    label = names[int(train[0])] if names else f"{train[0]:g}"
+    return [f"train: every label is {label}, which leaves nothing to learn"]
 
 
 def _labels(values: np.ndarray) -> str:
