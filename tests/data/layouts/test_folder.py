@@ -246,6 +246,10 @@ def test_columns_that_are_not_read_are_named(tmp_path):
         (b"id,transcript\na,b\n", "expected columns id, file, text, label, split, or label_..., got transcript$"),
         (b"id,split\na,trian\n", "row 1: split: expected train, valid, test or unlabeled, got trian$"),
         (b"id,label,split\na,1,train\nb,,train\n", "train: expected labels of all 2 recordings or of none, got 1; "),
+        (
+            b"id,label,split\na,1,unlabeled\nb,,unlabeled\n",
+            "unlabeled: .* got 1; leave these blank, or let the recordings",
+        ),
         (b"id,text\na,\xff\n", "index.csv: expected UTF-8, got byte 0xff at 10; save it as UTF-8$"),
         (b'id,text\na,"b\n', "index.csv: line 2: not CSV: unexpected end of data$"),
         (b"id,text\na," + b"b" * 200_000, "index.csv: line 2: not CSV: field larger than field limit"),

@@ -57,9 +57,12 @@ def gather(
     for split, indices in groups.items():
         labels = [rows[i].label for i in indices]
         if 0 < labels.count(None) < len(labels):
+            way = "recordings without can be of the split unlabeled"
+            if split == "unlabeled":
+                way = "leave these blank, or let the recordings with a label be of another split"
             raise DataError(
                 f"{where}: {split}: expected labels of all {len(labels)} recordings or of none, got "
-                f"{len(labels) - labels.count(None)}; recordings without can be of the split unlabeled"
+                f"{len(labels) - labels.count(None)}; {way}"
             )
         if indices:
             result[split] = Recordings(
