@@ -36,6 +36,7 @@ exclude_patterns = [
     "results/known_factors_tables.md",
     "results/known_truths_tables.md",
     "results/other_meters_tables.md",
+    "results/speed/large_set.md",
     "results/speech_tables.md",
     "results/pom_tables.md",
     "results/study_tables.md",

@@ -4,6 +4,8 @@ import importlib
 import inspect
 import pickle
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,40 @@ def _dependences():
         for name, c in public.items()
         if isinstance(c, type) and issubclass(c, Dependence) and c not in (Dependence, GivenClasses, ScaleInvariant)
     }
+
+
+def test_the_large_set_is_computed_from_the_figures_that_are_there():
+    command = [sys.executable, "benchmarks/large_set.py"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=DOCS.parent).stdout
+    assert (DOCS / "results" / "speed" / "large_set.md").read_text() == printed
+
+
+def test_performance_in_short_says_what_was_measured():
+    """Each figure of the table at the top of the page, from the outputs that it includes."""
+    said = (DOCS / "performance.md").read_text().split("## In short")[1].split("## An iteration")[0]
+    of = {
+        name: (DOCS / "results" / "speed" / f"{name}.txt").read_text()
+        for name in ("iteration", "bounds", "pairs", "gpu")
+    }
+    shapes = {block.split(":")[0]: block for block in of["iteration"].split("\n\n")[1:]}
+
+    def found(pattern, *names):
+        return [float(re.search(pattern, shapes[name])[1]) for name in names]
+
+    real = ("short", "middle", "base")
+    mi = found(r"MI +([\d.]+)%", *real)
+    public = found(r"public .* ([\d.]+)x", *shapes)
+    floor = found(r"ours is ([\d.]+) times", *real)
+    bf16 = found(r"bf16 .* ([\d.]+)x", *real)
+    club = re.findall(r"^ +512 .* ([\d.]+)x", of["bounds"], re.MULTILINE)[0]
+    nine = [float(x) for x in re.findall(r"as documented.* ([\d.]+)x", of["pairs"])]
+    for figure in (
+        f"{min(mi):g} to {max(mi):g} % on a CPU; [17 %](#on-a-gpu)",
+        f"{min(public):.0f} to {max(public):.0f} times as long",
+        f"{floor[2]:.1f} (bert-base) to {max(floor):.1f} times",
+        f"{bf16[2]:g} times as fast (bert-base), {min(bf16):g} to {max(bf16[:2]):g} with smaller backbones",
+        f"{round(float(club), -2):.0f} times as fast",
+        f"{min(nine):.0f} to {max(nine):.0f} times as fast",
+    ):
+        assert figure in said
+    assert "MI in an iteration: 17%" in of["gpu"]

@@ -325,5 +325,5 @@ def test_without_words_dlf_predicts_from_what_is_shared_alone():
 @pytest.mark.parametrize("system", [mag_bert, wsa_bert], ids=lambda system: system.__name__)
 def test_what_moves_words_refuses_text_alone_and_says_where_to_go(system):
     backbone, _ = tiny_backbone(["so good"], hidden_size=16, layers=2, heads=2)
-    with pytest.raises(ValueError, match="expected audio, vision or another modality.*got text alone.*text_only"):
+    with pytest.raises(ValueError, match=r"expected audio, vision or another modality.*got text alone.*text_only"):
         system.EXPERIMENT.build(backbone=backbone, sizes={}, task=task_of(np.array([-1.0, 2.0])))
