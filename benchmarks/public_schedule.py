@@ -110,4 +110,5 @@ def batch_of_ones_own(words: int, vocabulary: int, frames: dict[str, tuple[int, 
         labeled=torch.ones(rows),
         more_labels={},
         present={m: torch.ones(rows, dtype=torch.bool) for m in ("text", *frames)},
+        has_label=torch.ones(rows, dtype=torch.bool),
     )

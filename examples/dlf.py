@@ -87,7 +87,8 @@ class DLF(Model):
 
     def present(self, batch) -> dict[str, Tensor]:
         has = batch.present
-        return {f"P_{m}": has["text"] & has[m] for m in self.names} | {f"S_{m}": has[m] for m in self.names}
+        own = {f"P_{m}": has["text"] & has[m] for m in self.names} | {f"S_{m}": has[m] for m in self.names}
+        return {**own, "label": batch.has_label}
 
     def predict(self, variables) -> Tensor:
         gated = [self.gate[m](variables[f"P_{m}"]) * variables["_has"][f"P_{m}"].unsqueeze(1) for m in self.names]
@@ -108,7 +109,9 @@ class DLF(Model):
             again = self.private[m](sinusoidal_positions(rebuilt))
             losses[f"recon_{m}"] = masked_mse(rebuilt.values, steps)
             losses[f"private_{m}"] = masked_mse(again.values, private)
-            overlap = Masked(F.cosine_similarity(private.values, shared.values, dim=2).relu(), steps.mask)
+            overlap = Masked(
+                F.cosine_similarity(private.values.float(), shared.values.float(), dim=2).relu(), steps.mask
+            )
             losses[f"apart_{m}"] = Rows(overlap.mean(), has[f"S_{m}"].float())
         return losses
 

@@ -208,8 +208,8 @@ class MIRD(Model):
 
     def serving(self, what: str, batch) -> Tensor:
         """Which rows serve the penalty, or reconstruction: in training, perhaps only labelled ones; `(N,)` bool on the CPU."""
-        labeled = batch.labeled.bool().cpu()
-        return labeled if self.training and self.unlabeled_for not in ("both", what) else torch.ones_like(labeled)
+        labeled = self.training and self.unlabeled_for not in ("both", what)
+        return batch.has_label if labeled else torch.ones_like(batch.has_label)
 
     def has(self, batch) -> dict[str, Tensor]:
         """Which rows have which variable."""
@@ -229,7 +229,9 @@ class MIRD(Model):
             hidden = variables["_hidden"].get(self.modalities[m], torch.zeros_like(has))
             losses |= self.decoded(f"recon_{m}", m, z, has & ~hidden, variables, batch)
             if hidden.any():  # S knows it from the others alone, and z tells nothing
-                losses |= self.decoded(f"cross_{m}", m, noise_like(z), hidden, variables, batch)
+                losses |= self.decoded(
+                    f"cross_{m}", m, noise_like(z, batch.present[self.modalities[m]]), hidden, variables, batch
+                )
         return losses
 
     def decoded(self, name: str, m: str, z: Tensor, which: Tensor, variables, batch) -> dict[str, Rows]:

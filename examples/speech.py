@@ -9,7 +9,8 @@ FOLDER holds recordings named by both factors, as those of the Free Spoken Digit
 encoders read log-mel frames; a decoder rebuilds each frame from both latents and its place in the recording. Labels
 are known in training: each latent is to tell its own factor to a linear map. The penalty forbids `content` to tell the
 speaker, by label and by the latent `speaker`, and forbids `speaker` to tell the content by its label; LEACE erases the
-labels afterwards instead. The last fifth of each speaker's takes of each content is held out for the probes.
+labels afterwards instead. Of the takes of each content by each speaker the last fifth, in the order of their names, is
+held out for the probes.
 
 The last line printed is JSON: for each latent (`content_latent`, `speaker_latent`) and factor (`content`, `speaker`)
 the accuracies of probes, `linear` and `neural` (with its 95 % `interval`), beside `chance`, and of a neural probe that

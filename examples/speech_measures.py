@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,12 +68,16 @@ def draw_matrix(found: dict[str, Any], path: Path, title: str) -> None:
 def draw_conversion(model: Voices, latents: Latents, parts: dict[str, Speech], path: Path) -> None:
     """Held-out words of one speaker as recorded, rebuilt, and in the voice of another, beside the other's own.
 
-    A voice is the mean latent of a speaker's training rows.
+    A voice is the mean latent of a speaker's training rows. Nothing is drawn where no two speakers say a word both.
     """
     train, test = parts["train"], parts["test"]
-    first, second = np.unique(test.speaker)[:2]
+    said_by = {who: {*test.content[test.speaker == who]} for who in np.unique(test.speaker)}
+    pairs = [pair for pair in combinations(said_by, 2) if said_by[pair[0]] & said_by[pair[1]]]
+    if not pairs:
+        return
+    first, second = pairs[0]
     voices = [latents["train"]["speaker"][torch.as_tensor(train.speaker == who)].mean(0) for who in (first, second)]
-    words = sorted({*test.content[test.speaker == first]} & {*test.content[test.speaker == second]})[:4]
+    words = sorted(said_by[first] & said_by[second])[:4]
     figure = blank_figure(10.0, 0.5 + 1.3 * len(words))
     for axes, word in zip(figure.subplots(len(words), 4, squeeze=False), words, strict=True):
         own, other = (np.flatnonzero((test.content == word) & (test.speaker == who))[:1] for who in (first, second))

@@ -85,7 +85,7 @@ class TSDStyle(Model):
             losses[f"kind_{m}"] = Rows(torch.stack(wrong).sum(0), has[m].float())
         for a, b in self.pairs:
             common, shared = (f"C_{a}", f"C_{b}"), (f"S_{a}_{b}", f"S_{b}_{a}")
-            apart = [(variables[x] - variables[y]).square().mean(1) for x, y in (common, shared)]
+            apart = [(variables[x] - variables[y]).float().square().mean(1) for x, y in (common, shared)]
             losses[f"alike_{a}_{b}"] = Rows(torch.stack(apart).sum(0), (has[a] & has[b]).float())
         return losses
 

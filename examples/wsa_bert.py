@@ -68,10 +68,11 @@ class WordwiseAttention(WordwiseSparseAttention):
     """The same scores with a softmax in place of sparsemax: each word attends to all frames."""
 
     def forward(self, words: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        values = torch.where(mask.unsqueeze(-1), values, 0)
+        values, dtype = torch.where(mask.unsqueeze(-1), values, 0), self.words.weight.dtype
         seen = mask | ~mask.any(1, keepdim=True)  # a row without frames attends to zeros
-        queries, keys = self.words(words), self.frames(values)
-        return F.scaled_dot_product_attention(queries, keys, values.to(keys.dtype), seen.unsqueeze(1), scale=1.0)
+        with torch.autocast(words.device.type, enabled=False):  # scores that are rounded pick other frames
+            queries, keys = self.words(words.to(dtype)), self.frames(values.to(dtype))
+            return F.scaled_dot_product_attention(queries, keys, values.to(dtype), seen.unsqueeze(1), scale=1.0)
 
 
 def add_options(method) -> None:

@@ -94,3 +94,34 @@ def test_columns_that_do_not_vary_and_few_rows_are_no_trouble():
     assert (erased[:, 2] == 7.0).all()
     with pytest.raises(ValueError, match="expected x and z with the same number of rows, got 4 and 3"):
         LEACE(x, z[:3])
+
+
+@pytest.mark.parametrize("units", [(1, 1, 1e-8), (1e6, 1, 1e-3), (1e150, 1e-3, 1e-150)])
+def test_no_column_is_too_narrow_to_be_erased(units):
+    draw = np.random.default_rng(0)
+    z = draw.integers(0, 2, 300)
+    x = draw.normal(size=(300, 3)) + z[:, None]
+    plain, erased = LEACE(x, z)(x), LEACE(x * units, z)(x * units)
+    assert max(abs(np.corrcoef(column, z)[0, 1]) for column in erased.T) < 1e-9
+    np.testing.assert_allclose(erased / units, plain, rtol=1e-6, atol=1e-9)
+    of_numbers = LEACE(x, np.stack([1e10 * z, 1e-7 * draw.normal(size=300) + 1e-7 * x[:, 0]], 1))(x)
+    assert abs(np.corrcoef(of_numbers[:, 0], z)[0, 1]) < 1e-9
+
+
+def test_whole_numbers_half_precision_and_autocast_are_erased_in_float32():
+    draw = np.random.default_rng(0)
+    z = draw.integers(0, 2, 400)
+    x = np.round(20 * draw.normal(size=(400, 3)) + 30 * z[:, None])
+    erase, expected = LEACE(x, z), torch.from_numpy(LEACE(x, z)(x))
+    whole = erase(torch.from_numpy(x).long())
+    with torch.autocast("cpu", torch.bfloat16):
+        under_autocast = erase(torch.from_numpy(x).float())
+    half = erase(torch.from_numpy(x).bfloat16())
+    assert whole.dtype == under_autocast.dtype == torch.float32
+    assert half.dtype == torch.bfloat16
+    for erased in (whole, under_autocast):
+        torch.testing.assert_close(erased.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(half.double(), expected, rtol=0.01, atol=0.2)
+    assert erase(x.astype(np.float32)).dtype == np.float32
+    with pytest.raises(ValueError, match=r"expected x of shape \(N, 3\), got \(3,\)"):
+        erase(x[0])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from disentangle.errors import EstimatorWarning
+from disentangle.functional.precision import at_least_float32
 from disentangle.information.samples import Samples, as_variable
 
 __all__ = ["LEACE"]
@@ -55,7 +56,10 @@ class LEACE:
         if len(rows) != len(targets):
             raise ValueError(f"expected x and z with the same number of rows, got {len(rows)} and {len(targets)}")
         self.mean = rows.mean(0)
-        x_centered, z_centered = rows - self.mean, targets - targets.mean(0)
+        (x_centered, x_units), (z_centered, _) = (
+            _in_units(rows),
+            _in_units(targets),
+        )  # or narrow columns would be left as they are
         values, vectors = np.linalg.eigh(x_centered.T @ x_centered / len(rows))
         kept = values > values.max(initial=0.0) * len(values) * np.finfo(np.float64).eps
         root, basis = np.sqrt(values[kept]), vectors[:, kept]
@@ -69,11 +73,32 @@ class LEACE:
                 EstimatorWarning,
                 stacklevel=2,
             )
-        self.change = ((basis * root) @ (basis.T @ seen)) @ (seen.T @ ((basis / root) @ basis.T))
+        change = ((basis * root) @ (basis.T @ seen)) @ (seen.T @ ((basis / root) @ basis.T))
+        self.change = x_units[:, None] * change / x_units
 
     def __call__(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
-        """The representation without it, `(N, d)`, on the device and in the precision of x: of any rows, with a gradient."""
+        """The representation without it, `(N, d)`, on the device and in the precision of x: of any rows, with a gradient.
+
+        It is computed in at least float32; of whole numbers it stays in that.
+
+        Raises:
+            ValueError: If x is not `(N, d)`.
+        """
+        if x.ndim != 2 or x.shape[1] != len(self.mean):
+            raise ValueError(f"expected x of shape (N, {len(self.mean)}), got {tuple(x.shape)}")
         if isinstance(x, Tensor):
-            mean, change = (torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in (self.mean, self.change))
-            return x - (x - mean) @ change.T
-        return x - (x - self.mean) @ self.change.T
+            precise = at_least_float32(x)
+            mean, change = (torch.as_tensor(part).to(precise) for part in (self.mean, self.change))
+            with torch.autocast(x.device.type, enabled=False):
+                erased = precise - (precise - mean) @ change.T
+            return erased.to(x.dtype) if x.is_floating_point() else erased
+        erased = x - (x - self.mean) @ self.change.T
+        return erased.astype(x.dtype) if x.dtype.kind == "f" else erased
+
+
+def _in_units(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns less their mean over their deviation, and that deviation; 1 where rounding is all there is of it."""
+    centered = rows - rows.mean(0)
+    deviation = np.sqrt(np.square(centered).mean(0))
+    units = np.where(deviation > 8 * np.finfo(np.float64).eps * np.abs(rows).max(0), deviation, 1.0)
+    return centered / units, units

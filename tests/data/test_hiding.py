@@ -136,3 +136,19 @@ def test_noise_has_the_scale_of_the_latent_and_tells_nothing_of_it():
     torch.testing.assert_close(noise.std(0), torch.tensor([2.0, 0.1]), atol=0, rtol=0.04)
     assert torch.corrcoef(torch.cat([noise, latent.detach()], 1).T)[:2, 2:].abs().max() < 0.03  # four standard errors
     assert not noise.requires_grad
+
+
+def test_noise_is_that_of_the_rows_which_have_the_latent():
+    present = torch.arange(1000) % 5 == 0
+    latent = torch.where(present[:, None], 5.0 + 0.5 * torch.randn(1000, 2), 0.0)
+    noise = noise_like(latent, present)
+    torch.testing.assert_close(noise.mean(0), torch.full((2,), 5.0), atol=0.2, rtol=0)
+    torch.testing.assert_close(noise.std(0), torch.full((2,), 0.5), atol=0.1, rtol=0)
+
+
+def test_noise_of_a_single_row_is_not_that_row():
+    row = torch.randn(1, 2000)
+    told = torch.corrcoef(torch.cat([noise_like(3.0 * row), row]))[0, 1]
+    assert abs(told) < 0.1
+    torch.testing.assert_close(noise_like(3.0 * row).std(), torch.tensor(3.0), rtol=0.2, atol=0)
+    assert not noise_like(torch.zeros(2, 4), torch.zeros(2, dtype=torch.bool)).any()

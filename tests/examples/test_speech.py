@@ -112,6 +112,22 @@ def test_unseen_speakers_are_not_trained_on_and_leace_leaves_a_linear_map_nothin
         np.testing.assert_allclose(means, np.broadcast_to(z.mean(0), means.shape), atol=1e-4)
 
 
+def test_speakers_who_say_no_word_both_are_measured_all_the_same(tones, tmp_path, capsys):
+    said = {"ann": ("up",), "ben": ("down",), "cleo": ("down", "flat")}  # the first two have no word in common
+    for number, sharing in enumerate((True, False)):
+        folder = tmp_path / f"tones {number}"
+        folder.mkdir()
+        for path in tones.glob("*.wav"):
+            word, who, _ = path.stem.split("_")
+            if word in said[who] and (sharing or (who, word) != ("cleo", "down")):
+                (folder / path.name).write_bytes(path.read_bytes())
+        out = tmp_path / f"run {number}"
+        code, printed = run(capsys, "--data", folder, "--penalty", "none", "--steps", 2, "--out", out)
+        assert code == 0
+        assert last_line(printed)["error"] > 0
+        assert (out / "conversion.png").exists() == sharing
+
+
 def test_names_may_carry_the_factors_in_another_way(tones, tmp_path):
     for path in tones.glob("*_0.wav"):
         word, who, take = path.stem.split("_")

@@ -20,6 +20,7 @@ import tfn
 import torch
 import tsd_style
 import wsa_bert
+from torch import nn
 
 from disentangle import AlternatingStep
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
@@ -327,3 +328,47 @@ def test_what_moves_words_refuses_text_alone_and_says_where_to_go(system):
     backbone, _ = tiny_backbone(["so good"], hidden_size=16, layers=2, heads=2)
     with pytest.raises(ValueError, match=r"expected audio, vision or another modality.*got text alone.*text_only"):
         system.EXPERIMENT.build(backbone=backbone, sizes={}, task=task_of(np.array([-1.0, 2.0])))
+
+
+@every_system
+def test_labels_that_rows_do_not_have_reach_neither_losses_nor_penalties(system):
+    model, rows = built(system, lacking())
+    batch = collate([replace(row, label=None) if i % 3 == 1 else row for i, row in enumerate(rows)])
+    filled = replace(batch, labels=torch.where(batch.has_label, batch.labels, 7.0))
+    penalty = system.EXPERIMENT.penalty(model, Namespace(**method_defaults(system.EXPERIMENT)))
+    parts = (
+        {} if penalty is None else dict(penalty.eval()) if isinstance(penalty, nn.ModuleDict) else {"": penalty.eval()}
+    )
+    model.eval()
+    for each in (batch, filled):
+        torch.manual_seed(0)
+        variables = model(each)
+        losses = {name: (rows.values * rows.weights).sum() for name, rows in model.losses(variables, each).items()}
+        values = {
+            (name, pair): value
+            for name, part in parts.items()
+            for pair, value in part(variables, model.present(each)).items()
+        }
+        found = {**losses, **values}
+        if each is batch:
+            expected = found
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+@pytest.mark.parametrize("system", [dlf, tsd_style], ids=lambda system: system.__name__)
+def test_every_loss_is_in_float32_under_autocast(system):
+    model, rows = built(system, lacking())
+    batch = collate(rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = model.losses(model(batch), batch)
+    assert {name: rows.values.dtype for name, rows in losses.items()} == dict.fromkeys(losses, torch.float32)
+
+
+def test_autocast_rounds_no_score_of_wordwise_attention():
+    attention = wsa_bert.WordwiseAttention(8, 6)
+    words, values, mask = 4 * torch.randn(2, 5, 8), 4 * torch.randn(2, 9, 6), torch.ones(2, 9, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = attention(words, values, mask)
+    torch.testing.assert_close(low, attention(words, values, mask))

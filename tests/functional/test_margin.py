@@ -97,3 +97,13 @@ def test_no_value_is_read_back_from_the_device():
         x = torch.randn(8, 3, requires_grad=True)
         functional.cosine_margin(x, torch.randn(8, 1)).backward()
         assert x.grad is not None
+
+
+def test_what_is_not_finite_makes_the_loss_so():
+    x, labels = torch.randn(6, 3), torch.tensor([0.0, 0.0, 1.0, 1.0, 2.0, 2.0])[:, None]
+    for place, bad in ((0, torch.nan), (3, torch.inf)):
+        rows = x.clone()
+        rows[place, 1] = bad
+        assert functional.cosine_margin(rows, labels).isnan()
+    labels[5] = torch.nan
+    assert functional.cosine_margin(x, labels).isnan()

@@ -302,3 +302,15 @@ def test_numbers_out_of_range_are_refused():
         functional.central_moment_discrepancy(x, x, 0)
     with pytest.raises(ValueError, match=re.escape("expected a positive width, got -1.0")):
         functional.central_moment_discrepancy(x, x, width=-1.0)
+
+
+P_VALUE = [functional.hsic_p_value, lambda x, y: functional.hsic_p_value(x, y, kernel="laplace")]
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("function", [*FUNCTIONS, *P_VALUE, functional.dhsic])
+def test_what_is_not_finite_is_never_taken_for_independent(function, bad):
+    x, y = torch.randn(12, 3), torch.randn(12, 3)
+    x[4, 1] = bad
+    assert not function(x, y).isfinite()
+    assert not function(torch.full_like(x, bad), y).isfinite()

@@ -2,6 +2,7 @@ from math import exp, tanh
 
 import pytest
 import torch
+from jaxtyping import config
 
 from disentangle.nn import CapsuleReadout, SequenceCapsules, dynamic_routing
 from disentangle.variables import Masked
@@ -57,9 +58,18 @@ def test_a_vote_that_agrees_counts_for_more():
     assert later[0, 0, 1] < first[0, 0, 1]
 
 
+def test_other_weights_are_refused(monkeypatch):
+    monkeypatch.setattr(config, "jaxtyping_disable", True)  # as for everyone but these tests
+    with pytest.raises(ValueError, match="expected over as 'capsules' or 'steps', got 'rows'"):
+        dynamic_routing(torch.zeros(1, 1, 1, 1), torch.ones(1, 1).bool(), 1, over="rows")  # pyright: ignore[reportArgumentType]
+
+
 def test_no_rounds_are_refused():
     with pytest.raises(ValueError, match="expected a round or more, got 0"):
         dynamic_routing(torch.zeros(1, 1, 1, 1), torch.ones(1, 1).bool(), 0)
+    for make in (lambda: SequenceCapsules(2, 3, 4, rounds=0), lambda: CapsuleReadout(2, 3, 4, rounds=0)):
+        with pytest.raises(ValueError, match="expected a round or more, got 0"):
+            make()
 
 
 @pytest.mark.parametrize("content", [0.0, 7.0, torch.nan])

@@ -175,3 +175,6 @@ def test_what_does_not_fit_is_refused():
         memory.start(torch.zeros(2, 1))
     with pytest.raises(ValueError, match="expected a label in one row or more, got none"):
         memory.start(torch.full((2,), torch.nan))
+    memory.start(torch.tensor([1.0, 2.0]))
+    with pytest.raises(ValueError, match=f"expected a modality among {', '.join(SIZES)}, got smell"):
+        memory.labels("smell", torch.arange(2))

@@ -77,10 +77,21 @@ def test_what_passes_is_below_the_capacity_and_near_it_where_noise_is_large(fixe
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((3, 0.0), {}, "expected noise of more than 0, got 0"),
+        ((3, 0.0), {}, "expected finite noise of more than 0, got 0"),
+        ((3, math.nan), {}, "expected finite noise of more than 0, got nan"),
         ((1,), {"fixed": "rows"}, "expected at least 2 features .* got 1"),
     ],
 )
 def test_what_has_no_capacity_or_no_direction_is_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         NoisyLatent(*arguments, **options)
+
+
+@pytest.mark.parametrize("fixed", ["columns", "rows"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_not_taken_for_noise(fixed, bad):
+    hidden = torch.randn(8, 4)
+    hidden[2, 1] = bad
+    latent = NoisyLatent(4, fixed=fixed).eval()(hidden)
+    assert not latent[2].isfinite().all()
+    assert latent[:2].isfinite().all()

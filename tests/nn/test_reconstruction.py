@@ -168,3 +168,27 @@ def test_cuda_agrees_with_the_cpu(cuda):
         gradients = torch.autograd.grad(sum(losses), [leaf, *output.parameters()])
         results.append([t.detach().cpu() for t in (*losses, *gradients)])
     torch.testing.assert_close(*results, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("mask", "shape"),
+    [
+        ((3, 5), (3, 5, 7)),
+        ((4, 4), (4, 4, 7)),
+        ((3, 4), (3, 4, 1)),
+        ((3, 4), (3, 4)),
+        ((3, 5), (3, 4, 7)),
+        ((3, 1), (3, 1, 7)),
+    ],
+)
+def test_targets_of_other_rows_steps_or_features_are_refused(mask, shape):
+    hidden, output = torch.randn(3, 4, 6), nn.Linear(6, 7)
+    target = Masked(torch.zeros(shape), torch.ones(mask, dtype=torch.bool))
+    words = Masked(torch.zeros(mask, dtype=torch.long), target.mask)
+    with pytest.raises(ValueError, match=r"expected a target of shape \(3, 4, 7\) with a mask \(3, 4\), got "):
+        masked_linear_mse(hidden, output, target)
+    with pytest.raises(ValueError, match=r"expected a target of shape \(3, 4, 7\) with a mask \(3, 4\), got "):
+        masked_mse(output(hidden), target)
+    if mask != (3, 4):
+        with pytest.raises(ValueError, match=r"expected a target of shape \(3, 4\) with a mask \(3, 4\), got "):
+            masked_cross_entropy(hidden, output, words)

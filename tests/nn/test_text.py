@@ -309,3 +309,10 @@ def test_cuda_agrees_with_the_cpu(cuda):
     torch.testing.assert_close({name: g.cpu() for name, g in again.items()}, gradients, atol=1e-3, rtol=1e-3)
     with torch.autocast("cuda", torch.bfloat16):
         assert encoder(**on).isfinite().all()
+
+
+def test_rows_without_any_token_run_beside_long_ones():
+    encoder, batch = MAGTextEncoder(without_dropout(BACKBONES["bert"]()), SIZES, 4).eval(), inputs()
+    batch["attention_mask"][1:] = 0
+    lengths = torch.tensor([20, 0, 0])
+    torch.testing.assert_close(encoder(**batch, lengths=lengths)[0], encoder(**batch)[0])

@@ -21,8 +21,8 @@ AT_ONCE = 1000  # transcripts that are tokenised together: what a tokenizer retu
 
 @dataclass(frozen=True)
 class Batch:
-    """N recordings, padded. Moves whole with `.to(device)`, but for `lengths` and `present`, which stay on the CPU: what is
-    computed for which rows is decided there, without waiting for the device.
+    """N recordings, padded. Moves whole with `.to(device)`, but for `lengths`, `present` and `has_label`, which stay on the
+    CPU: what is computed for which rows is decided there, without waiting for the device.
 
     Attributes:
         index: The place of each row in its data set, `(N,)`; in a `ConcatDataset`, in its own part.
@@ -35,6 +35,7 @@ class Batch:
         labeled: Which rows have a label, `(N,)` float: a row's weight in a supervised loss.
         more_labels: Further labels by name, values and weights: those of each modality in CH-SIMS, for example.
         present: Which rows have which modality, and `"text"` where there is a tokenizer, `{name: (N,) bool}`, on the CPU.
+        has_label: Which rows have a label, `(N,)` bool, on the CPU.
     """
 
     index: Tensor
@@ -46,6 +47,7 @@ class Batch:
     labeled: Tensor
     more_labels: dict[str, Rows]
     present: dict[str, Tensor]
+    has_label: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -70,6 +72,7 @@ class Batch:
             change(self.labeled),
             {name: Rows(*map(change, each)) for name, each in self.more_labels.items()},
             self.present,
+            self.has_label,
         )
 
     def rows(self, name: str) -> Tensor:
@@ -203,6 +206,7 @@ def collate(rows: Sequence[Row]) -> Batch:
         labeled=labels.weights,
         more_labels={name: _labels([row.more_labels.get(name) for row in rows]) for name in names},
         present={name: sequence.mask.any(1) for name, sequence in masks.items()},
+        has_label=labels.weights.bool(),
     )
 
 

@@ -93,21 +93,28 @@ def hide(batch: Batch, hidden: Mapping[str, Tensor]) -> Batch:
     return _without_words(seen, hidden["text"].to(device, non_blocking=True)) if "text" in hidden else seen
 
 
-def noise_like(latent: Tensor) -> Tensor:
+def noise_like(latent: Tensor, present: Tensor | None = None) -> Tensor:
     r"""Noise with the shape of a latent, and the mean and variance that each dimension of it has over the batch.
 
-    A decoder that gets it in place of the latent learns nothing of the row. No gradient goes back.
+    A decoder that gets it in place of the latent learns nothing of the row. No gradient goes back. Where a single row has the
+    latent, whose mean it would be itself, the noise has its size alone.
 
     Arguments:
         latent: The latent, `(N, d)`.
+        present: Which rows have it, `(N,)` bool, on the CPU; the others, which hold zeros, are not counted. All if not given.
 
     Example:
         >>> noise = noise_like(5.0 + 2.0 * torch.randn(1000, 3))
         >>> noise.shape, bool((noise.mean(0) - 5.0).abs().max() < 0.5)
         (torch.Size([1000, 3]), True)
     """
-    values = latent.detach()
-    return values.mean(0) + values.std(0, correction=0) * torch.randn_like(values)
+    values = known = latent.detach()
+    if present is not None and not present.all():
+        known = values[present.nonzero().squeeze(1).to(values.device, non_blocking=True)]
+    noise = torch.randn_like(values)
+    if len(known) < 2:
+        return known.square().sum().div(max(known.numel(), 1)).sqrt() * noise
+    return known.mean(0) + known.std(0, correction=0) * noise
 
 
 def _without(sequence: Masked, rows: Tensor) -> Masked:

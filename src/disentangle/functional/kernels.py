@@ -142,7 +142,7 @@ def hsic_p_value(
         squares = (products.square().sum() - products.diagonal().square().sum()) / (n * (n - 1))
         variance = 2 * (n - 4) * (n - 5) / (n * (n - 1) * (n - 2) * (n - 3)) * squares
         p = torch.special.gammaincc(mean.square() / variance, products.mean() * mean / variance)
-        return torch.where(variance > 0, p, 1.0)
+        return torch.where(variance <= 0, 1.0, p)
 
 
 def dhsic(
@@ -264,7 +264,7 @@ def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:
     squares = products.diagonal()
     sums = squares[:, None] + squares
     distances = sums - 2 * products
-    return torch.where(distances > 8 * torch.finfo(x.dtype).eps * sums, distances, 0.0), scale
+    return torch.where(distances <= 8 * torch.finfo(x.dtype).eps * sums, 0.0, distances), scale  # what is NaN stays
 
 
 def _kernels(
@@ -347,5 +347,5 @@ def _product(a: Tensor, b: Tensor, unbiased: bool) -> Tensor:
 
 def _sqrt(t: Tensor) -> Tensor:
     """The square root, with gradient zero where t is zero, and zero where t was rounded below it."""
-    positive = t > 0
-    return torch.where(positive, torch.where(positive, t, 1.0).sqrt(), 0.0)
+    zero = t <= 0  # which what is NaN is not
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, t).sqrt())

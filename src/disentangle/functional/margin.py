@@ -58,11 +58,11 @@ def cosine_margin(
         unit, labels = unit_rows(x), at_least_float32(labels.detach())
         cosines = unit @ unit.mT
         distances = (labels.unsqueeze(1) - labels).abs().amax(2)
-        others = distances > 0
+        others = ~(distances <= 0)  # a label that is NaN makes the loss NaN
         same = ~others & ~torch.eye(len(x), dtype=torch.bool, device=x.device)
         # The sum over j of max(0, bar - cosine): those below the bar come first, and their sum is known.
         ordered = torch.where(same, cosines, torch.inf).sort(1).values
-        sums = pad(torch.where(ordered.isfinite(), ordered, 0).cumsum(1), (1, 0))
+        sums = pad(torch.where(ordered == torch.inf, 0, ordered).cumsum(1), (1, 0))
         bars = margin * distances + cosines
         below = torch.searchsorted(ordered.detach(), bars.detach())
         hinges = torch.where(others, below * bars - sums.gather(1, below), 0).sum(1)

@@ -84,5 +84,5 @@ def directions(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch featu
                 [0., 0.]])
     """
     lengths = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-    known = lengths > torch.finfo(x.dtype).eps
-    return torch.where(known, x / torch.where(known, lengths, 1.0), 0.0)
+    none = lengths <= torch.finfo(x.dtype).eps  # which what is NaN is not
+    return torch.where(none, 0.0, x / torch.where(none, 1.0, lengths))

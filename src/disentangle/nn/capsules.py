@@ -57,18 +57,25 @@ def dynamic_routing(
         >>> dynamic_routing(votes, real, rounds=9, over="steps")  # the third vote is outvoted
         tensor([[[0.4002]]])
     """
-    if rounds < 1:
-        raise ValueError(f"expected a round or more, got {rounds}")
+    _refuse_rounds(rounds)
+    if over not in ("capsules", "steps"):
+        raise ValueError(f"expected over as 'capsules' or 'steps', got {over!r}")
     real = mask.unsqueeze(2)
-    scale = votes.shape[2] / mask.sum(1).clamp(min=1)[:, None, None]
+    precise = torch.promote_types(votes.dtype, torch.float32)
+    scale = votes.shape[2] / mask.sum(1).clamp(min=1)[:, None, None].to(precise)
     with torch.autocast(votes.device.type, enabled=False):
-        cast = votes.to(torch.promote_types(votes.dtype, torch.float32))
+        cast = votes.to(precise)
         cast = torch.where(real.unsqueeze(3), cast, 0)
         known, b = cast.detach(), cast.new_zeros(cast.shape[:3])
         for _ in range(rounds - 1):
             capsules = torch.einsum("btn,btnd->bnd", _weights(b, real, scale, over), known).tanh()
             b = b + torch.einsum("bnd,btnd->btn", capsules, known)
         return torch.einsum("btn,btnd->bnd", _weights(b, real, scale, over), cast).tanh().to(votes.dtype)
+
+
+def _refuse_rounds(rounds: int) -> None:
+    if rounds < 1:
+        raise ValueError(f"expected a round or more, got {rounds}")
 
 
 def _weights(b: Tensor, real: Tensor, scale: Tensor, over: Literal["capsules", "steps"]) -> Tensor:
@@ -102,6 +109,7 @@ class SequenceCapsules(nn.Module):
 
     def __init__(self, in_features: int, capsules: int, out_features: int, rounds: int = 2):
         super().__init__()
+        _refuse_rounds(rounds)
         self.capsules, self.rounds = capsules, rounds
         self.votes = nn.Linear(in_features, capsules * out_features, bias=False)
 
@@ -134,6 +142,7 @@ class CapsuleReadout(nn.Module):
 
     def __init__(self, vectors: int, in_features: int, out_features: int, rounds: int = 2):
         super().__init__()
+        _refuse_rounds(rounds)
         self.rounds = rounds
         self.maps = nn.Parameter(torch.empty(vectors, in_features, out_features))
         for each in self.maps:

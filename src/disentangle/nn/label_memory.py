@@ -96,9 +96,11 @@ class LabelMemory(nn.Module):
         """The labels of a modality, `(B,)`, of the rows at the places `index` of the training set; 0 where a row has none.
 
         Raises:
-            ValueError: If `start` was not called.
+            ValueError: If `start` was not called, or there is no such modality.
         """
         self._refuse_empty()
+        if name not in self.names:
+            raise ValueError(f"expected a modality among {', '.join(self.names)}, got {name}")
         return (self.kept[index, 1 + self.names.index(name)] + self.middle).nan_to_num()
 
     @torch.no_grad()

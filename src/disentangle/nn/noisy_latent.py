@@ -54,8 +54,8 @@ class NoisyLatent(nn.Module):
 
     def __init__(self, features: int, noise: float = 0.3, *, fixed: Literal["columns", "rows"] = "columns"):
         super().__init__()
-        if noise <= 0:
-            raise ValueError(f"expected noise of more than 0, got {noise}")
+        if not 0 < noise < math.inf:
+            raise ValueError(f"expected finite noise of more than 0, got {noise}")
         if fixed not in ("columns", "rows"):
             raise ValueError(f"expected fixed as 'columns' or 'rows', got {fixed!r}")
         if fixed == "rows" and features < 2:

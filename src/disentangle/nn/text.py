@@ -94,8 +94,9 @@ class MAGTextEncoder(nn.Module):
         """The latents `(B, out_features)` of token ids `(B, T)` and other modalities, `{name: (B, S_m, D_m)}` with masks.
 
         `attention_mask` and `special_tokens_mask` are a tokenizer's; without the latter every token counts as a word.
-        `lengths: (B,)`, how many tokens each row has and on the CPU, changes nothing but the cost: where it saves at least
-        a quarter of the tokens, padding counted, short rows run apart from long ones.
+        `lengths: (B,)`, how many tokens each row has and on the CPU, is for tokens that are padded on the right, and changes
+        nothing but the cost: where it saves at least a quarter of the tokens, padding counted, short rows run apart from long
+        ones.
         """
         if torch.compiler.is_compiling():  # or exporting
             lengths = None  # which rows run together depends on the data
@@ -122,7 +123,7 @@ class MAGTextEncoder(nn.Module):
         for host_rows, length in groups:
             rows = host_rows.to(input_ids.device, non_blocking=True)
             ids, mask, special = (
-                None if t is None else t.index_select(0, rows)[:, :length]
+                None if t is None else t.index_select(0, rows)[:, : max(length, 1)]
                 for t in (input_ids, attention_mask, special_tokens_mask)
             )
             parts.append(self(ids, mask, {m: frames.select(rows) for m, frames in others.items()}, special))
