@@ -57,6 +57,13 @@ SETS: dict[str, dict[str, Any]] = {
     "dependent": {"dependence": 0.5},
     "rows": {"sizes": (4 * 1284, 229, 686)},
 }
+TITLES = {
+    "three": "Three modalities",
+    "two": "Two modalities",
+    "four": "Four modalities",
+    "dependent": "Private factors that depend on the shared one",
+    "rows": "Four times the recordings",
+}
 PROBES = ("ridge", "neural", "ten draws")
 DRAWS = 10
 
@@ -197,7 +204,7 @@ def table(name: str, out: Path) -> tuple[list[str], dict[str, Any]]:
         [s, str(len(found[s])), *(mean_and_sd(of, 3 if "off" in cell else 2) for cell, of in row.items())]
         for s, row in rows.items()
     ]
-    lines = [f"## {name}", "", markdown([header, *cells], ["preset"]), ""]
+    lines = [f"### {TITLES[name]}", "", markdown([header, *cells], ["preset"]), ""]
     if alone:
         each = (f"{f} from {known[f]} {in_a_cell(r2)}" for f, r2 in alone.items())
         lines += [f"An encoder trained on its factor alone, R² ({' / '.join(PROBES)}): {', '.join(each)}.", ""]

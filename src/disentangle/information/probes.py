@@ -154,7 +154,8 @@ def probe_numbers(
 
     Raises:
         ValueError: Where source and target do not have the same number of rows, hold a value that is not finite, have fewer
-            than 4 rows, or every target column is constant; where `test` has other columns, or is given with `groups`.
+            than 4 rows, or every target column is constant; where `test` has other columns or draws, or is given with
+            `groups`.
 
     Example:
         >>> import torch
@@ -206,7 +207,7 @@ def probe_classes(
     Raises:
         ValueError: Where source and target do not have the same number of rows, hold a value that is not finite, have fewer
             than 4 rows, or the held-out rows are of one class; where there are more classes than one in two rows, as of
-            numbers; where `test` has other columns, or is given with `groups`.
+            numbers; where `test` has other columns or draws, or is given with `groups`.
 
     Example:
         >>> import torch
