@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "dependence": {"functional", "variables", "networks", "conditionals", "critics", "dependence"},
     "pairwise": {"variables", "functional", "conditionals", "dependence", "pairwise"},
     "information": {"functional", "conditionals", "critics", "dependence", "plots", "text_tables", "information"},
-    "erasure": {"errors", "information"},
+    "erasure": {"errors", "functional", "information"},
     "errors": set(),
     "contents": set(),
     "files": set(),

@@ -282,7 +282,8 @@ class Rows(NamedTuple):
 
     A scalar would be too little: the logarithm of a mean over several batches, or over several processes, cannot be
     rebuilt from the logarithms of their means, and it can from sums. A row of weight 0 (unlabelled, its modality missing,
-    filled up to an equal size) has no influence, whatever its value.
+    filled up to an equal size) has no influence on the mean, whatever its value. What made a value that is NaN gets a gradient
+    of NaN all the same: put something finite there before the loss is computed.
 
     Example:
         >>> loss = Rows(torch.tensor([1.0, 3.0, float("nan")]), torch.tensor([1.0, 1.0, 0.0]))
@@ -308,7 +309,16 @@ class Rows(NamedTuple):
         return Rows(self.values.detach(), self.weights.detach())
 
     def total(self) -> Tensor:
-        """The weighted sum, `()`, in at least float32."""
+        """The weighted sum, `()`, in at least float32.
+
+        Raises:
+            ValueError: If values and weights are not both `(B,)`: of other shapes, each would count several times.
+        """
+        if self.values.dim() != 1 or self.values.shape != self.weights.shape:
+            raise ValueError(
+                "expected a loss of values and weights of one shape, (B,), one term per row, got "
+                f"{tuple(self.values.shape)} and {tuple(self.weights.shape)}"
+            )
         dtype = torch.promote_types(self.values.dtype, torch.float32)
         values = torch.where(self.weights > 0, self.values, 0)
         return (values.to(dtype) * self.weights.to(dtype)).sum()

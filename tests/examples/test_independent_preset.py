@@ -92,7 +92,8 @@ def test_the_objective_is_that_of_what_is_seen_and_of_what_is_hidden_written_out
     real = {"L": batch.words, **z["_frames"]}
     for m, sequence in real.items():
         hidden = z["_hidden"][model.modalities[m]]
-        noise = z[m].mean(0) + z[m].std(0, correction=0) * torch.randn(z[m].shape, dtype=z[m].dtype)
+        have = z[m][present[m]]
+        noise = have.mean(0) + have.std(0, correction=0) * torch.randn(z[m].shape, dtype=z[m].dtype)
         errors = {f"recon_{m}": [], f"cross_{m}": []}
         for row in present[m].nonzero().flatten().tolist():
             kind, private = ("cross", noise) if hidden[row] else ("recon", z[m])

@@ -276,6 +276,27 @@ def test_a_state_of_another_version_or_of_something_else_is_refused_and_changes_
     assert_same(before, estimators_of(other))
 
 
+def test_the_state_of_other_estimators_or_another_optimiser_is_refused_and_changes_nothing():
+    model = Encoders()
+    train(model, torch.randn(1, 16, 6))
+    other = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 3)}))
+    before = {name: t.clone() for name, t in other.pairwise.state_dict().items()}
+    with pytest.raises(ValueError, match=r"^estimators: [\w.;]+: expected .*, got .*; and \d+ more$"):
+        other.set_extra_state(model.penalty.get_extra_state())
+    assert_same(before, other.pairwise.state_dict())
+    plain = Encoders(optimizer=lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9))
+    before = estimators_of(plain)
+    with pytest.raises(ValueError, match=r"expected the state of SGD, got one without .*momentum"):
+        plain.penalty.set_extra_state(model.penalty.get_extra_state())
+    assert_same(before, estimators_of(plain))
+
+
+def test_the_presence_of_what_is_no_variable_is_refused():
+    model = Encoders()
+    with pytest.raises(ValueError, match=r"expected the presence of variables, \['a', 'b', 'c'\], got that of aa"):
+        model(torch.randn(8, 6), {"aa": torch.ones(8, dtype=torch.bool)})
+
+
 def test_a_penalty_without_parameters_has_no_optimizer():
     penalty = PenaltyLoss(Pairwise({("a", "b"): OrthogonalLoss()}), inner_steps=0, weight=2.0)
     a, b = torch.randn(2, 8, 2, requires_grad=True).unbind()

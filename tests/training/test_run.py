@@ -30,6 +30,14 @@ def test_what_is_not_finite_is_null_and_the_file_is_json(tmp_path):
     assert json.loads(text, parse_constant=pytest.fail) == {"valid": {"mae": None, "corr": None, "acc2": 0.5}}
 
 
+def test_a_folder_in_which_a_killed_process_began_to_write_is_taken(tmp_path):
+    left = tmp_path / "run" / ".part.config.json"
+    left.mkdir(parents=True)
+    (left / "config.json").write_text("{")
+    assert Run.open(Run.create(tmp_path / "run", {"alpha": 0.1}).folder).config == {"alpha": 0.1}
+    assert not left.exists()
+
+
 def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match=re.escape(f"{tmp_path}: exists and is not empty; nothing in it was touched")):

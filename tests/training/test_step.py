@@ -339,7 +339,7 @@ def test_kinds_of_penalties_weigh_on_their_own():
 
     def by_hand(losses, penalties):
         (club,) = penalties.values()
-        a = losses["a"].values
+        a = torch.stack([losses["a0"].values, losses["a1"].values], 1)
         return losses["recon"].mean() + 0.3 * club - 0.1 * alike(a, a)
 
     def by_kind(losses, penalties):
@@ -347,7 +347,7 @@ def test_kinds_of_penalties_weigh_on_their_own():
 
     single.losses = lambda variables, batch: {
         **Halves.losses(single, variables, batch),
-        "a": Rows.unweighted(variables["a"]),
+        **{f"a{i}": Rows.unweighted(column) for i, column in enumerate(variables["a"].unbind(1))},
     }
     for net, penalty, objective in ((single, one, by_hand), (several, two, by_kind)):
         record = AlternatingStep(
@@ -587,3 +587,73 @@ def test_several_processes_need_a_seed():
 
     with pytest.raises(ValueError, match="expected a seed where 2 processes train, got None"):
         setting(processes=OneOfTwo())
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (
+            lambda t: Rows(t[:, None], torch.ones_like(t)),
+            ValueError,
+            r"the loss Y of .* one shape.*got \(8, 1\) and \(8,\)",
+        ),
+        (
+            lambda t: Rows.unweighted(t[:, None] - t),
+            ValueError,
+            r"the loss Y of .* one shape.*got \(8, 8\) and \(8, 8\)",
+        ),
+        (lambda t: Rows(t.mean(), torch.ones(())), ValueError, r"got \(\) and \(\)"),
+        (
+            lambda t: t.mean(),
+            TypeError,
+            r"the loss Y as Rows, one term per row, got a Tensor: Rows.unweighted\(terms\)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_losses_that_are_no_rows_of_one_shape_are_refused(loss, error, message, pieces):
+    model, _, step = setting()
+    before = copy.deepcopy(model.state_dict())
+    model.losses = lambda variables, batch: {"Y": loss(variables["a"].sum(1))}
+    with pytest.raises(error, match=message):
+        step(*torch.randn(8 * pieces, 6, dtype=F64).chunk(pieces))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_model_that_returns_no_names_is_refused():
+    model, _, step = setting()
+    model.forward = lambda batch: model.a(batch)
+    with pytest.raises(
+        TypeError, match=r"expected model\(batch\) to return variables by name, a dictionary, got a Tensor"
+    ):
+        step(torch.randn(8, 6, dtype=F64))
+
+
+def test_statistics_that_follow_batches_see_each_piece_once():
+    model, _, step = setting()
+    model.a = nn.Sequential(model.a, nn.BatchNorm1d(2)).double()
+    step.optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    norm = copy.deepcopy(model.a)
+    pieces = (3 + torch.randn(12, 6, dtype=F64)).chunk(2)
+    step(*pieces)
+    for piece in pieces:
+        norm(piece)
+    for name, buffer in norm.named_buffers():
+        torch.testing.assert_close(dict(model.a.named_buffers())[name], buffer)
+
+
+def test_a_scheduler_that_wants_a_metric_is_refused():
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), 0.1)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    with pytest.raises(
+        ValueError, match="expected schedulers that take a step without a metric, got a ReduceLROnPlateau"
+    ):
+        setting(schedulers=[plateau])
+
+
+def test_the_presence_of_what_is_no_variable_is_refused():
+    model, _, step = setting()
+    model.present = lambda batch: {"B": torch.ones(len(batch), dtype=torch.bool)}
+    with pytest.raises(ValueError, match=r"expected the presence of variables, \['a', 'b'\], got that of B"):
+        step(torch.randn(8, 6, dtype=F64))

@@ -2,7 +2,11 @@ import copy
 import json
 import math
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -429,3 +433,97 @@ def test_training_on_cuda_agrees_with_the_cpu(cuda):
     )
     values = [step([t.to(cuda) for t in batch]).objective for batch in batches]
     assert torch.stack(values).mean().item() == pytest.approx(expected["objective"], rel=1e-3)
+
+
+def test_metrics_of_any_kind_of_number_are_written_and_others_are_named(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    trainer, batches, _ = setting(run=run)
+    metrics = {"mae": np.float32(0.5), "corr": torch.tensor(0.25), "n": np.int64(3), "none": None}
+    trainer.fit(batches, 1, evaluate=lambda model: metrics, monitor="mae")
+    assert run.history[0]["valid"] == {"mae": 0.5, "corr": 0.25, "n": 3.0, "none": None}
+    with pytest.raises(TypeError, match="expected the metric mae as a number or None, got 'low'"):
+        trainer.evaluate(lambda model: {"mae": "low"})
+
+
+def test_a_run_that_goes_on_with_another_metric_or_other_optimisers_is_refused(tmp_path):
+    trainer, batches, evaluate = setting(run=Run.create(tmp_path / "run", {}))
+    trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
+
+    def resumed(scheduled=False, monitor="mae", mode="min", sgd=False):
+        again, _, _ = setting(run=Run.open(tmp_path / "run"), scheduled=scheduled)
+        if sgd:
+            again.step.optimizer = torch.optim.SGD(again.model.parameters(), 0.1, momentum=0.9)
+        return again.fit(batches, 2, evaluate=evaluate, monitor=monitor, mode=mode, resume=True)
+
+    with pytest.raises(RunError, match=r"Monitor: expected the metric mae \(min\) as before, got corr \(max\)"):
+        resumed(monitor="corr", mode="max")
+    with pytest.raises(
+        RunError, match="expected the optimisers and schedulers that it was started with, 4 states, got 5"
+    ):
+        resumed(scheduled=True)
+    with pytest.raises(RunError, match=r"SGD: expected the state of SGD, got one without .*momentum"):
+        resumed(sgd=True)
+    assert len(resumed()) == 2
+
+
+def test_a_run_that_patience_ended_goes_on_with_more_of_it(tmp_path):
+    trainer, batches, _ = setting(run=Run.create(tmp_path / "run", {}))
+    scores = iter([1.0, 2.0, 3.0, 0.5])
+
+    def evaluate(model):
+        return {"mae": next(scores)}
+
+    assert len(trainer.fit(batches, 9, evaluate=evaluate, monitor="mae", patience=2)) == 3
+    again, _, _ = setting(run=Run.open(tmp_path / "run"))
+    assert len(again.fit(batches, 9, evaluate=evaluate, monitor="mae", patience=2, resume=True)) == 3
+    more, _, _ = setting(run=Run.open(tmp_path / "run"))
+    history = more.fit(batches, 4, evaluate=evaluate, monitor="mae", patience=3, resume=True)
+    assert [report["valid"]["mae"] for report in history] == [1.0, 2.0, 3.0, 0.5]
+
+
+class Hundredfold(DataLoader):
+    def __iter__(self):
+        return ([100 * part for part in batch] for batch in super().__iter__())
+
+
+def test_a_loader_that_makes_other_batches_of_its_own_is_refused():
+    trainer, batches, evaluate = setting()
+    with pytest.raises(ValueError, match="got a Hundredfold with an __iter__ of its own, which would be passed by"):
+        trainer.fit(Hundredfold(batches.dataset, batch_size=8), 1, evaluate=evaluate, monitor="mae")
+
+
+SIGNALLED = """
+import os, signal, sys, torch
+sys.path.insert(0, {root!r})
+from tests.training.test_trainer import DataLoader, Run, setting
+trainer, batches, evaluate = setting(run=Run.create(sys.argv[1], {{}}))
+step = trainer.step
+
+def noisy(*pieces):
+    record = step(*pieces)
+    if step.iteration == 8:
+        os.killpg(0, signal.SIGTERM)  # as a scheduler does: the workers, too
+    return record
+
+class Step:
+    def __call__(self, *pieces): return noisy(*pieces)
+    def __getattr__(self, name): return getattr(step, name)
+    def __setattr__(self, name, value): setattr(step, name, value)
+
+trainer.step = Step()
+loader = DataLoader(batches.dataset, batch_size=8, num_workers=2)
+trainer.fit(loader, 50, evaluate=evaluate, monitor="mae", checkpoint_every=100)
+"""
+
+
+def test_sigterm_to_the_workers_too_ends_in_a_checkpoint(tmp_path):
+    code = SIGNALLED.format(root=str(Path(__file__).parents[2]))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "run")],
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr[-2000:]
+    assert Run.open(tmp_path / "run").checkpoints.newest() >= 8

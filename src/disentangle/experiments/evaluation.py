@@ -64,7 +64,14 @@ def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> C
             print(f"warning: {data}: not what the run learnt from, by its checksum", file=sys.stderr)
     splits = labeled_splits(data, experiment.data, trained.label, classes_of(trained.task))
     labels = labels_of(splits)
-    tell(trained.task, labels, print)
+    classes = classes_of(trained.task)
+    tell(trained.task, labels, print, [*classes] if [*classes.values()] == [*range(len(classes))] else ())
+    for name in ("valid", "test"):
+        lacking = [m for m in trained.sizes if not any(len(x) for x in splits[name].sequences.get(m, ()))]
+        if lacking:
+            print(f"          {name}: no recording has {', '.join(lacking)}")
+    if unused := sorted(splits["test"].sequences.keys() - trained.sizes.keys()):
+        print(f"          the model does not hear {', '.join(unused)}")
     datasets = {
         name: trained.dataset(with_modalities(splits[name], trained.sizes, data, trained.computed_by))
         for name in ("valid", "test")

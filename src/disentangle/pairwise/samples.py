@@ -66,6 +66,8 @@ def samples_of(
         ValueError: If a variable is missing; if those of a group, or a presence, differ in their number of rows; if a presence
             is not bool.
     """
+    if unknown := sorted((present or {}).keys() - variables.keys()):
+        raise ValueError(f"expected the presence of variables, {sorted(variables)}, got that of {', '.join(unknown)}")
     variables = variables_of(groups, variables)
     counts = {name: row_count(variable) for name, variable in variables.items()}
     masks = {name: present[name].cpu() for name in variables if present and name in present}

@@ -92,6 +92,12 @@ class Epochs:
             raise ValueError(
                 f"expected a loader that knows its length, got one over {type(loader.dataset).__name__}, which has no __len__"
             ) from None
+        own = type(loader).__iter__
+        if own is not DataLoader.__iter__ and not type(loader).__module__.startswith("accelerate."):
+            raise ValueError(
+                f"expected a loader whose batches its dataset and collate_fn make, got a {type(loader).__name__} with an "
+                "__iter__ of its own, which would be passed by: do what it does in collate_fn"
+            )
         if self.length == 0:
             raise ValueError(
                 "expected a loader of at least one batch, got none: fewer rows than a batch, with drop_last?"

@@ -18,6 +18,7 @@ from disentangle.errors import NonFiniteError, RunError, SavedModelError
 from disentangle.saving import restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
+from disentangle.training.guards import refuse_other_optimizer
 from disentangle.training.interrupts import Interrupts
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, lag_warning
@@ -119,7 +120,7 @@ class Fit:
         position, trainer = self.position, self.trainer
         while position.epoch < self.epochs and not position.stopped:
             batches = self.loader.start(position.epoch, position.batch)
-            while group := list(islice(batches, trainer.accumulation)):
+            while group := self._next(batches, interrupts):
                 pieces = [
                     send_to_device(batch, trainer.accelerator.device, non_blocking=True)
                     for batch in group
@@ -139,6 +140,17 @@ class Fit:
                     interrupts.raise_it()
                 if position.stopped:
                     break
+
+    def _next(self, batches: Iterator[Any], interrupts: Interrupts) -> list[Any]:
+        """The batches of a step; none at the end of an epoch. Where a signal ended the workers too, it writes a checkpoint."""
+        try:
+            return list(islice(batches, self.trainer.accumulation))
+        except RuntimeError:
+            if interrupts.heard is None or self.processes.size > 1:
+                raise
+            self._save()
+            interrupts.raise_it()
+            raise
 
     def _report(self, seconds: float) -> Report:
         """Reads the means, evaluates, and writes both down."""
@@ -229,13 +241,31 @@ class Fit:
                 f"got {len(self.loader)}"
             )
         self.position = Position(**state["position"])
-        for part, saved in zip(self._parts(), state["parts"], strict=True):
-            part.load_state_dict(saved)
+        self._load_parts(state["parts"])
         self.saved = self.position.step
         self.means.load_state_dict(_moved(state["means"], self.trainer.accelerator.device))
         if self.written_run is not None:
             self.written_run.truncate(self.position.reports)
         self.history = self.run.history[: self.position.reports]
+
+    def _load_parts(self, states: list[Any]) -> None:
+        """Gives what has a state beside the weights the state it had; refuses other optimisers, schedulers or metrics."""
+        assert self.run is not None
+        parts = self._parts()
+        if len(parts) != len(states):
+            raise RunError(
+                f"{self.run.folder}: expected the optimisers and schedulers that it was started with, {len(states)} states, "
+                f"got {len(parts)}"
+            )
+        for part, saved in zip(parts, states, strict=True):
+            try:
+                if "param_groups" in saved:
+                    refuse_other_optimizer(part, saved)
+                part.load_state_dict(saved)
+            except (ValueError, KeyError) as error:
+                raise RunError(f"{self.run.folder}: {type(part).__name__}: {error}") from error
+        if states[-1].get("exhausted") and not self.monitor.exhausted:  # a larger patience
+            self.position.stopped = False
 
     def _parts(self) -> list[Any]:
         """What has a state beside the weights."""

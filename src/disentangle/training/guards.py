@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
-from disentangle.variables import values_of
+from disentangle.variables import Rows, values_of
 
 __all__ = [
     "Arriving",
@@ -61,6 +61,29 @@ def refuse_optimizers(
             )
 
 
+def refuse_other_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
+    """Refuses the state of an optimiser of another kind or of other parameters, which would fail in the next step."""
+    wanted, given = (
+        [(group.keys() - {"params"}, len(group["params"])) for group in groups]
+        for groups in (optimizer.state_dict()["param_groups"], state["param_groups"])
+    )
+    kind = type(getattr(optimizer, "optimizer", optimizer)).__name__
+    if [count for _, count in wanted] != [count for _, count in given]:
+        raise ValueError(
+            f"expected the state of an optimiser of {[count for _, count in wanted]} parameters by group, got "
+            f"{[count for _, count in given]}"
+        )
+    lacking = sorted(set().union(*(mine - theirs for (mine, _), (theirs, _) in zip(wanted, given, strict=True))))
+    if lacking:
+        raise ValueError(f"expected the state of {kind}, got one without {', '.join(lacking)}")
+
+
+def refuse_plateaus(schedulers: Sequence[LRScheduler]) -> None:
+    """Refuses schedulers that want a metric: they step after each step of training."""
+    if any(isinstance(scheduler, ReduceLROnPlateau) for scheduler in schedulers):
+        raise ValueError("expected schedulers that take a step without a metric, got a ReduceLROnPlateau")
+
+
 def refuse_schedulers(schedulers: Sequence[LRScheduler], penalty_optimizer: Optimizer | None) -> None:
     """Refuses a scheduler of the penalty's optimiser, whose rate adapts."""
     for scheduler in schedulers:
@@ -68,6 +91,30 @@ def refuse_schedulers(schedulers: Sequence[LRScheduler], penalty_optimizer: Opti
             raise ValueError(
                 "expected keep_up or a scheduler to set the rate of the penalty's optimiser, got both: keep_up and "
                 f"{type(scheduler).__name__}"
+            )
+
+
+def refuse_other_than_names(computed: object, call: str, what: str) -> None:
+    """Refuses a model that does not return things by name."""
+    if not isinstance(computed, Mapping):
+        raise TypeError(f"expected {call} to return {what} by name, a dictionary, got a {type(computed).__name__}")
+
+
+def refuse_losses(losses: object) -> None:
+    """Refuses losses that are no rows of one shape, `(B,)`: others would count a row several times."""
+    refuse_other_than_names(losses, "model.losses(variables, batch)", "losses")
+    assert isinstance(losses, Mapping)
+    for name, loss in losses.items():
+        if not isinstance(loss, Rows):
+            raise TypeError(
+                f"expected the loss {name} as Rows, one term per row, got a {type(loss).__name__}: "
+                "Rows.unweighted(terms) makes them of terms (B,)"
+            )
+        shapes = [tuple(t.shape) for t in loss]
+        if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
+            raise ValueError(
+                f"expected the loss {name} of values and weights of one shape, (B,), one term per row, got {shapes[0]} and "
+                f"{shapes[1]}"
             )
 
 

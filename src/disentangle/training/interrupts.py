@@ -41,6 +41,8 @@ class Interrupts:
         if self.heard is not None:
             self.raise_it()
         self.heard = signal.Signals(number)
+        if child := getattr(signal, "SIGCHLD", None):  # workers that the signal ended as well must not break the step
+            self._before.setdefault(child, signal.signal(child, lambda *_: None) or signal.SIG_DFL)
 
     def raise_it(self) -> None:
         """Raises what the signal means: `KeyboardInterrupt`, or `SystemExit` for SIGTERM."""

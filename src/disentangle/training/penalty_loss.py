@@ -20,7 +20,7 @@ from disentangle.pairwise.samples import variables_of
 from disentangle.training.determinism import seed_noise
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
-from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen
+from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen, refuse_other_optimizer
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, Lag, LagMeans, lag_warning
@@ -204,12 +204,26 @@ class PenaltyLoss(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Goes on from what `get_extra_state` returned; raises `ValueError` for anything else, other versions' states too."""
         saved = _read(state)
+        self._refuse_other(saved)
         if any(t.is_meta for t in self._tensors()):  # as `from_pretrained` of transformers builds a model
             _give_room(self.pairwise)
         self.pairwise.load_state_dict(saved["pairwise"])
         self._optimizer = self._optimizer_from(saved["optimizer"])
         self._lag.load_state_dict(saved["lag"])
         self.iteration, self._alike = saved["iteration"], False
+
+    def _refuse_other(self, saved: Mapping[str, Any]) -> None:
+        """Refuses the state of other estimators, or of another kind of optimiser, before anything is taken from it."""
+        kinds = [
+            {name: tuple(t.shape) for name, t in state.items()}
+            for state in (self.pairwise.state_dict(), saved["pairwise"])
+        ]
+        wanted, given = kinds
+        if differing := sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name)):
+            name, more = differing[0], f"; and {len(differing) - 1} more" if len(differing) > 1 else ""
+            raise ValueError(f"estimators: {name}: expected {wanted.get(name)}, got {given.get(name)}{more}")
+        if saved["optimizer"] is not None:
+            refuse_other_optimizer(self._new_optimizer(), saved["optimizer"])
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: it waits for nothing that a device computes."""
@@ -246,6 +260,10 @@ class PenaltyLoss(nn.Module):
 
     def _needed(self, variables: Mapping[str, Any], present: Mapping[str, Tensor] | None) -> Encoded:
         """The variables of the pairs and their presences, in at least float32."""
+        if unknown := sorted((present or {}).keys() - variables.keys()):
+            raise ValueError(
+                f"expected the presence of variables, {sorted(variables)}, got that of {', '.join(unknown)}"
+            )
         rows = variables_of(self.pairwise.groups, variables)
         known = {name: present[name].cpu() for name in rows if present and name in present}
         return Encoded(rows, known, {}).at_least_float32()

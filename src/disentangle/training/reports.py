@@ -161,10 +161,19 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` takes."""
-        return {"best": self.best, "stale": self.stale}
+        return {
+            "best": self.best,
+            "stale": self.stale,
+            "metric": self.metric,
+            "mode": self.mode,
+            "exhausted": self.exhausted,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state_dict` returned."""
+        """Goes on from what `state_dict` returned; raises `ValueError` for that of another metric."""
+        saved = state.get("metric", self.metric), state.get("mode", self.mode)
+        if saved != (self.metric, self.mode):
+            raise ValueError(f"expected the metric {saved[0]} ({saved[1]}) as before, got {self.metric} ({self.mode})")
         self.best, self.stale = state["best"], state["stale"]
 
 

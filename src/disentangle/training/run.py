@@ -25,7 +25,7 @@ from typing import Any
 
 from disentangle.contents import misplaced
 from disentangle.errors import RunError
-from disentangle.files import append_line, make_folder, write_file, writing
+from disentangle.files import append_line, make_folder, remove_leftovers, write_file, writing
 from disentangle.training.checkpoints import Checkpoints
 
 __all__ = ["Run"]
@@ -54,6 +54,7 @@ class Run:
         folder = Path(folder)
         try:
             make_folder(folder)
+            remove_leftovers(folder)
             taken = any(folder.iterdir())
         except OSError as error:
             raise RunError(f"{folder}: cannot be made into an output folder: {error.strerror}") from error

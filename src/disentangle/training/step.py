@@ -32,7 +32,10 @@ from disentangle.training.guards import (
     kinds_of,
     refuse_dead_pairs,
     refuse_frozen,
+    refuse_losses,
     refuse_optimizers,
+    refuse_other_than_names,
+    refuse_plateaus,
     refuse_schedulers,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
@@ -159,6 +162,7 @@ class AlternatingStep:
         refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
         if keep_up is not None:
             refuse_schedulers(schedulers, penalty_optimizer)
+        refuse_plateaus(schedulers)
         self.model: Any = model
         self.penalty, self.kinds, self.learns = penalty, kinds, learns
         dials = {name: getattr(kind, "dial", None) for name, kind in kinds.items()}
@@ -214,6 +218,7 @@ class AlternatingStep:
             for each, share in zip(encoded, shares, strict=True):
                 self._pull(each, share)
         else:
+            self._put_back(buffers)  # the batch is to count once in what follows it
             for piece, seed, share in zip(batches, seeds, shares, strict=True):
                 self._pull(self._encode(piece, seed, graph=True), share)
         return self._move(record, pending, buffers)
@@ -230,7 +235,9 @@ class AlternatingStep:
             seed_torch(seed)
         with torch.set_grad_enabled(graph):
             computed = self.model(batch)
+            refuse_other_than_names(computed, "model(batch)", "variables")
             losses = self.model.losses(computed, batch)
+            refuse_losses(losses)
         if not graph:
             torch.clear_autocast_cache()  # of casts without a graph, which the second encoding must not take
         variables = {name: as_rows(variable, name) for name, variable in computed.items() if name[:1] != "_"}
@@ -315,15 +322,20 @@ class AlternatingStep:
 
     def _leave_out(self, record: StepRecord, bad: list[str], buffers: Mapping[str, Tensor]) -> StepRecord:
         self.optimizer.zero_grad(set_to_none=True)
-        for name, buffer in self.model.named_buffers():
-            if name in buffers:  # and has not been made since
-                buffer.copy_(buffers[name])
+        self._put_back(buffers)
         self._gradients = None
         self._skips += 1
         if self.nonfinite == "stop" or self._skips >= SKIPS:
             times = f", {self._skips} times in a row" if self._skips > 1 else ""
             raise NonFiniteError(f"iteration {self.iteration}: not finite: {', '.join(bad)}{times}", bad)
         return record._replace(nonfinite=tuple(bad))
+
+    @torch.no_grad()
+    def _put_back(self, buffers: Mapping[str, Tensor]) -> None:
+        """Gives the model's buffers the values they had, but for those made since."""
+        for name, buffer in self.model.named_buffers():
+            if name in buffers:
+                buffer.copy_(buffers[name])
 
     def _seeds(self, pieces: int) -> list[int | None]:
         """A seed for each piece: where it is encoded twice, the noise has to be the same."""

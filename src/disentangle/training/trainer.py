@@ -227,4 +227,12 @@ class AlternatingTrainer:
         After `fit` with a run and a metric to monitor, it returns exactly what the best report has.
         """
         with evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
-            return dict(evaluate(self.model))
+            return {name: _number(name, value) for name, value in evaluate(self.model).items()}
+
+
+def _number(name: str, value: object) -> float | None:
+    """A metric as JSON takes it, whatever kind of number it is."""
+    try:
+        return None if value is None else float(value)  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"expected the metric {name} as a number or None, got {value!r}") from None
