@@ -52,7 +52,8 @@ def trained(tmp_path_factory):
 def test_another_file_with_fewer_classes_is_measured_by_their_names(trained, tmp_path, capsys):
     write_folder(tmp_path / "other", splits(["joy", "fear"]))
     assert run("evaluate", "--run", trained, "--data", tmp_path / "other") == 0
-    table = printed(capsys.readouterr().out, "acc")
+    out = capsys.readouterr().out
+    table = printed(out, "acc")
     assert table["test"]["acc"] == 1.0
     assert table["test, training majority"]["acc"] == 0.5
 

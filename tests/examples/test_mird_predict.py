@@ -392,3 +392,14 @@ def test_the_pages_commands_are_understood():
         options = parse(mird_mosi.EXPERIMENT, shlex.split(command))
         if options.command == "predict":
             recording_of(options)
+
+
+def test_evaluating_says_what_no_recording_has_and_what_the_model_does_not_hear(place, tmp_path, capsys):
+    splits = {
+        split: recordings({"text": np.arange(8) % 4 > 0}, {"audio": 33, "motion": 4}, labels=True, seed=seed)
+        for seed, split in enumerate(("train", "valid", "test"))
+    }
+    assert run("evaluate", "--run", place / "run", "--data", written(tmp_path / "other", splits)) == 0
+    printed = capsys.readouterr().out
+    for line in ("valid: no recording has vision", "test: no recording has vision", "the model does not hear motion"):
+        assert line in printed
