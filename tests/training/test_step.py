@@ -6,7 +6,7 @@ import torch
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
-from disentangle import HSIC, AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, Rows, encode
+from disentangle import HSIC, AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, PenaltyLoss, Rows, encode
 from disentangle.nn import NoisyLatent
 from disentangle.training import NonFiniteError, accelerator_for, frozen
 from disentangle.training.encoded import Encoded
@@ -657,3 +657,10 @@ def test_the_presence_of_what_is_no_variable_is_refused():
     model.present = lambda batch: {"B": torch.ones(len(batch), dtype=torch.bool)}
     with pytest.raises(ValueError, match=r"expected the presence of variables, \['a', 'b'\], got that of B"):
         step(torch.randn(8, 6, dtype=F64))
+
+
+def test_a_seed_below_0_is_refused_at_once():
+    with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
+        setting(seed=-1)
+    with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
+        PenaltyLoss(Pairwise({("a", "b"): HSIC()}), seed=-1)

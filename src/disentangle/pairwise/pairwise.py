@@ -24,9 +24,9 @@ class Pairwise(nn.Module):
 
     Where `present` is given, a row counts for a pair only if both variables are present in it, and a pair with fewer than
     two such rows is left out of the result. The variables of a group have one number of rows, those of different groups may
-    differ, as utterances and their `frames` do. What an absent row holds, be it NaN, changes nothing. Keep `present` on the
-    CPU, as `disentangle.data` does: which rows are used is decided on the host, and reading the answer back from a GPU
-    would stall it.
+    differ, as utterances and their `frames` do. What an absent row holds, be it NaN, changes no value; its gradient is 0,
+    which an encoder that was given NaN makes NaN of: give it something finite there. Keep `present` on the CPU, as
+    `disentangle.data` does: which rows are used is decided on the host, and reading the answer back from a GPU would stall it.
 
     **Many estimators at the cost of few.** `CLUBEstimator`s that differ in nothing but the size of x run as one batched
     network with a few large parameters; all others run one after another. Values, gradients and state dicts are those of

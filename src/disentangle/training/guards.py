@@ -61,6 +61,12 @@ def refuse_optimizers(
             )
 
 
+def refuse_seed(seed: int | None) -> None:
+    """Refuses a seed below 0, which nothing can be drawn from."""
+    if seed is not None and seed < 0:
+        raise ValueError(f"expected a seed of 0 or more, got {seed}")
+
+
 def refuse_other_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
     """Refuses the state of an optimiser of another kind or of other parameters, which would fail in the next step."""
     wanted, given = (

@@ -20,7 +20,14 @@ from disentangle.pairwise.samples import variables_of
 from disentangle.training.determinism import seed_noise
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
-from disentangle.training.guards import Watch, frozen, refuse_dead_pairs, refuse_frozen, refuse_other_optimizer
+from disentangle.training.guards import (
+    Watch,
+    frozen,
+    refuse_dead_pairs,
+    refuse_frozen,
+    refuse_other_optimizer,
+    refuse_seed,
+)
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, Lag, LagMeans, lag_warning
@@ -113,6 +120,7 @@ class PenaltyLoss(nn.Module):
         if penalty.learns and inner_steps < 1:
             raise ValueError(f"expected inner_steps >= 1 for a penalty with parameters, got {inner_steps}")
         refuse_frozen(penalty)
+        refuse_seed(seed)
         self._hidden = (penalty,)  # in a tuple it is no submodule: its parameters are not those of the model
         self.weight = weight
         self.inner_steps, self.lr, self.seed = inner_steps, lr, seed

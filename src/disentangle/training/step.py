@@ -37,6 +37,7 @@ from disentangle.training.guards import (
     refuse_other_than_names,
     refuse_plateaus,
     refuse_schedulers,
+    refuse_seed,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
@@ -163,6 +164,7 @@ class AlternatingStep:
         if keep_up is not None:
             refuse_schedulers(schedulers, penalty_optimizer)
         refuse_plateaus(schedulers)
+        refuse_seed(seed)
         self.model: Any = model
         self.penalty, self.kinds, self.learns = penalty, kinds, learns
         dials = {name: getattr(kind, "dial", None) for name, kind in kinds.items()}
