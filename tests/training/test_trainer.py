@@ -399,8 +399,11 @@ def test_trackers_of_accelerate_get_flat_records_and_unknown_ones_are_refused():
 
 
 def test_precision_can_change_within_a_process_and_fp16_wants_a_device():
-    setting(precision="bf16")
-    setting(precision="no")
+    (first, batches, evaluate), _ = setting(precision="bf16"), setting(precision="no")
+    with pytest.raises(ValueError, match=r"expected precision 'bf16', which this .*, got 'no', that of one made since"):
+        first.fit(batches, 1)
+    with pytest.raises(ValueError, match=r"expected precision 'bf16', which this .*, got 'no', that of one made since"):
+        first.evaluate(evaluate)
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="expected a CUDA device for precision 'fp16', found none"):
             setting(precision="fp16")

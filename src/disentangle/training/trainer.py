@@ -125,6 +125,7 @@ class AlternatingTrainer:
         if accumulation < 1:
             raise ValueError(f"expected an accumulation of at least 1, got {accumulation}")
         refuse_what_json_lacks(dict(config or {}), "config")
+        self.precision = precision
         self.accelerator = accelerator_for(device, precision, trackers, None if run is None else run.folder)
         self.model: Any = model.to(self.accelerator.device)
         self.penalty = None if penalty is None else penalty.to(self.accelerator.device)
@@ -195,8 +196,9 @@ class AlternatingTrainer:
 
         Raises:
             ValueError: If a number is out of range or the metric to monitor is not evaluated.
-            RunError: If the run has checkpoints and is not to be resumed, if none of its checkpoints can be used, or if
-                the disk is full; what was saved before is kept.
+            RunError: If the run has checkpoints and is not to be resumed, if none of its checkpoints can be used, if it is
+                resumed with other data, optimisers, schedulers or another metric, or if the disk is full; what was saved
+                before is kept.
             NonFiniteError: If something is not finite. The model is as it was before the step, but for gradients on a CUDA
                 device, see `AlternatingStep`; with a run, a snapshot of everything is in its folder `nonfinite`.
             KeyboardInterrupt: As it came, after a step's end and a checkpoint.
@@ -210,6 +212,7 @@ class AlternatingTrainer:
                 raise ValueError(f"expected {name} of at least 1, got {value}")
         if monitor is not None and evaluate is None:
             raise ValueError(f"expected a function that evaluates {monitor!r}, got none")
+        self._refuse_other_precision()
         return Fit(
             self,
             batches,
@@ -226,8 +229,17 @@ class AlternatingTrainer:
 
         After `fit` with a run and a metric to monitor, it returns exactly what the best report has.
         """
+        self._refuse_other_precision()
         with evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
             return {name: _number(name, value) for name, value in evaluate(self.model).items()}
+
+    def _refuse_other_precision(self) -> None:
+        """Refuses to compute where another trainer has changed the precision, which Accelerate keeps once per process."""
+        if self.accelerator.mixed_precision != self.precision:
+            raise ValueError(
+                f"expected precision {self.precision!r}, which this trainer was made with, got "
+                f"{self.accelerator.mixed_precision!r}, that of one made since: make this one again"
+            )
 
 
 def _number(name: str, value: object) -> float | None:
