@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from disentangle.information import dependence_report, factor_scores, probe_classes, probe_numbers
 from disentangle.information.axis_alignment import bins, concentration, forest, gap, information_gap, threshold_scores
-from disentangle.information.probes import halves
+from disentangle.information.probe_rows import halves
 from disentangle.information.samples import as_variable
 
 ROWS = 300

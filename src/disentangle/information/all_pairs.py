@@ -13,7 +13,8 @@ from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import estimate_mutual_information
 from disentangle.information.factor_tables import FactorScores
 from disentangle.information.permutation import permutation_test
-from disentangle.information.probes import Probes, both_probes, halves
+from disentangle.information.probe_rows import halves
+from disentangle.information.probes import Probes, both_probes
 from disentangle.information.report import DependenceReport, DependenceRow
 from disentangle.information.samples import Samples, as_array, as_pair, as_variable
 from disentangle.information.scores import factor_scores

@@ -11,7 +11,8 @@ import torch
 from disentangle.information.classes import entropy
 from disentangle.information.counts import counted_mutual_information
 from disentangle.information.neighbors import neighbors_value
-from disentangle.information.probes import Folds, balanced_accuracy, predictions
+from disentangle.information.probe_rows import Folds
+from disentangle.information.probes import balanced_accuracy, predictions
 from disentangle.information.samples import Variable, as_variable
 
 __all__ = ["bins", "concentration", "forest", "gap", "information_gap", "threshold_scores"]

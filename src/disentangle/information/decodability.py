@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from disentangle.information.probes import halves, held_out, probed_numbers
+from disentangle.information.probe_rows import halves
+from disentangle.information.probes import held_out, probed_numbers
 from disentangle.information.samples import Samples, Variable, as_pair
 
 __all__ = ["linear_decodability"]

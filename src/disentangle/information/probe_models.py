@@ -50,10 +50,8 @@ class _StoppedNetwork:
         known = known.reshape(len(known), -1)
         self.of_x, self.of_y = StandardScaler().fit(x), StandardScaler().fit(known)
         x, y = np.asarray(self.of_x.transform(x)), np.asarray(self.of_y.transform(known))
-        random, rows = (
-            np.random.RandomState(self.seed),
-            len(x) // self.draws,
-        )  # the kind that scikit-learn draws on from
+        random = np.random.RandomState(self.seed)  # the kind that scikit-learn draws on from
+        rows = len(x) // self.draws
         aside = np.zeros(rows, bool)
         if rows >= LEAST_ROWS:
             aside[random.permutation(rows)[: int(VALIDATION * rows)]] = True

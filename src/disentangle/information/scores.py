@@ -10,16 +10,8 @@ import numpy as np
 
 from disentangle.information.axis_alignment import concentration, forest, gap, information_gap, threshold_scores
 from disentangle.information.factor_tables import FactorRow, FactorScores
-from disentangle.information.probes import (
-    Folds,
-    NumberProbe,
-    Probes,
-    both_probes,
-    halves,
-    held_out,
-    probed_classes,
-    probed_numbers,
-)
+from disentangle.information.probe_rows import Folds, halves
+from disentangle.information.probes import NumberProbe, Probes, both_probes, held_out, probed_classes, probed_numbers
 from disentangle.information.samples import Samples, Variable, as_array, as_pair, as_variable
 
 __all__ = ["factor_scores"]
