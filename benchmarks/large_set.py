@@ -17,6 +17,7 @@ from pathlib import Path
 
 from disentangle.text_tables import markdown
 
+RESULTS = Path(__file__).parents[1] / "docs" / "results" / "speed"
 MEASURED_ROWS, GPUS = 32, 8
 FAST, SLOW = 300e9, 25e9 / 8  # bytes per second between machines
 
@@ -29,10 +30,9 @@ def main() -> None:
     )
     parser.add_argument("--batch-size", type=int, default=32, help="rows with a label per step (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=30, help="(default: %(default)s)")
-    parser.add_argument("--results", type=Path, default=Path("docs/results/speed"), help="(default: %(default)s)")
     options = parser.parse_args()
-    base = (options.results / "iteration.txt").read_text().split("\nbase:")[1]
-    of_gpu = (options.results / "gpu.txt").read_text().split("bert-base's shape")[1]
+    base = (RESULTS / "iteration.txt").read_text().split("\nbase:")[1]
+    of_gpu = (RESULTS / "gpu.txt").read_text().split("bert-base's shape")[1]
     operations, parameters = 1e9 * before("GFLOP", base), 1e6 * before("M parameters", base)
     ours, bf16, one = (after(name, text) / 1e3 for name, text in (("ours", base), ("bf16", base), ("with MI", of_gpu)))
     rows = options.batch_size * (1 + options.unlabeled_rate)
@@ -41,8 +41,7 @@ def main() -> None:
         f"{steps} steps per epoch, of {rows:.0f} rows and {times * operations / 1e12:.1f} TFLOP each, computed from "
         f"iterations of {MEASURED_ROWS} rows:\n"
     )
-    epochs = f"{options.epochs} epochs"
-    table = [["on", "a step", "an epoch", epochs, "what bounds it"]]
+    table = [["on", "a step", "an epoch", f"{options.epochs} epochs", "what bounds it"]]
 
     def add(on: str, least: float, most: float, bound: str) -> None:
         spans = (1, steps, steps * options.epochs)

@@ -56,10 +56,9 @@ class LEACE:
         if len(rows) != len(targets):
             raise ValueError(f"expected x and z with the same number of rows, got {len(rows)} and {len(targets)}")
         self.mean = rows.mean(0)
-        (x_centered, x_units), (z_centered, _) = (
-            _in_units(rows),
-            _in_units(targets),
-        )  # or narrow columns would be left as they are
+        # In the units of each column, or narrow ones would be left as they are.
+        x_centered, x_units = _in_units(rows)
+        z_centered, _ = _in_units(targets)
         values, vectors = np.linalg.eigh(x_centered.T @ x_centered / len(rows))
         kept = values > values.max(initial=0.0) * len(values) * np.finfo(np.float64).eps
         root, basis = np.sqrt(values[kept]), vectors[:, kept]

@@ -304,6 +304,14 @@ class Rows(NamedTuple):
         """
         return cls(values, torch.ones_like(values))
 
+    def check(self, what: str = "a loss") -> None:
+        """Raises `ValueError` where values and weights are not both `(B,)`: of other shapes, each would count several times."""
+        if self.values.dim() != 1 or self.values.shape != self.weights.shape:
+            raise ValueError(
+                f"expected {what} of values and weights of one shape, (B,), one term per row, got {tuple(self.values.shape)} "
+                f"and {tuple(self.weights.shape)}"
+            )
+
     def detach(self) -> Rows:
         """The same rows outside the graph."""
         return Rows(self.values.detach(), self.weights.detach())
@@ -312,13 +320,9 @@ class Rows(NamedTuple):
         """The weighted sum, `()`, in at least float32.
 
         Raises:
-            ValueError: If values and weights are not both `(B,)`: of other shapes, each would count several times.
+            ValueError: As `check` does.
         """
-        if self.values.dim() != 1 or self.values.shape != self.weights.shape:
-            raise ValueError(
-                "expected a loss of values and weights of one shape, (B,), one term per row, got "
-                f"{tuple(self.values.shape)} and {tuple(self.weights.shape)}"
-            )
+        self.check()
         dtype = torch.promote_types(self.values.dtype, torch.float32)
         values = torch.where(self.weights > 0, self.values, 0)
         return (values.to(dtype) * self.weights.to(dtype)).sum()

@@ -67,8 +67,8 @@ def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> C
     classes = classes_of(trained.task)
     tell(trained.task, labels, print, [*classes] if [*classes.values()] == [*range(len(classes))] else ())
     for name in ("valid", "test"):
-        lacking = [m for m in trained.sizes if not any(len(x) for x in splits[name].sequences.get(m, ()))]
-        if lacking:
+        rows, missing = len(splits[name]), splits[name].missing
+        if lacking := [m for m in trained.sizes if missing.get(m, rows) == rows]:
             print(f"          {name}: no recording has {', '.join(lacking)}")
     if unused := sorted(splits["test"].sequences.keys() - trained.sizes.keys()):
         print(f"          the model does not hear {', '.join(unused)}")

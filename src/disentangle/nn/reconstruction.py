@@ -40,7 +40,7 @@ def masked_mse(prediction: Float[Tensor, "batch time features"], target: Masked)
         >>> masked_mse(torch.tensor([[[1.0]], [[2.0]]]).expand(2, 3, 4), target)
         Rows(values=tensor([1., 4.]), weights=tensor([1., 3.]))
     """
-    _refuse_other(prediction, target, prediction.shape)
+    _refuse_other(target, prediction.shape)
     dtype = torch.promote_types(torch.promote_types(prediction.dtype, target.values.dtype), torch.float32)
     difference = prediction.to(dtype) - target.values.to(dtype)
     error = torch.where(target.mask.unsqueeze(-1), difference, 0).square().mean(2).sum(1)
@@ -75,7 +75,7 @@ def masked_linear_mse(hidden: Float[Tensor, "batch time hidden"], output: nn.Lin
         >>> torch.allclose(loss.values, whole.values, atol=1e-6)
         True
     """
-    _refuse_other(hidden, target, (*hidden.shape[:2], output.out_features))
+    _refuse_other(target, (*hidden.shape[:2], output.out_features))
     return _of_steps(_squared_error, hidden, output, target)
 
 
@@ -105,17 +105,17 @@ def masked_cross_entropy(hidden: Float[Tensor, "batch time hidden"], output: nn.
         >>> masked_cross_entropy(torch.zeros(1, 3, 4), output, words)  # all words equally likely: log(10)
         Rows(values=tensor([2.3026]), weights=tensor([2.]))
     """
-    _refuse_other(hidden, target, hidden.shape[:2])
+    _refuse_other(target, hidden.shape[:2])
     return _of_steps(_surprise, hidden, output, target)
 
 
-def _refuse_other(given: Tensor, target: Masked, wanted: tuple[int, ...]) -> None:
+def _refuse_other(target: Masked, wanted: tuple[int, ...]) -> None:
     """Refuses a target of other rows, steps or features than what it is compared with: some would be broadcast or mixed up."""
-    shape = tuple(target.values.shape)
-    if shape != tuple(wanted) or target.mask.shape != given.shape[:2]:
+    shapes = [tuple(wanted), tuple(wanted[:2])]
+    given = [tuple(t.shape) for t in target]
+    if given != shapes:
         raise ValueError(
-            f"expected a target of shape {tuple(wanted)} with a mask {tuple(given.shape[:2])}, got {shape} and "
-            f"{tuple(target.mask.shape)}"
+            f"expected a target of shape {shapes[0]} with a mask {shapes[1]}, got {given[0]} and {given[1]}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from disentangle.variables import Masked, as_rows, row_count, select_rows, values_of
 
-__all__ = ["Sample", "filled_up", "named", "samples_of"]
+__all__ = ["Sample", "filled_up", "named", "refuse_other_presences", "samples_of"]
 
 
 class Sample(NamedTuple):
@@ -54,6 +54,12 @@ def variables_of(
     return {name: as_rows(variables[name], name) for name in sorted(needed)}
 
 
+def refuse_other_presences(variables: Mapping[str, Any], present: Mapping[str, Tensor] | None) -> None:
+    """Raises `ValueError` for the presence of what is no variable, whose rows would all count as present."""
+    if unknown := sorted((present or {}).keys() - variables.keys()):
+        raise ValueError(f"expected the presence of variables, {sorted(variables)}, got that of {', '.join(unknown)}")
+
+
 def samples_of(
     groups: Mapping[str, tuple[str, ...]],
     variables: Mapping[str, Tensor | Masked],
@@ -66,8 +72,7 @@ def samples_of(
         ValueError: If a variable is missing; if those of a group, or a presence, differ in their number of rows; if a presence
             is not bool.
     """
-    if unknown := sorted((present or {}).keys() - variables.keys()):
-        raise ValueError(f"expected the presence of variables, {sorted(variables)}, got that of {', '.join(unknown)}")
+    refuse_other_presences(variables, present)
     variables = variables_of(groups, variables)
     counts = {name: row_count(variable) for name, variable in variables.items()}
     masks = {name: present[name].cpu() for name in variables if present and name in present}

@@ -116,12 +116,7 @@ def refuse_losses(losses: object) -> None:
                 f"expected the loss {name} as Rows, one term per row, got a {type(loss).__name__}: "
                 "Rows.unweighted(terms) makes them of terms (B,)"
             )
-        shapes = [tuple(t.shape) for t in loss]
-        if len(shapes[0]) != 1 or shapes[0] != shapes[1]:
-            raise ValueError(
-                f"expected the loss {name} of values and weights of one shape, (B,), one term per row, got {shapes[0]} and "
-                f"{shapes[1]}"
-            )
+        loss.check(f"the loss {name}")
 
 
 def refuse_frozen(penalty: Pairwise) -> None:

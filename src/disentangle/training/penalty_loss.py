@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from disentangle.errors import NonFiniteError
 from disentangle.pairwise import Pairwise
-from disentangle.pairwise.samples import variables_of
+from disentangle.pairwise.samples import refuse_other_presences, variables_of
 from disentangle.training.determinism import seed_noise
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
@@ -268,10 +268,7 @@ class PenaltyLoss(nn.Module):
 
     def _needed(self, variables: Mapping[str, Any], present: Mapping[str, Tensor] | None) -> Encoded:
         """The variables of the pairs and their presences, in at least float32."""
-        if unknown := sorted((present or {}).keys() - variables.keys()):
-            raise ValueError(
-                f"expected the presence of variables, {sorted(variables)}, got that of {', '.join(unknown)}"
-            )
+        refuse_other_presences(variables, present)
         rows = variables_of(self.pairwise.groups, variables)
         known = {name: present[name].cpu() for name in rows if present and name in present}
         return Encoded(rows, known, {}).at_least_float32()
