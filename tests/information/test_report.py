@@ -267,6 +267,47 @@ def test_a_group_is_one_row_to_the_probes():
     assert by_row.probes_x_to_y.linear.accuracy > 0.9  # near-copies on both sides tell the speaker
 
 
+def noisy(rows=400, draws=10):
+    """A factor, and a latent that tells its sign under much noise: draws of it."""
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal(rows)
+    return factor, np.sign(factor)[:, None] + 3 * rng.standard_normal((draws, rows, 2))
+
+
+def test_of_a_noisy_latent_probes_are_those_of_all_draws_and_the_rest_of_the_first():
+    factor, draws = noisy()
+    names = np.where(factor > 0, "up", "down")
+    result = report({"z": draws}, factors={"f": factor, "sign": names}, seed=2)
+    (of_first,) = report({"z": draws[0], "f": factor}, seed=2).rows
+    of_number, of_class = result.rows
+    assert of_number.information == of_first.information
+    assert of_number.p_value == of_first.p_value
+    assert result.root_mean_squares["z"] == pytest.approx(math.sqrt((draws[0] ** 2).mean()))
+    assert result.dimensions["z"] == 2
+    for kind in ("linear", "neural"):
+        assert getattr(of_number.probes_x_to_y, kind) == probe_numbers(draws, factor, kind=kind, seed=2)
+        assert getattr(of_class.probes_x_to_y, kind) == probe_classes(draws, names, kind=kind, seed=2)
+        assert getattr(of_number.probes_y_to_x, kind) == probe_numbers(factor, draws[0], kind=kind, seed=2)
+        by_scores = {row.factor: getattr(row.probes["z"], kind) for row in result.scores.rows}
+        assert by_scores == {"f": getattr(of_number.probes_x_to_y, kind), "sign": getattr(of_class.probes_x_to_y, kind)}
+    assert of_number.x_to_y == linear_decodability(draws, factor, seed=2) == of_number.probes_x_to_y.linear.r2
+    assert of_class.x_to_y == linear_decodability(draws, names, seed=2)
+
+
+def test_draws_may_be_those_of_the_rows_that_have_them():
+    factor, draws = noisy()
+    has = np.arange(400) % 4 > 0
+    hidden = np.where(has[:, None], draws, np.nan)
+    whole, some = (
+        report(variables, present=present).rows[0]
+        for variables, present in (
+            ({"z": hidden, "f": factor}, {"z": has}),
+            ({"z": draws[:, has], "f": factor[has]}, None),
+        )
+    )
+    assert whole == some
+
+
 def test_draws_a_symmetric_matrix(tmp_path):
     variables = drawn()
     result = report(variables, factors={"f": np.arange(120.0)[:, None]}, pairs=[("S", "L_1"), ("f", "A")])

@@ -113,6 +113,24 @@ def test_probes_are_those_of_the_functions_and_of_the_report():
     assert report.rows[0].probes_x_to_y == c.probes["latent"]
 
 
+def test_of_draws_of_noise_the_scores_are_those_of_the_first():
+    rng = np.random.default_rng(0)
+    f, g = rng.standard_normal((2, 300))
+    several = {"a": f[:, None] + rng.standard_normal((5, 300, 2)), "b": np.stack([g, f * g], 1)}
+    drawn, first = (
+        factor_scores(latents, {"f": f, "g": g}) for latents in (several, {"a": several["a"][0], "b": several["b"]})
+    )
+    assert drawn.importances == first.importances
+    for of_draws, of_first in zip(drawn.rows, first.rows, strict=True):
+        assert of_draws.informativeness == of_first.informativeness
+        assert of_draws.explicitness == of_first.explicitness
+        assert of_draws.probes["b"] == of_first.probes["b"]
+        assert of_draws.probes["a"] != of_first.probes["a"]
+    (alone,) = factor_scores(several["a"], {"f": f}).rows
+    assert alone.probes["latent"] == drawn.rows[0].probes["a"]
+    assert alone.mig == factor_scores(several["a"][0], {"f": f}).rows[0].mig
+
+
 def test_mig_of_discrete_latents_is_that_of_the_table_of_counts():
     """Frequencies 3/8, 1/8, 1/8, 3/8 of (z, v); the other column is independent of v."""
     z, v = (np.tile(side, 100) for side in ([0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 0, 1, 1, 1]))

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from disentangle.information.decodability import linear_decodability
 from disentangle.information.estimate import estimate_mutual_information
 from disentangle.information.factor_tables import FactorScores
 from disentangle.information.permutation import permutation_test
-from disentangle.information.probe_rows import halves
-from disentangle.information.probes import Probes, both_probes
+from disentangle.information.probe_rows import rows_for
+from disentangle.information.probes import Probes, both_probes, held_out, probed_numbers
 from disentangle.information.report import DependenceReport, DependenceRow
-from disentangle.information.samples import Samples, as_array, as_pair, as_variable
+from disentangle.information.samples import Samples, Variable, as_array, as_variable
 from disentangle.information.scores import factor_scores
 
 __all__ = ["dependence_report"]
@@ -46,6 +45,9 @@ def dependence_report(
     - how well each can be read from the other on held-out rows, by a linear and by a neural probe, both ways: of numbers
       R², of classes the accuracy, beside chance; see `probe_numbers` and `probe_classes`.
 
+    Of a variable that carries noise, as `disentangle.nn.NoisyLatent` makes, give several draws: probes read from all of them,
+    and more than from one. What is read of it, its information and its p-value are those of the first draw.
+
     And for each variable its root mean square: a latent that has shrunk to nothing looks disentangled to many a penalty. With
     factors, and where `pairs` does not choose, there are the scores of disentanglement as well, by `factor_scores` over the
     rows that have everything.
@@ -61,7 +63,8 @@ def dependence_report(
         Holm, A Simple Sequentially Rejective Multiple Test Procedure (1979)
 
     Arguments:
-        variables: By name, `(rows, dim)` or `(rows,)` each, with the same number of rows.
+        variables: By name, `(rows, dim)` or `(rows,)` each, or draws of the noise of all rows, `(draws, rows, dim)`, with the
+            same number of rows.
         factors: Known factors to compare them with, likewise: numbers, or classes as names, whole numbers or one-hot.
         pairs: Which pairs to report; by default all pairs of variables, and each variable with each factor, and the scores.
         present: For some names `(rows,)` bool, which rows have it. A pair is measured on the rows that have both; what the
@@ -93,7 +96,9 @@ def dependence_report(
     """
     from tqdm.auto import tqdm
 
-    arrays = _joined(variables, factors or {})
+    drawn = _drawn(variables)
+    arrays = _joined({name: values[0] if values.ndim == 3 else values for name, values in drawn.items()}, factors or {})
+    drawn = {**arrays, **drawn}
     if permutations < 1:
         raise ValueError(f"expected at least 1 permutation, got {permutations}")
     with_scores = bool(factors) and pairs is None
@@ -106,12 +111,12 @@ def dependence_report(
     own = {n: as_variable(n, array[masks[n]], settings.told(n)) for n, array in arrays.items() if masks[n].sum() > 1}
     rows = []
     for x, y in tqdm(pairs, desc="pairs", unit="pair", disable=not progress, dynamic_ncols=True):
-        rows.append(_row(x, y, arrays, masks[x] & masks[y], settings))
+        rows.append(_row(x, y, arrays, drawn, masks[x] & masks[y], settings))
     if all(row.information is None for row in rows):
         notes = sorted({note for row in rows for note in row.notes})
         raise ValueError(f"expected a pair whose information can be measured, got {'; '.join(notes)}")
     rows = [replace(row, p_holm=p) for row, p in zip(rows, _holm(rows), strict=True)]
-    scores = _scores(arrays, list(variables), masks, settings) if with_scores else None
+    scores = _scores(drawn, list(variables), masks, settings) if with_scores else None
     return DependenceReport(
         rows=tuple(rows),
         variables=tuple(variables),
@@ -137,7 +142,14 @@ class _Settings(NamedTuple):
         return None if self.classes is None else name in self.classes
 
 
-def _row(x: str, y: str, arrays: Mapping[str, np.ndarray], both: np.ndarray, settings: _Settings) -> DependenceRow:
+def _row(
+    x: str,
+    y: str,
+    arrays: Mapping[str, np.ndarray],
+    drawn: Mapping[str, np.ndarray],
+    both: np.ndarray,
+    settings: _Settings,
+) -> DependenceRow:
     """What a pair shares in the rows that have both, `(rows,)` bool."""
     notes: list[str] = []
     rows, groups = int(both.sum()), None if settings.groups is None else settings.groups[both]
@@ -159,27 +171,35 @@ def _row(x: str, y: str, arrays: Mapping[str, np.ndarray], both: np.ndarray, set
         "information", estimate_mutual_information, a, b, method=settings.method, classes=told("x", "y")
     )
     test = measured("p", permutation_test, a, b, permutations=settings.permutations, classes=told("x", "y"))
-    forth = measured("R²(x→y)", linear_decodability, a, b, classes=told("source", "target"))
-    back = measured("R²(y→x)", linear_decodability, b, a, classes=told("target", "source"))
-    probes = [
-        measured(f"probes {way}", _probes, a, b, told=told("x", "y"), reverse=reverse) if r2 is not None else None
-        for way, r2, reverse in (("x→y", forth, False), ("y→x", back, True))
+    read = [
+        measured(f"R²({way})", _read, _at(drawn[source], both), target, of=[settings.told(name) for name in names])
+        for way, source, target, names in (("x→y", x, b, (x, y)), ("y→x", y, a, (y, x)))
     ]
-    warnings = estimate.warnings if estimate else ()
+    (forth, probes_forth), (back, probes_back) = (each or (None, None) for each in read)
     return DependenceRow(
-        x, y, rows, estimate, test and test.p_value, None, forth, back, *probes, notes=(*warnings, *notes)
+        x,
+        y,
+        rows,
+        estimate,
+        test and test.p_value,
+        None,
+        forth,
+        back,
+        probes_forth,
+        probes_back,
+        notes=(*(estimate.warnings if estimate else ()), *notes),
     )
 
 
 def _scores(
-    arrays: Mapping[str, np.ndarray], latents: Sequence[str], masks: Mapping[str, np.ndarray], settings: _Settings
+    drawn: Mapping[str, np.ndarray], latents: Sequence[str], masks: Mapping[str, np.ndarray], settings: _Settings
 ) -> FactorScores | str:
     """The scores of the factors, over the rows that have everything, or why there are none."""
     everything = np.logical_and.reduce([*masks.values()])
-    factors = {name: array[everything] for name, array in arrays.items() if name not in latents}
+    factors = {name: array[everything] for name, array in drawn.items() if name not in latents}
     try:
         return factor_scores(
-            {name: arrays[name][everything] for name in latents},
+            {name: _at(drawn[name], everything) for name in latents},
             factors,
             classes=None if settings.classes is None else [name for name in factors if settings.told(name)],
             groups=None if settings.groups is None else settings.groups[everything],
@@ -189,19 +209,24 @@ def _scores(
         return str(error)
 
 
-def _probes(
-    x: np.ndarray,
-    y: np.ndarray,
-    *,
-    told: Collection[str] | None,
-    reverse: bool,
-    groups: np.ndarray | None,
-    seed: int,
-) -> Probes:
-    """What a linear and a neural probe read of y from x, or in reverse."""
-    pair = as_pair(x=x, y=y, classes=told, groups=groups, seed=seed)
-    source, target = (pair.y, pair.x) if reverse else (pair.x, pair.y)
-    return both_probes(source.numbers.numpy(), target, halves(target, seed), seed)
+def _read(
+    source: np.ndarray, target: np.ndarray, *, of: Sequence[bool | None], groups: np.ndarray | None, seed: int
+) -> tuple[float, Probes]:
+    """How well a linear map reads the target, as R², of classes that of one-hot columns; and what both probes read of it."""
+    x, variable, folds, draws = rows_for(
+        source, target, source_is_classes=of[0], target_is_classes=of[1], groups=groups, seed=seed
+    )
+    columns = Variable(variable.numbers)
+    linear = probed_numbers(held_out(x, columns, folds, "linear", seed, draws), columns, folds, "linear", draws)
+    if variable.classes is not None:
+        return linear.r2, both_probes(x, variable, folds, seed, draws)
+    neural = probed_numbers(held_out(x, columns, folds, "neural", seed, draws), columns, folds, "neural", draws)
+    return linear.r2, Probes(linear, neural)
+
+
+def _at(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The rows of values or of draws, `(draws, rows, dim)`."""
+    return values[:, rows] if values.ndim == 3 else values[rows]
 
 
 def _holm(rows: Sequence[DependenceRow]) -> list[float | None]:
@@ -213,6 +238,14 @@ def _holm(rows: Sequence[DependenceRow]) -> list[float | None]:
         largest = max(largest, min(1.0, p * (len(order) - rank)))
         adjusted[i] = largest
     return adjusted
+
+
+def _drawn(variables: Mapping[str, Samples]) -> dict[str, np.ndarray]:
+    """The variables as arrays, those that carry noise as draws of it, one at least."""
+    drawn = {name: as_array(value) for name, value in variables.items()}
+    if none := sorted(name for name, array in drawn.items() if array.ndim == 3 and not len(array)):
+        raise ValueError(f"expected at least one draw of the noise of all rows, got none of {', '.join(none)}")
+    return drawn
 
 
 def _joined(variables: Mapping[str, Samples], factors: Mapping[str, Samples]) -> dict[str, np.ndarray]:

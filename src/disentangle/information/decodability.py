@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from disentangle.information.probe_rows import halves
+from disentangle.information.probe_rows import rows_for
 from disentangle.information.probes import held_out, probed_numbers
-from disentangle.information.samples import Samples, Variable, as_pair
+from disentangle.information.samples import Samples, Variable
 
 __all__ = ["linear_decodability"]
 
@@ -30,7 +30,7 @@ def linear_decodability(
     0 worse than it, as it is by chance where the source knows nothing. Target dimensions that are constant are left out.
 
     Arguments:
-        source: The latent, `(rows, source_dim)`, on any device.
+        source: The latent, `(rows, source_dim)`, or draws of its noise, `(draws, rows, source_dim)`, on any device.
         target: The factor, `(rows, target_dim)`, or `(rows,)` of numbers or classes. Classes become one-hot columns.
         classes: Which of "source" and "target" are classes; told from their values if not given.
         groups: `(rows,)`: rows that are no independent draws, near-copies of one clip say, have the same value. One row
@@ -53,7 +53,12 @@ def linear_decodability(
         >>> linear_decodability(latent, torch.randn(200, 2, generator=generator)) < 0.1
         True
     """
-    pair = as_pair(source=source, target=target, classes=classes, groups=groups, seed=seed)
-    numbers, folds = Variable(pair.y.numbers), halves(Variable(pair.y.numbers), seed)
-    predicted = held_out(pair.x.numbers.numpy(), numbers, folds, "linear", seed)
-    return probed_numbers(predicted, numbers, folds, "linear").r2
+    if unknown := set(classes or ()) - {"source", "target"}:
+        raise ValueError(f"expected classes among source, target, got {', '.join(sorted(unknown))}")
+    of_source, of_target = (None if classes is None else name in classes for name in ("source", "target"))
+    x, variable, folds, draws = rows_for(
+        source, target, source_is_classes=of_source, target_is_classes=of_target, groups=groups, seed=seed
+    )
+    numbers = Variable(variable.numbers)
+    predicted = held_out(x, numbers, folds, "linear", seed, draws)
+    return probed_numbers(predicted, numbers, folds, "linear", draws).r2

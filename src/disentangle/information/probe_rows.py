@@ -8,7 +8,7 @@ import numpy as np
 
 from disentangle.information.samples import Samples, Variable, as_array, as_pair, as_variable
 
-__all__ = ["Folds", "halves", "rows_for"]
+__all__ = ["Folds", "halves", "in_turn", "rows_for", "side_by_side"]
 
 Folds = Sequence[tuple[np.ndarray, np.ndarray]]  # the rows to fit to, and the rows to predict
 
@@ -34,40 +34,50 @@ def halves(target: Variable, seed: int) -> Folds:
 def rows_for(
     source: Samples,
     target: Samples,
-    test: tuple[Samples, Samples] | None,
-    classes: bool,
-    groups: Samples | None,
-    seed: int,
+    *,
+    test: tuple[Samples, Samples] | None = None,
+    source_is_classes: bool | None = None,
+    target_is_classes: bool | None = None,
+    groups: Samples | None = None,
+    seed: int = 0,
 ) -> tuple[np.ndarray, Variable, Folds, int]:
-    """The numbers of the source, the target, the folds of their rows, and how often all rows stand there: once per draw."""
-    source, draws = _side_by_side("source", source)
+    """The numbers of the source, the target, the folds of their rows, and how often all rows stand there: once per draw.
+
+    Whether either is classes is told from its values where nothing is said of it.
+    """
+    source, draws = side_by_side("source", source)
     if test is None:
-        told = {"source"} if as_variable("source", source).classes is not None else set()
-        pair = as_pair(
-            source=source, target=target, classes=told | ({"target"} if classes else set()), groups=groups, seed=seed
-        )
+        said = {"source": (source, source_is_classes), "target": (target, target_is_classes)}
+        told = None
+        if source_is_classes is not None or target_is_classes is not None:
+            told = [
+                name
+                for name, (values, is_classes) in said.items()
+                if (as_variable(name, values).classes is not None if is_classes is None else is_classes)
+            ]
+        pair = as_pair(source=source, target=target, classes=told, groups=groups, seed=seed)
         x, variable = pair.x.numbers.numpy(), pair.y
         folds = halves(variable, seed)
     else:
         if groups is not None:
             raise ValueError("expected groups or test, got both: rows of test are held out as they are")
-        test_source, test_draws = _side_by_side("source", test[0])
+        test_source, test_draws = side_by_side("source", test[0])
         if test_draws != draws:
             raise ValueError(f"expected as many draws to test as to fit to, {draws}, got {test_draws}")
         x = as_variable("source", _joined("source", source, test_source)).numbers.numpy()
-        variable = as_variable("target", _joined("target", target, test[1]), classes)
+        variable = as_variable("target", _joined("target", target, test[1]), target_is_classes)
         if len(x) != len(variable.numbers) or len(as_array(source)) != len(as_array(target)):
             counts = [len(as_array(values)) for values in (source, target, test_source, test[1])]
             raise ValueError(f"expected source and target with the same number of rows, got {counts}")
         rows, train = np.arange(len(x)), len(as_array(source))
         folds = [(rows[:train], rows[train:])]
-    if classes and variable.classes is not None and 2 * (1 + int(variable.classes.max())) > len(x):
+    if target_is_classes and variable.classes is not None and 2 * (1 + int(variable.classes.max())) > len(x):
         count = 1 + int(variable.classes.max())
         raise ValueError(f"expected target as classes, two rows each on average, got {count} values in {len(x)} rows")
-    return (x, variable, folds, 1) if draws == 1 else (*_in_turn(x, variable, folds, draws), draws)
+    return *in_turn(x, variable, folds, draws), draws
 
 
-def _side_by_side(name: str, source: Samples) -> tuple[Samples, int]:
+def side_by_side(name: str, source: Samples) -> tuple[Samples, int]:
     """Draws of all rows, `(draws, rows, dim)`, as columns of each row, `(rows, draws * dim)`, and how many."""
     array = as_array(source)
     if array.ndim != 3:
@@ -77,8 +87,10 @@ def _side_by_side(name: str, source: Samples) -> tuple[Samples, int]:
     return array.swapaxes(0, 1).reshape(array.shape[1], -1), len(array)
 
 
-def _in_turn(x: np.ndarray, target: Variable, folds: Folds, draws: int) -> tuple[np.ndarray, Variable, Folds]:
+def in_turn(x: np.ndarray, target: Variable, folds: Folds, draws: int) -> tuple[np.ndarray, Variable, Folds]:
     """The same with all rows as often as there are draws, one draw after the other, and each row on its side in all of them."""
+    if draws == 1:
+        return x, target, folds
     rows = len(x)
     x = x.reshape(rows, draws, -1).swapaxes(0, 1).reshape(draws * rows, -1)
     classes = None if target.classes is None else target.classes.repeat(draws)

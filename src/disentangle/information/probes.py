@@ -166,7 +166,7 @@ def probe_numbers(
         >>> probe_numbers(z, x, kind="linear").rows
         400
     """
-    x, variable, folds, draws = rows_for(source, target, test, False, groups, seed)
+    x, variable, folds, draws = rows_for(source, target, test=test, target_is_classes=False, groups=groups, seed=seed)
     return probed_numbers(held_out(x, variable, folds, kind, seed, draws), variable, folds, kind, draws)
 
 
@@ -217,7 +217,7 @@ def probe_classes(
         >>> found.accuracy > 0.8 > 0.6 > found.chance
         True
     """
-    x, variable, folds, draws = rows_for(source, target, test, True, groups, seed)
+    x, variable, folds, draws = rows_for(source, target, test=test, target_is_classes=True, groups=groups, seed=seed)
     return probed_classes(held_out(x, variable, folds, kind, seed), variable, folds, kind, draws)
 
 
@@ -226,11 +226,12 @@ def record_of(probe: NumberProbe | ClassProbe) -> dict[str, Any]:
     return {**asdict(probe), "standard_error": probe.standard_error, "interval": list(probe.interval)}
 
 
-def both_probes(x: np.ndarray, target: Variable, folds: Folds, seed: int) -> Probes:
-    """What both kinds of probe read of numbers or classes, `x` as `(rows, dim)`."""
+def both_probes(x: np.ndarray, target: Variable, folds: Folds, seed: int, draws: int = 1) -> Probes:
+    """What both kinds of probe read of numbers or classes, `x` as `(rows, dim)`, each row in all of its draws."""
     probed = probed_numbers if target.classes is None else probed_classes
     linear, neural = (
-        probed(held_out(x, target, folds, kind, seed), target, folds, kind) for kind in ("linear", "neural")
+        probed(held_out(x, target, folds, kind, seed, draws), target, folds, kind, draws)
+        for kind in ("linear", "neural")
     )
     return Probes(linear, neural)
 

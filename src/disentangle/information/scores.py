@@ -10,7 +10,7 @@ import numpy as np
 
 from disentangle.information.axis_alignment import concentration, forest, gap, information_gap, threshold_scores
 from disentangle.information.factor_tables import FactorRow, FactorScores
-from disentangle.information.probe_rows import Folds, halves
+from disentangle.information.probe_rows import Folds, halves, in_turn, side_by_side
 from disentangle.information.probes import NumberProbe, Probes, both_probes, held_out, probed_classes, probed_numbers
 from disentangle.information.samples import Samples, Variable, as_array, as_pair, as_variable
 
@@ -62,7 +62,8 @@ def factor_scores(
         | Ridgeway and Mozer, Learning Deep Disentangled Embeddings with the F-Statistic Loss (NeurIPS 2018), explicitness
 
     Arguments:
-        latents: One array `(rows, dim)`, or several by name, on any device.
+        latents: One array `(rows, dim)`, or several by name, on any device. Of one that carries noise give draws of it,
+            `(draws, rows, dim)`: probes read from all of them, and the scores are those of the first.
         factors: By name, `(rows,)` of numbers or classes each, or one-hot rows.
         classes: The names of the factors that are classes; told from the values if not given.
         groups: `(rows,)`: rows that are no independent draws, near-copies of one clip say, have the same value. One row
@@ -88,15 +89,18 @@ def factor_scores(
         (True, True)
     """
     blocks = latents if isinstance(latents, Mapping) else {"latent": latents}
-    arrays = _checked(blocks, factors, classes)
-    sides = {
-        name: as_variable(name, value, None if len(blocks) > 1 else False).numbers for name, value in blocks.items()
+    sides, draws = {}, {}
+    for name, value in blocks.items():
+        sides[name], draws[name] = side_by_side(name, value)
+    arrays = _checked(sides, factors, classes)
+    columns = {
+        name: as_variable(name, value, None if len(blocks) > 1 else False).numbers.numpy()
+        for name, value in sides.items()
     }
-    x = np.hstack([side.numpy() for side in sides.values()])
-    widths = [side.shape[1] for side in sides.values()]
-    starts = np.cumsum([0, *widths])
-    spans = {name: slice(a, b) for name, a, b in zip(sides, starts, starts[1:], strict=False)}
-    units = [str(i) for i in range(x.shape[1])] if len(spans) == 1 else list(spans)
+    x = np.hstack(list(columns.values()))
+    starts = np.cumsum([0, *(each.shape[1] for each in columns.values())]).tolist()
+    spans = {name: _Span(a, b, draws[name]) for name, a, b in zip(columns, starts, starts[1:], strict=False)}
+    units = [str(i) for i in range(len(_first(spans)))] if len(spans) == 1 else list(spans)
     rows, importances = [], []
     for name, values in arrays.items():
         try:
@@ -118,6 +122,18 @@ def factor_scores(
         importances={row.factor: tuple(importance.tolist()) for row, importance in zip(rows, importances, strict=True)},
         seed=seed,
     )
+
+
+class _Span(NamedTuple):
+    """Where the columns of a latent stand, those of all its draws side by side."""
+
+    start: int
+    end: int
+    draws: int
+
+    @property
+    def width(self) -> int:
+        return (self.end - self.start) // self.draws
 
 
 class _Rows(NamedTuple):
@@ -146,14 +162,24 @@ def _rows(
     return _Rows(pair.x.numbers.numpy(), pair.y, halves(pair.y, seed))
 
 
-def _scored(name: str, rows: _Rows, spans: Mapping[str, slice], seed: int) -> tuple[FactorRow, np.ndarray]:
+def _first(spans: Mapping[str, _Span]) -> np.ndarray:
+    """Where the columns of the first draw of each latent stand."""
+    return np.concatenate([np.arange(span.start, span.start + span.width) for span in spans.values()])
+
+
+def _scored(name: str, rows: _Rows, spans: Mapping[str, _Span], seed: int) -> tuple[FactorRow, np.ndarray]:
     """The scores of a factor, and the importance of each unit for it."""
     x, factor, folds = rows
-    probes = {latent: both_probes(x[:, span], factor, folds, seed) for latent, span in spans.items()}
+    probes = {
+        latent: both_probes(*in_turn(x[:, start:end], factor, folds, draws), seed, draws)
+        for latent, (start, end, draws) in spans.items()
+    }
+    x = x[:, _first(spans)]
     importance, predicted = forest(x, factor, folds, seed)
     one_array = len(spans) == 1
     if not one_array:
-        importance = np.array([importance[span].sum() for span in spans.values()])
+        ends = np.cumsum([span.width for span in spans.values()])
+        importance = np.array([part.sum() for part in np.split(importance, ends[:-1])])
     several = len(importance) > 1
     lines = threshold_scores(x, factor, folds) if one_array else np.array([_linear(both) for both in probes.values()])
     probed = probed_numbers if factor.classes is None else probed_classes
