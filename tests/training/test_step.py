@@ -526,6 +526,35 @@ def test_what_a_layer_notes_of_a_batch_is_as_before_when_the_step_is_left_out():
     assert step(batch).nonfinite == ()
 
 
+class Words(Halves):
+    """Halves of the mean of embeddings."""
+
+    def __init__(self, sparse):
+        super().__init__()
+        self.embed = nn.EmbeddingBag(20, 6, sparse=sparse)
+
+    def forward(self, batch):
+        return super().forward(self.embed(batch))
+
+    def losses(self, variables, batch):
+        return super().losses(variables, torch.ones(len(batch), 6, dtype=F64))
+
+
+def test_sparse_gradients_are_looked_at_and_move_the_model_as_dense_ones_do():
+    batch, weights = torch.randint(20, (12, 3)), []
+    for sparse in (True, False):
+        torch.manual_seed(0)
+        model, penalty = Words(sparse).double(), Pairwise({("a", "b"): HSIC()})
+        step = AlternatingStep(model, penalty, objective=objective, optimizer=torch.optim.SGD(model.parameters(), 0.1))
+        step(batch)
+        assert model.embed.weight.grad.is_sparse == sparse
+        weights.append(copy.deepcopy(model.embed.weight))
+        spoil("gradient", model, step)
+        with pytest.raises(NonFiniteError, match="not finite: gradients"):
+            step(batch)
+    torch.testing.assert_close(*weights)
+
+
 def test_with_a_scaler_that_clipping_has_used_the_step_after_one_that_is_left_out_is_taken():
     accelerator_for("cpu")  # Accelerate's optimisers want one to be there
     model = Halves()

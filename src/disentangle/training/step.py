@@ -307,7 +307,9 @@ class AlternatingStep:
         self._gradients = None
         scaler = getattr(self.optimizer, "scaler", None)
         if not bad and scaler is None:  # a scaler looks for infinite gradients itself
-            gradients = [p.grad for p in parameters if p.grad is not None]
+            gradients = [
+                p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in parameters if p.grad is not None
+            ]
             self._gradients = Watch({"gradients": get_total_norm(gradients) if norm is None else norm})
             if self._gradients.arrived is None or self.nonfinite == "skip":  # which has waited already
                 bad, self._gradients = self._gradients.nonfinite(), None
