@@ -170,6 +170,13 @@ def test_splits_that_differ_are_named(scale, test, wanted):
     assert disagreements(scale, {"test": test}) == ([] if wanted is None else [wanted])
 
 
+def test_classes_are_named_whatever_their_numbers():
+    names = {-1.0: "against", 2.5: "for"}
+    assert disagreements(label_scale([-1, 2.5]), {"test": [-1, 2.5, 4]}, names) == [
+        "test: 1 of 3 labels (4) is none of against, for, those of training"
+    ]
+
+
 def test_the_metrics_are_those_of_training_whatever_a_split_happens_to_hold():
     prediction, test = np.linspace(-1, 1, 20), np.array([0.0, 1.0] * 10)
     metrics = SENTIMENT.metrics(prediction, test)

@@ -65,7 +65,7 @@ def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> C
     splits = labeled_splits(data, experiment.data, trained.label, classes_of(trained.task))
     labels = labels_of(splits)
     classes = classes_of(trained.task)
-    tell(trained.task, labels, print, [*classes] if [*classes.values()] == [*range(len(classes))] else ())
+    tell(trained.task, labels, print, {number: name for name, number in classes.items()})
     for name in ("valid", "test"):
         rows, missing = len(splits[name]), splits[name].missing
         if lacking := [m for m in trained.sizes if missing.get(m, rows) == rows]:

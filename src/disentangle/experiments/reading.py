@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -179,11 +180,11 @@ def task_for(
         task = task_of(labels["train"], options.task, names)
     except ValueError as error:
         raise DataError(f"train: {error}") from None
-    tell(task, labels, say, names)
+    tell(task, labels, say, dict(enumerate(names)))
     return task
 
 
-def tell(task: Task, labels: Mapping[str, np.ndarray], say: Callable[[str], None], names: Sequence[str] = ()) -> None:
+def tell(task: Task, labels: Mapping[str, np.ndarray], say: Callable[[str], None], names: Mapping[Any, str]) -> None:
     """Says what a task is, and how labels differ from it; raises `DataError` where a split cannot be measured by it."""
     for name, each in labels.items():
         try:

@@ -6,9 +6,9 @@ occur is not another task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -133,7 +133,7 @@ class LabelScale:
         y = vector(label)
         other = y[~self._known(y)]
         if self.kind == "binary" and other.size:
-            raise ValueError(f"expected labels {self.shown} as in training, got {_listed(other, ())}")
+            raise ValueError(f"expected labels {self.shown} as in training, got {_listed(other, {})}")
 
     def baselines(self, label: Array) -> dict[str, float]:
         """What to predict for all when nothing is known but the training labels, `(N,)`: their mean, where the labels are
@@ -203,7 +203,7 @@ def label_scale(label: Array) -> LabelScale:
     return LabelScale(kind, tuple((found if kind in DISCRETE else found[[0, -1]]).tolist()))
 
 
-def disagreements(scale: LabelScale, labels: Mapping[str, Array], names: Sequence[str] = ()) -> list[str]:
+def disagreements(scale: LabelScale, labels: Mapping[str, Array], names: Mapping[Any, str] | None = None) -> list[str]:
     """How the labels of each split differ from the scale of the training labels, one line for each difference.
 
     Labels that do not belong to the scale are named however few they are. A split of 10 and more is also named where, by
@@ -212,16 +212,16 @@ def disagreements(scale: LabelScale, labels: Mapping[str, Array], names: Sequenc
     Arguments:
         scale: What the labels of training are.
         labels: The labels of each split by its name, each `(N,)`.
-        names: Of the classes, where labels are their places among them.
+        names: Of the labels that are classes, `{label: name}`.
 
     Example:
         >>> scale = label_scale([0, 1, 1, 0])
         >>> disagreements(scale, {"valid": [0, 1, 0], "test": [0, 1, 2]})
         ['test: 1 of 3 labels (2) is none of 0, 1, those of training']
-        >>> disagreements(scale, {"test": [0, 1, 2]}, ["joy", "anger", "fear"])
+        >>> disagreements(scale, {"test": [0, 1, 2]}, {0: "joy", 1: "anger", 2: "fear"})
         ['test: 1 of 3 labels (fear) is none of joy, anger, those of training']
     """
-    lines = []
+    lines, names = [], names or {}
     shown = _listed(np.array(scale.values), names) if names else scale.shown
     for name, label in labels.items():
         y = vector(label)
@@ -237,7 +237,7 @@ def disagreements(scale: LabelScale, labels: Mapping[str, Array], names: Sequenc
     return lines
 
 
-def _otherwise(scale: LabelScale, found: np.ndarray, names: Sequence[str]) -> str:
+def _otherwise(scale: LabelScale, found: np.ndarray, names: Mapping[Any, str]) -> str:
     """What the labels of a split alone would be taken for, where that differs from the scale; otherwise ""."""
     if len(found) == 1:
         return f"every label is {_listed(found, names)}"
@@ -267,9 +267,9 @@ def _within(values: np.ndarray, bound: float) -> np.ndarray:
     return np.abs(values) <= bound * (1 + 1e-6)
 
 
-def _listed(values: np.ndarray, names: Sequence[str]) -> str:
+def _listed(values: np.ndarray, names: Mapping[Any, str]) -> str:
     found = np.unique(values)
     if names:
-        some = [names[int(place)] for place in found[:7]]
+        some = [names.get(float(value), f"{value:g}") for value in found[:7]]
         return ", ".join([*some, "..."] if len(found) > len(some) else some)
     return ", ".join(f"{value:g}" for value in found) if len(found) <= 4 else f"{found[0]:g} to {found[-1]:g}"

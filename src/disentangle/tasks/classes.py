@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -69,7 +69,7 @@ class Binary(Task):
     def check(self, labels: np.ndarray) -> None:
         LabelScale("binary", self.values).check(labels)
 
-    def disagreements(self, labels: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> list[str]:
+    def disagreements(self, labels: Mapping[str, np.ndarray], names: Mapping[Any, str] | None = None) -> list[str]:
         return disagreements(LabelScale("binary", self.values), labels, names)
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class Classes(Task):
     def names(self) -> tuple[str, ...]:
         return tuple(f"probability of {label}" for label in self.labels)
 
-    def disagreements(self, labels: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> list[str]:
+    def disagreements(self, labels: Mapping[str, np.ndarray], names: Mapping[Any, str] | None = None) -> list[str]:
         return disagreements(LabelScale("classes", self.values), labels, names)
 
     def to_dict(self) -> dict[str, Any]:

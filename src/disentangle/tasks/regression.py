@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -65,7 +65,7 @@ class Regression(Task):
     def check(self, labels: np.ndarray) -> None:
         self.scale.check(labels)
 
-    def disagreements(self, labels: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> list[str]:
+    def disagreements(self, labels: Mapping[str, np.ndarray], names: Mapping[Any, str] | None = None) -> list[str]:
         return disagreements(self.scale, labels, names)
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -74,8 +74,8 @@ class Task(ABC):
         """Raises `ValueError` where labels are such that there are no metrics."""
         return
 
-    def disagreements(self, labels: Mapping[str, np.ndarray], names: Sequence[str] = ()) -> list[str]:
-        """How the labels of splits differ from what they were in training, a line each; classes by name if these are given."""
+    def disagreements(self, labels: Mapping[str, np.ndarray], names: Mapping[Any, str] | None = None) -> list[str]:
+        """How the labels of splits differ from what they were in training, a line each; classes by their names."""
         return []
 
 

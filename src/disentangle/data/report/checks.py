@@ -94,7 +94,7 @@ def warnings(
             lines.append(f"{modality}: missing in more than half: {', '.join(much)}")
     lines += _all_the_same(labels.get("train", np.zeros(0)), names)
     out_of_range = [] if names else _out_of_range(labels)
-    lines += out_of_range or ([] if scale is None else disagreements(scale, labels, names))
+    lines += out_of_range or ([] if scale is None else disagreements(scale, labels, dict(enumerate(names))))
     for modality, of in have.items():
         lines += _zero_ends(modality, of)
     return tuple(lines)
