@@ -7,6 +7,8 @@ The lengths are drawn like those of real sets, log-normal with their median and 
     videos   people who review films: 364 word pieces, and 2 to 20 segments of sound and of faces; four layers of 256
     digits   single spoken digits: a few words, 0.42 s of 33 features of sound at 100 per second; the tiny backbone
 
+Beside the times stand the steps that are computed for each real one: what no padding at all could save at most.
+
 Sequences that are padded otherwise have the same losses and gradients: the largest difference of a gradient between the first
 and the second way is printed beside the largest gradient, in float64.
 """
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 from iteration import step_of
 from timing import interleaved, machine, ratios, spread
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import BertConfig, BertModel
 
@@ -68,21 +71,39 @@ def measure(like: str, options: argparse.Namespace) -> None:
     )
     longest = collate([dataset[i] for i in range(options.rows)])
 
-    def epoch(batches: list[list[int]], pad: bool) -> Callable[[], object]:
-        ready = [collate([dataset[i] for i in rows]) for rows in batches]
-        ready = [(padded(batch, longest) if pad else batch).to(options.device) for batch in ready]
-        return lambda: [step(batch) for batch in ready]
+    def batches_of(places: list[list[int]], pad: bool) -> list[Batch]:
+        ready = [collate([dataset[i] for i in rows]) for rows in places]
+        return [(padded(batch, longest) if pad else batch).to(options.device) for batch in ready]
 
-    ways = {"set": epoch(random, True), "batch": epoch(random, False), "by length": epoch(alike, False)}
-    t = interleaved(ways, options.rounds)
+    def epoch(batches: list[Batch]) -> Callable[[], object]:
+        return lambda: [step(batch) for batch in batches]
+
+    ways = {
+        "set": batches_of(random, True),
+        "batch": batches_of(random, False),
+        "by length": batches_of(alike, False),
+    }
+    t = interleaved({name: epoch(batches) for name, batches in ways.items()}, options.rounds)
     print(f"\n{like}: padded to the longest row of the set, of the batch, of batches by length; ms per iteration")
     for name, seconds in t.items():
-        print(f"{name:10} {spread(seconds, 1e3 / len(random))} {ratios(t['set'], seconds)} as fast")
+        print(
+            f"{name:10} {spread(seconds, 1e3 / len(random))} {ratios(t['set'], seconds)} as fast; "
+            f"steps per real one: {steps_per_real_one(ways[name])}"
+        )
     batch = collate([dataset[i] for i in random[0]])
     a, b = (gradients_of(model, one) for one in (padded(batch, longest), batch))
     size = max(float(of_b.abs().max()) for of_b in b)
     difference = max(float((of_a - of_b).abs().max()) for of_a, of_b in zip(a, b, strict=True))
     print(f"gradients of the first two differ by {difference / size:.0e} of the largest, in float64")
+
+
+def steps_per_real_one(batches: list[Batch]) -> str:
+    """Of words and of each sequence, how many steps are computed for each that exists."""
+    masks = [{"text": batch.words.mask, **{name: s.mask for name, s in batch.sequences.items()}} for batch in batches]
+    totals = {
+        name: [sum(count(each[name]) for each in masks) for count in (Tensor.numel, Tensor.sum)] for name in masks[0]
+    }
+    return ", ".join(f"{name} {computed / float(real):.2f}" for name, (computed, real) in totals.items())
 
 
 def recordings(like: str, rows: int) -> Recordings:

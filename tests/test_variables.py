@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle import Masked, Rows, class_numbers, frames
-from disentangle.variables import as_rows
+from disentangle.variables import as_rows, zero_in_padding
 
 F64 = torch.float64
 
@@ -28,6 +28,25 @@ def test_the_mean_of_a_masked_sequence_is_that_of_its_real_steps(lengths):
     masked = Masked(values, mask)
     torch.testing.assert_close(masked.mean(), expected)
     assert masked.lengths.tolist() == lengths
+
+
+@pytest.mark.parametrize("padding", [0.0, 3.0, math.nan, math.inf])
+@pytest.mark.parametrize("differentiable", [False, True])
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 2), (3, 4, 2, 2)])
+def test_padding_becomes_zero_whatever_stands_there_and_gets_no_gradient(shape, differentiable, padding):
+    mask = torch.arange(4) < torch.tensor([[4], [2], [0]])
+    values = torch.ones(shape, dtype=F64)
+    values[~mask] = padding
+    values.requires_grad_(differentiable)
+    before = values.detach().clone()
+    zeroed = zero_in_padding(values, mask)
+    assert torch.equal(zeroed[mask], values[mask])
+    assert not zeroed[~mask].any()
+    assert (zeroed is values) == (padding == 0 and not differentiable)  # no copy where none is needed
+    torch.testing.assert_close(values.detach(), before, equal_nan=True)
+    if differentiable:
+        zeroed.sum().backward()
+        assert torch.equal(values.grad != 0, mask.view(3, 4, *(1,) * (len(shape) - 2)).expand(shape))
 
 
 def test_selecting_and_detaching_keep_values_and_mask_together():

@@ -26,6 +26,7 @@ __all__ = [
     "select_rows",
     "tensors_of",
     "values_of",
+    "zero_in_padding",
 ]
 
 
@@ -71,10 +72,9 @@ class Masked(NamedTuple):
 
         It is summed in at least float32, so that a long sequence of half precision does not overflow.
         """
-        real = self.mask.view(*self.mask.shape, *(1,) * (self.values.dim() - 2))
         dtype = torch.promote_types(self.values.dtype, torch.float32)
-        total = torch.where(real, self.values, 0).sum(1, dtype=dtype)
-        mean = total / real.sum(1).clamp(min=1)
+        total = zero_in_padding(self.values, self.mask).sum(1, dtype=dtype)
+        mean = total / self.lengths.clamp(min=1).view(-1, *(1,) * (total.dim() - 1))
         return mean.to(self.values.dtype) if self.values.is_floating_point() else mean
 
     def detach(self) -> Masked:
@@ -88,6 +88,26 @@ class Masked(NamedTuple):
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Masked:
         """The same sequences on `device`."""
         return Masked(*(t.to(device, non_blocking=non_blocking) for t in self))
+
+
+def zero_in_padding(values: Tensor, mask: Tensor) -> Tensor:
+    """Values `(B, T, ...)` with zeros where `mask`, `(B, T)`, is False, whatever stands there.
+
+    A copy of a batch of frames takes memory and time. So on the CPU padding of what needs no gradient is looked at, and
+    values in whose padding there are zeros already, as a data set and `Standardize` put there, are returned as they are.
+
+    Example:
+        >>> mask = torch.tensor([[True, False]])
+        >>> zero_in_padding(torch.tensor([[1.0, torch.nan]]), mask)
+        tensor([[1., 0.]])
+        >>> values = torch.tensor([[1.0, 0.0]])
+        >>> zero_in_padding(values, mask) is values
+        True
+    """
+    may_look = values.device.type == "cpu" and not values.requires_grad and not torch.compiler.is_compiling()
+    if may_look and not values[~mask].any():
+        return values
+    return torch.where(mask.view(*mask.shape, *(1,) * (values.dim() - 2)), values, 0)
 
 
 def row_count(variable: Tensor | Masked) -> int:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from disentangle.nn.transformer import sinusoidal_positions
-from disentangle.variables import Masked
+from disentangle.variables import Masked, zero_in_padding
 
 __all__ = ["CapsuleReadout", "SequenceCapsules", "dynamic_routing"]
 
@@ -116,7 +116,7 @@ class SequenceCapsules(nn.Module):
     def forward(self, x: Masked) -> Float[Tensor, "batch capsules out_features"]:
         """The capsules `(B, n, d)` of sequences `(B, T, D)`; zeros in a row without steps."""
         positions = sinusoidal_positions(Masked(torch.zeros_like(x.values), x.mask)).values
-        values = torch.where(x.mask.unsqueeze(2), x.values, 0) + positions
+        values = zero_in_padding(x.values, x.mask) + positions
         votes = self.votes(values).unflatten(2, (self.capsules, -1))
         return dynamic_routing(votes, x.mask, self.rounds)
 

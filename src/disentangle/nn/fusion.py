@@ -9,7 +9,7 @@ from entmax import sparsemax
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from disentangle.variables import Masked
+from disentangle.variables import Masked, zero_in_padding
 
 __all__ = ["MultimodalAdaptiveGate", "NonverbalInjection", "WordwiseSparseAttention"]
 
@@ -52,7 +52,7 @@ class WordwiseSparseAttention(nn.Module):
         mask: Bool[Tensor, "batch frames"],
     ) -> Float[Tensor, "batch words features"]:
         """What each word attends to, `(B, T, D)`, among frames `(B, S, D)` with their mask `(B, S)`."""
-        values, real = torch.where(mask.unsqueeze(-1), values, 0), mask.unsqueeze(1)
+        values, real = zero_in_padding(values, mask), mask.unsqueeze(1)
         with torch.autocast(words.device.type, enabled=False):
             dtype = self.words.weight.dtype
             queries, keys = _precise(self.words(words.to(dtype))), _precise(self.frames(values.to(dtype)))

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from disentangle.variables import Masked
+from disentangle.variables import Masked, zero_in_padding
 
 __all__ = ["GraphConvolution", "SimilarityAdjacency", "band_adjacency", "mean_adjacency"]
 
@@ -38,7 +38,7 @@ class GraphConvolution(nn.Module):
 
     def forward(self, nodes: Masked, adjacency: Float[Tensor, "batch nodes nodes"]) -> Masked:
         """The nodes `(B, N, d)`, 0 in padding, of nodes `(B, N, D)` and how much column j counts for row i, `(B, N, N)`."""
-        mapped = self.linear(torch.where(nodes.mask.unsqueeze(2), nodes.values, 0))
+        mapped = self.linear(zero_in_padding(*nodes))
         return Masked(torch.where(_both_real(nodes.mask), adjacency, 0) @ mapped, nodes.mask)
 
 
@@ -66,7 +66,7 @@ class SimilarityAdjacency(nn.Module):
 
     def forward(self, nodes: Masked) -> Float[Tensor, "batch nodes nodes"]:
         """The adjacency `(B, N, N)` of nodes `(B, N, d)`; 0 where one of the two is padding."""
-        values = torch.where(nodes.mask.unsqueeze(2), nodes.values, 0)
+        values = zero_in_padding(*nodes)
         similar = (self.queries(values) @ self.keys(values).mT / values.shape[2]).relu()
         itself = torch.eye(values.shape[1], dtype=similar.dtype, device=similar.device)
         return torch.where(_both_real(nodes.mask), itself + similar, 0)

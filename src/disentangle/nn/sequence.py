@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from disentangle.variables import zero_in_padding
+
 __all__ = ["SequenceDecoder", "SequenceEncoder"]
 
 
@@ -41,7 +43,7 @@ class SequenceEncoder(nn.Module):
         self, values: Float[Tensor, "batch time in_features"], mask: Bool[Tensor, "batch time"]
     ) -> Float[Tensor, "batch out_features"]:
         """The vectors of left-aligned sequences, `(B, T, in_features)` with their mask `(B, T)`: `(B, out_features)`."""
-        values = torch.where(mask.unsqueeze(-1), values, 0)
+        values = zero_in_padding(values, mask)
         with torch.autocast(values.device.type, enabled=False):
             states, _ = self.lstm(values.to(self.output.weight.dtype))
         # Packed sequences would do the same, but want the lengths on the host.

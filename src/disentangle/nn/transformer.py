@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from disentangle.variables import Masked
+from disentangle.variables import Masked, zero_in_padding
 
 __all__ = ["CrossModalTransformer", "TemporalConvolution", "last_step", "sinusoidal_positions"]
 
@@ -173,4 +173,4 @@ def last_step(x: Masked) -> Float[Tensor, "batch d"]:
 
 
 def _without_padding(x: Masked) -> Masked:
-    return Masked(torch.where(x.mask.unsqueeze(-1), x.values, 0), x.mask)
+    return Masked(zero_in_padding(*x), x.mask)
