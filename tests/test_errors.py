@@ -31,6 +31,7 @@ def test_errors_are_still_of_their_built_in_kinds():
         errors.RunError: RuntimeError,
         errors.SavedModelError: RuntimeError,
         errors.SeedsError: RuntimeError,
+        errors.TooFewRowsError: ValueError,
     }
     assert {DisentangleError, *kinds} == {getattr(errors, name) for name in errors.__all__}
     assert [error for error, kind in kinds.items() if not issubclass(error, kind)] == []

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from disentangle import CLUBEstimator, Masked, OrthogonalLoss, Pairwise, frames
 from disentangle.conditionals import GaussianConditional, MaskedConditional
-from disentangle.dependence import ModalityDiscriminator, TotalCorrelationEstimator
+from disentangle.dependence import (
+    CKA,
+    HSIC,
+    Dependence,
+    DistanceCorrelation,
+    GivenClasses,
+    ModalityDiscriminator,
+    TotalCorrelationEstimator,
+)
+from disentangle.errors import TooFewRowsError
 
 
 def variables(n=8, sizes=(("L", 4), ("S", 3), ("X", 5))):
@@ -176,3 +185,46 @@ def test_pairs_in_one_network_take_the_numbers_that_single_ones_take(number):
 def test_misuse_is_named(call, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+class Few(Dependence):
+    """A dependence of its own that needs five rows."""
+
+    label = "few"
+
+    def forward(self, x, y):
+        if len(x) < 5:
+            raise TooFewRowsError(f"expected at least 5 rows, got {len(x)}")
+        return (x.mean() - y.mean()).square()
+
+
+@pytest.mark.parametrize(
+    ("dependence", "needed"),
+    [
+        (HSIC(unbiased=True), 4),
+        (DistanceCorrelation(unbiased=True), 4),
+        (GivenClasses(HSIC()), 4),
+        (Few(), 5),
+        (CKA(), 2),
+    ],
+)
+def test_a_pair_with_fewer_rows_than_its_dependence_needs_is_left_out_where_a_variable_is_missing(dependence, needed):
+    names = ("L", "S", "c") if isinstance(dependence, GivenClasses) else ("L", "S")
+    batch = variables() | {"c": torch.zeros(8, dtype=torch.long)}
+    pairs = Pairwise({names: dependence, ("S", "S"): OrthogonalLoss()})
+    for n in range(9):
+        values = pairs(batch, present={"L": torch.arange(8) < n})
+        assert list(values) == [pairs.labels[";".join(names)]] * (n >= needed) + ["orthogonal(S;S)"]
+        if n >= needed:
+            kept = [batch[name][:n] for name in names]
+            torch.testing.assert_close(values[pairs.labels[";".join(names)]], dependence(*kept))
+    if needed > 2:
+        few = {name: value[: needed - 1] for name, value in batch.items()}
+        with pytest.raises(ValueError, match=f"L;S.*: expected .*at least {needed} rows"):  # no variable is missing
+            pairs(few)
+
+
+def test_total_correlation_learns_from_as_many_rows_as_it_has_variables():
+    pairs = Pairwise({("L", "S", "X"): TotalCorrelationEstimator(4, 3, 5)})
+    assert pairs.learning_loss(variables(), present={"L": torch.arange(8) < 2}) is None
+    assert pairs.learning_loss(variables(), present={"L": torch.arange(8) < 3}) is not None

@@ -416,3 +416,58 @@ def test_misuse_is_named(change, message):
         pairs(variables() | change)
     with pytest.raises(ValueError, match=re.escape(message)):
         pairs.learning_loss(variables() | change)
+
+
+CHANGES = {
+    "unbiased": lambda club: setattr(club, "unbiased", True),
+    "log_variance": lambda club: setattr(club.conditional, "log_variance", "tanh"),
+    "conditional": lambda club: setattr(club, "conditional", GaussianConditional(4, 4)),
+    "requires_grad": lambda club: club.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_an_estimator_that_was_changed_after_the_stack_was_made_is_refused(what):
+    pairs = Pairwise({("L", "S"): CLUBEstimator(4, 4), ("A", "S"): CLUBEstimator(4, 4)})
+    pairs(variables())
+    CHANGES[what](pairs.dependences["A;S"])
+    for call in (pairs, pairs.learning_loss):
+        with pytest.raises(ValueError, match=f"A;S: expected the estimator as it was .*, got another .*{what}"):
+            call(variables())
+
+
+def test_an_estimator_in_two_pairwise_is_one_estimator():
+    shared, batch = CLUBEstimator(4, 4), variables()
+    first = Pairwise({("L", "S"): shared, ("A", "S"): CLUBEstimator(4, 4)})
+    second = Pairwise({("L", "S"): shared, ("A", "S"): CLUBEstimator(4, 4)})
+    for pairs in (first, second):
+        optimizer = torch.optim.Adam(pairs.parameters(), 0.1)
+        pairs.learning_loss({name: value.detach() for name, value in batch.items()}).backward()
+        optimizer.step()
+        values = [each(batch)["CLUB(L;S)"] for each in (first, second)] + [shared(batch["L"], batch["S"])]
+        torch.testing.assert_close(values[0], values[1])
+        torch.testing.assert_close(values[0], values[2])
+
+
+def test_a_second_derivative_goes_through_what_the_estimators_learn():
+    sizes, one = {"L": 4, "S": 4}, torch.ones((), dtype=F64, requires_grad=True)
+    batch = {name: torch.randn(6, size, dtype=F64) for name, size in sizes.items()}
+    stacked = Pairwise({names: CLUBEstimator(4, 4).double() for names in (("L", "S"), ("S", "L"))})
+
+    def curvature(loss_of, parameters):
+        loss = loss_of({"L": batch["L"] * one, "S": batch["S"]})
+        first = torch.autograd.grad(loss, parameters, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), one)[0]
+
+    expected = sum(
+        curvature(lambda z, x=x, y=y, club=club: club.learning_loss(z[x], z[y]), list(club.parameters()))
+        for x, y, club in (("L", "S", fresh(stacked, "L;S")), ("S", "L", fresh(stacked, "S;L")))
+    )
+    torch.testing.assert_close(curvature(stacked.learning_loss, list(stacked.parameters())), expected)
+
+
+def fresh(pairs, name):
+    """An estimator of its own with the weights of one in a stack."""
+    club = CLUBEstimator(4, 4).double()
+    club.load_state_dict(pairs.dependences[name].state_dict())
+    return club

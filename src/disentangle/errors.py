@@ -12,6 +12,7 @@ __all__ = [
     "RunError",
     "SavedModelError",
     "SeedsError",
+    "TooFewRowsError",
 ]
 
 
@@ -52,6 +53,10 @@ class NonFiniteError(DisentangleError, FloatingPointError):
     def __init__(self, message: str, names: list[str]):
         super().__init__(message)
         self.names = names
+
+
+class TooFewRowsError(DisentangleError, ValueError):
+    """A batch has fewer rows than a dependence needs; the message says how many."""
 
 
 class RunError(DisentangleError, RuntimeError):

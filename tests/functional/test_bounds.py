@@ -1,6 +1,7 @@
 import math
 import re
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -24,6 +25,14 @@ ON_SCORES = {
     "donsker_varadhan": functional.donsker_varadhan,
     "smile": lambda scores: functional.smile(scores, 2.0),
 }
+
+
+@pytest.mark.parametrize("bound", [*ON_SCORES.values(), functional.jensen_shannon, functional.leave_one_out])
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4,)])
+def test_scores_of_other_rows_than_the_batch_are_refused(bound, shape, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' own check of shapes would come first
+    with pytest.raises(ValueError, match=r"expected scores \(N, N\), of each x with each y of the batch, got \("):
+        bound(torch.zeros(shape))
 
 
 def gaussians(n, d):

@@ -14,6 +14,13 @@ def with_seed(layer, hidden, seed=1):
     return layer(hidden)
 
 
+@pytest.mark.parametrize("fixed", ["columns", "rows"])
+@pytest.mark.parametrize("shape", [(32, 5), (32, 4, 4), (4,)])
+def test_anything_but_rows_of_its_dimensions_is_refused(fixed, shape):
+    with pytest.raises(ValueError, match=rf"expected a latent \(N, 4\), got \({shape[0]},"):
+        NoisyLatent(4, fixed=fixed)(torch.randn(shape))
+
+
 def test_scale_and_offset_of_columns_do_not_matter():
     hidden, latent = torch.randn(500, 4, dtype=F64), NoisyLatent(4, 0.3).double()
     once = with_seed(latent, hidden)

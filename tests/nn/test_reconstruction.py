@@ -143,6 +143,16 @@ def test_gradients_pass_numerical_differentiation():
             )
 
 
+def test_a_second_derivative_is_refused():
+    hidden = torch.randn(2, 3, 4, requires_grad=True)
+    target = Masked(torch.randn(2, 3, 5), torch.ones(2, 3, dtype=torch.bool))
+    loss = masked_linear_mse(hidden, nn.Linear(4, 5), target).mean()
+    with pytest.raises(
+        RuntimeError, match=r"expected one derivative of a loss of reconstruction .*, such as masked_mse"
+    ):
+        torch.autograd.grad(loss, hidden, create_graph=True)
+
+
 def test_a_mean_is_differentiated_with_the_outputs_of_the_forward_pass(monkeypatch):
     calls, linear = [], F.linear
     monkeypatch.setattr(F, "linear", lambda *given: calls.append(given) or linear(*given))

@@ -302,3 +302,40 @@ def test_a_penalty_without_parameters_has_no_optimizer():
     a, b = torch.randn(2, 8, 2, requires_grad=True).unbind()
     torch.testing.assert_close(penalty({"a": a, "b": b}), 2 * OrthogonalLoss()(a, b))
     assert penalty.likelihood is None
+
+
+def test_a_second_derivative_is_refused():
+    penalty = PenaltyLoss(Pairwise({("a", "b"): OrthogonalLoss()}))
+    a = torch.randn(8, 2, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"expected one derivative of a PenaltyLoss, .*: its pairwise gives"):
+        torch.autograd.grad(penalty({"a": a, "b": torch.randn(8, 2)}), a, create_graph=True)
+
+
+def test_a_weight_that_learns_is_refused():
+    penalty = PenaltyLoss(Pairwise({("a", "b"): OrthogonalLoss()}))
+    with pytest.raises(ValueError, match=r"expected a weight without a gradient: .*, weight \* penalty"):
+        penalty.weight = nn.Parameter(torch.ones(()))
+    penalty.weight = torch.tensor(0.5)
+    latents = {"a": torch.randn(8, 2, requires_grad=True), "b": torch.randn(8, 2)}
+    torch.testing.assert_close(penalty(latents), 0.5 * penalty.pairwise(latents)["orthogonal(a;b)"])
+
+
+def test_the_rate_may_be_set_between_calls():
+    def moved(change):
+        torch.manual_seed(0)
+        penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}), lr=1e-3, inner_steps=1)
+        latents = {name: torch.randn(8, 2, requires_grad=True) for name in "ab"}
+        penalty(latents)
+        penalty.lr *= change
+        assert penalty.rate == pytest.approx(1e-3 * change)
+        before = copy.deepcopy(penalty.pairwise.state_dict())
+        penalty(latents)
+        return sum((t - before[name]).square().sum() for name, t in penalty.pairwise.state_dict().items()).sqrt()
+
+    torch.testing.assert_close(moved(3.0), 3 * moved(1.0), rtol=1e-3, atol=0)
+
+
+def test_an_optimiser_that_wants_a_closure_is_refused():
+    penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}), optimizer=torch.optim.LBFGS)
+    with pytest.raises(ValueError, match="got LBFGS, which wants a closure"):
+        penalty({name: torch.randn(8, 2, requires_grad=True) for name in "ab"})

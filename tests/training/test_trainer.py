@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -319,6 +320,25 @@ def test_callbacks_see_each_report_and_can_end_training():
 
     history = trainer.fit(batches, 5, evaluate=evaluate, monitor="mae", callbacks=[callback])
     assert seen == [record["epoch"] for record in history] == [1, 2]
+
+
+@pytest.mark.parametrize("true", [True, np.bool_(True), torch.tensor(True)])
+def test_training_ends_by_any_kind_of_true_and_by_nothing_else(true):
+    for answer, epochs in ((true, 1), (not true, 3), (1, 3), ("stop", 3), (None, 3), (torch.ones(2), 3)):
+        trainer, batches, _ = setting()
+        assert len(trainer.fit(batches, 3, callbacks=[lambda of, report, answer=answer: answer])) == epochs
+
+
+def test_what_is_no_loader_no_metrics_and_no_optimiser_of_single_steps_is_named(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the tests' own check of types would come first
+    trainer, batches, _ = setting()
+    with pytest.raises(TypeError, match="expected a DataLoader of batches, got list"):
+        trainer.fit(list(batches), 1)
+    with pytest.raises(TypeError, match=r"expected evaluate\(model\) to return metrics by name, got NoneType"):
+        trainer.fit(batches, 1, evaluate=lambda model: None)
+    model = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="got LBFGS, which wants a closure"):
+        AlternatingTrainer(model, None, objective=lambda *given: given, optimizer=torch.optim.LBFGS(model.parameters()))
 
 
 def test_accumulated_batches_are_one_step_of_the_large_batch():

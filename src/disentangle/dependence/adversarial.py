@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from disentangle.dependence.base import Bound, Dependence
 from disentangle.dependence.estimators import precision_of
 from disentangle.dependence.inputs import rows_of_sizes
+from disentangle.errors import TooFewRowsError
 from disentangle.functional.precision import at_least_float32, in_precision_of
 from disentangle.networks import TwoLayers
 from disentangle.variables import Masked
@@ -186,7 +187,7 @@ class TotalCorrelationEstimator(Dependence):
         rows = _rows_for(self.critic, x, y, *others, dims=self.dims)
         n, k = len(rows[0]), len(rows)
         if n < k:
-            raise ValueError(
+            raise TooFewRowsError(
                 f"expected at least {k} rows, as many as variables, got {n}: leave a last batch of so few out, drop_last=True"
             )
         shifts = [0, *(torch.randperm(n - 1)[: k - 1] + 1).tolist()]

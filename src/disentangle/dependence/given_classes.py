@@ -12,6 +12,7 @@ from disentangle.dependence.base import Bound, Dependence
 from disentangle.dependence.estimators import precision_of
 from disentangle.dependence.inputs import columns_of
 from disentangle.dependence.upper import CLUBEstimator, LeaveOneOutEstimator, SampledCLUBEstimator
+from disentangle.errors import TooFewRowsError
 from disentangle.functional.classes import one_hot
 from disentangle.variables import Masked, as_rows
 
@@ -93,7 +94,7 @@ class GivenClasses(Dependence):
         values = [(self.dependence(*rows), n) for *rows, n in parts if n >= self.min_rows]
         if not values:
             most = max(counts, default=0)
-            raise ValueError(
+            raise TooFewRowsError(
                 f"expected a class with at least {self.min_rows} rows in the batch, got {most} at most in {len(c)} rows: take "
                 "larger batches, and leave a small last one out, drop_last=True"
             )

@@ -113,7 +113,7 @@ def infonce(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
         >>> infonce(torch.zeros(8, 8)).abs() < 1e-6, infonce(100 * torch.eye(8))  # log 8
         (tensor(True), tensor(2.0794))
     """
-    n = len(scores)
+    n = _rows_of(scores)
     return math.log(n) - F.cross_entropy(at_least_float32(scores), torch.arange(n, device=scores.device))
 
 
@@ -173,7 +173,8 @@ def donsker_varadhan(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
         tensor(2.)
     """
     scores = at_least_float32(scores)
-    return scores.diagonal().mean() - unmatched_log_mean_exp(scores)
+    unmatched = unmatched_log_mean_exp(scores)
+    return scores.diagonal().mean() - unmatched
 
 
 def smile(scores: Float[Tensor, "rows rows"], clip: float) -> Float[Tensor, ""]:
@@ -200,7 +201,8 @@ def smile(scores: Float[Tensor, "rows rows"], clip: float) -> Float[Tensor, ""]:
         tensor(1.)
     """
     scores = at_least_float32(scores)
-    return scores.diagonal().mean() - unmatched_log_mean_exp(scores.clamp(-clip, clip))
+    unmatched = unmatched_log_mean_exp(scores.clamp(-clip, clip))
+    return scores.diagonal().mean() - unmatched
 
 
 def jensen_shannon(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
@@ -254,6 +256,14 @@ def unmatched_log_mean_exp(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, 
 
 
 def _without_diagonal(scores: Tensor) -> Tensor:
-    if len(scores) < 2:
-        raise ValueError(f"expected at least 2 rows, of which there are unmatched pairs, got {len(scores)}")
-    return scores.diagonal_scatter(scores.new_full((len(scores),), -math.inf))
+    n = _rows_of(scores)
+    if n < 2:
+        raise ValueError(f"expected at least 2 rows, of which there are unmatched pairs, got {n}")
+    return scores.diagonal_scatter(scores.new_full((n,), -math.inf))
+
+
+def _rows_of(scores: Tensor) -> int:
+    """The number of rows of x, and of y, that all have a score together."""
+    if scores.dim() != 2 or scores.shape[0] != scores.shape[1]:
+        raise ValueError(f"expected scores (N, N), of each x with each y of the batch, got {tuple(scores.shape)}")
+    return len(scores)

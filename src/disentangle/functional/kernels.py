@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from disentangle.errors import TooFewRowsError
 from disentangle.functional.scaling import scaled, shifted
 
 __all__ = ["Kernel", "dhsic", "distance_correlation", "hsic", "hsic_p_value"]
@@ -249,7 +250,7 @@ def distance_correlation(
 
 def _check_rows(x: Tensor, unbiased: bool, name: str) -> None:
     if unbiased and len(x) < 4:
-        raise ValueError(
+        raise TooFewRowsError(
             f"expected at least 4 rows for {name}, got {len(x)}: leave a last batch of so few out, drop_last=True"
         )
 

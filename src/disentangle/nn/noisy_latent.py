@@ -43,7 +43,7 @@ class NoisyLatent(nn.Module):
 
     Raises:
         ValueError: If the noise is not positive, if `fixed` is something else, or if there is one dimension, which has no
-            direction, with `"rows"`.
+            direction, with `"rows"`; on a call, with anything but `(N, d)`: of sequences give `disentangle.frames`.
 
     Example:
         >>> latent = NoisyLatent(8, noise=0.3)
@@ -65,6 +65,8 @@ class NoisyLatent(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """The noisy latent, `(N, d)`, of what an encoder computed, `(N, d)`."""
+        if hidden.dim() != 2 or hidden.shape[1] != self.features:
+            raise ValueError(f"expected a latent (N, {self.features}), got {tuple(hidden.shape)}")
         fixed = self.norm(hidden)
         return fixed + self.noise * torch.randn_like(fixed)
 

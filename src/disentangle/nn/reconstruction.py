@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from disentangle.functional.first_derivative import first_derivative
 from disentangle.variables import Masked, Rows
 
 __all__ = ["masked_cross_entropy", "masked_linear_mse", "masked_mse"]
@@ -186,7 +186,9 @@ class _LossOfLinear(torch.autograd.Function):
         return losses
 
     @staticmethod
-    @once_differentiable
+    @first_derivative(
+        "a loss of reconstruction without its outputs", "compute these, and their loss, such as masked_mse"
+    )
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (slope,) = grad_outputs
         states, weight, bias, values, *gradients = ctx.saved_tensors

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 
 import torch
 from torch import Tensor, nn
 
 from disentangle.dependence import Dependence
+from disentangle.errors import TooFewRowsError
 from disentangle.pairwise.dependences import Dependences
-from disentangle.pairwise.samples import named, samples_of
+from disentangle.pairwise.samples import Sample, named, samples_of
 from disentangle.variables import Masked
 
 __all__ = ["Pairwise"]
@@ -23,17 +24,19 @@ class Pairwise(nn.Module):
     `label(x;y)`, for example `CLUB(L;S)`. A dependence of more than two variables takes as many names, `(x, y, z)`.
 
     Where `present` is given, a row counts for a pair only if both variables are present in it, and a pair with fewer than
-    two such rows is left out of the result. The variables of a group have one number of rows, those of different groups may
-    differ, as utterances and their `frames` do. What an absent row holds, be it NaN, changes no value; its gradient is 0,
-    which an encoder that was given NaN makes NaN of: give it something finite there. Keep `present` on the CPU, as
-    `disentangle.data` does: which rows are used is decided on the host, and reading the answer back from a GPU would stall it.
+    two such rows, or with fewer than its dependence needs, is left out of the result. The variables of a group have one
+    number of rows, those of different groups may differ, as utterances and their `frames` do. What an absent row holds, be
+    it NaN, changes no value; its gradient is 0, which an encoder that was given NaN makes NaN of: give it something finite
+    there. Keep `present` on the CPU, as `disentangle.data` does: which rows are used is decided on the host, and reading the
+    answer back from a GPU would stall it.
 
     **Many estimators at the cost of few.** `CLUBEstimator`s that differ in nothing but the size of x run as one batched
     network with a few large parameters; all others run one after another. Values, gradients and state dicts are those of
     single estimators. `dependences["L;S"]` is the estimator that was given, as a view: its parameters show what the network
     has learnt and may be written to, but the gradients belong to the network. So make the optimiser from the parameters of
-    the `Pairwise`, and fused: `torch.optim.Adam(pairs.parameters(), 1e-3, fused=True)`. In a batch that leaves a pair out,
-    its gradient is zero where a single estimator would have none: the momentum of Adam moves it on.
+    the `Pairwise`, and fused: `torch.optim.Adam(pairs.parameters(), 1e-3, fused=True)`. Freeze or change an estimator before
+    the `Pairwise` is made of it; afterwards it is refused. In a batch that leaves a pair out, its gradient is zero where a
+    single estimator would have none: the momentum of Adam moves it on.
 
     Arguments:
         dependences: The dependence for each pair of names, `{(x, y): dependence}`.
@@ -85,9 +88,8 @@ class Pairwise(nn.Module):
         for stack in self.dependences.stacks:
             values |= stack(samples)
         for name, dependence in self.dependences.alone().items():
-            if samples[name].enough:
-                with named(name):
-                    values[name] = dependence(*samples[name].selected())
+            if (value := _over(samples[name], name, dependence)) is not None:
+                values[name] = value
         return {label: values[name] for name, label in self.labels.items() if name in values}
 
     def learning_loss(
@@ -97,7 +99,20 @@ class Pairwise(nn.Module):
         samples = samples_of(self.groups, variables, present)
         losses = [stack.learning_loss(samples) for stack in self.dependences.stacks if stack.learns_from(samples)]
         for name, dependence in self.dependences.alone().items():
-            if samples[name].enough and next(dependence.parameters(), None) is not None:
-                with named(name):
-                    losses.append(dependence.learning_loss(*samples[name].selected()))
+            if next(dependence.parameters(), None) is not None:
+                loss = _over(samples[name], name, dependence.learning_loss)
+                losses += [] if loss is None else [loss]
         return reduce(torch.add, losses) if losses else None
+
+
+def _over(sample: Sample, name: str, call: Callable[..., Tensor]) -> Tensor | None:
+    """What `call` makes of the rows that count; `None` where these are too few since a variable is missing in the others."""
+    if not sample.enough:
+        return None
+    try:
+        with named(name):
+            return call(*sample.selected())
+    except ValueError as error:
+        if sample.rows is not None and isinstance(error.__cause__, TooFewRowsError):
+            return None
+        raise

@@ -11,7 +11,6 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from disentangle import functional
 from disentangle.conditionals import GaussianConditional, mean_and_log_variance
@@ -82,6 +81,24 @@ class StackedCLUB(nn.Module):
         self.unbiased = next(iter(members.values())).unbiased
         self.log_variance: Literal["free", "tanh", "zero"] = _conditional(next(iter(members.values()))).log_variance
 
+    def refuse_changed(self) -> None:
+        """Raises `ValueError` where a member was changed after the stack was made of it, which the stack would not follow."""
+        layers = [layer for stacked in self.first for layer in stacked.layers]
+        for (name, member), first, last in zip(self.members.items(), layers, self.last.layers, strict=True):
+            conditional: Any = member.conditional
+            what = {
+                "unbiased": member.unbiased == self.unbiased,
+                "log_variance": getattr(conditional, "log_variance", None) == self.log_variance,
+                "conditional": getattr(conditional, "network", (None,))[0] is first,
+                "requires_grad": all(p.requires_grad for layer in (first, last) for p in (layer.weight, layer.bias)),
+            }
+            if not all(what.values()):
+                changed = ", ".join(key for key, same in what.items() if not same)
+                raise ValueError(
+                    f"{name}: expected the estimator as it was when the Pairwise was made of it, got another {changed}: "
+                    "change it before"
+                )
+
     def shared(self) -> Mapping[str, CLUBEstimator]:
         """The single estimators, as views of the stack."""
         for layer in (*self.first, self.last):
@@ -113,6 +130,7 @@ class StackedCLUB(nn.Module):
 
     def _by_rows(self, samples: Mapping[str, Sample]) -> Iterator[tuple[list[str], tuple[Tensor, Tensor, Tensor]]]:
         """The members that have one set of rows, at least two, with their means, log-variances and y over these rows."""
+        self.refuse_changed()
         given = [self._one_hot(name, samples[name]) for name in self.members]
         self._check(given)
         chosen = dict(zip(self.members, filled_up(given), strict=True))
@@ -187,15 +205,16 @@ class _Surprise(torch.autograd.Function):
         error = y - mean
         pull = log_variance.neg().exp_().mul_(error)
         squares = error.mul_(pull)
-        ctx.save_for_backward(pull, squares)
+        ctx.save_for_backward(mean, log_variance, y, pull, squares)
         return 0.5 * (squares + log_variance).sum()
 
     @staticmethod
-    @once_differentiable  # what is kept for the gradient has none itself
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        pull, squares = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        mean, log_variance, y, pull, squares = ctx.saved_tensors
+        if torch.is_grad_enabled():  # what was kept has no derivative itself
+            error = y - mean
+            pull = log_variance.neg().exp() * error
+            squares = error * pull
         half = 0.5 * grad_outputs[0]
         to_mean = pull.mul(-grad_outputs[0])
         return to_mean, torch.addcmul(half, squares, half, value=-1), -to_mean if ctx.needs_input_grad[2] else None
@@ -205,7 +224,7 @@ def stackable(dependences: Mapping[str, Dependence]) -> list[dict[str, CLUBEstim
     """The sets of two estimators or more that one `StackedCLUB` can hold.
 
     These are `CLUBEstimator`s with a `GaussianConditional` of the usual layers and one size of y. What is shared by several,
-    or frozen in part, stays what it is.
+    in another stack already, or frozen in part, stays what it is.
     """
     places = Counter(id(p) for dependence in dependences.values() for p in dependence.parameters())
     stacks: dict[Hashable, dict[str, Any]] = {}
@@ -225,8 +244,10 @@ def _kind(dependence: Any) -> Hashable:
     if [type(layer) for layer in network] != [nn.Linear, nn.ReLU, nn.Linear]:
         return None
     first, last = network[0], network[2]
-    parameters = [first.weight, first.bias, last.weight, last.bias]
+    parameters: list[Any] = [first.weight, first.bias, last.weight, last.bias]
     if not all(isinstance(p, nn.Parameter) and p.requires_grad for p in parameters):
+        return None
+    if any(p.data.untyped_storage().nbytes() != p.nbytes for p in parameters):  # views of another stack
         return None
     return dependence.unbiased, conditional.log_variance, last.weight.shape, first.weight.dtype, first.weight.device
 

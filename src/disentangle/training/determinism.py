@@ -82,6 +82,8 @@ class Epochs:
     """
 
     def __init__(self, loader: DataLoader[Any], seed: int, rank: int = 0, size: int = 1):
+        if not isinstance(loader, DataLoader):
+            raise TypeError(f"expected a DataLoader of batches, got {type(loader).__name__}")
         self.loader, self.seed, self.rank, self.size = loader, seed, rank, size
         self.order: list[list[int]] = []
         self.first = 0

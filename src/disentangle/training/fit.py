@@ -199,7 +199,7 @@ class Fit:
     def _called(self, report: Report) -> bool:
         """Whether a callback, in any process, ends the training."""
         answers = [callback(self.trainer, report) for callback in self.callbacks]
-        return self.processes.any(any(answer is True for answer in answers))
+        return self.processes.any(any(_is_true(answer) for answer in answers))
 
     def _summary(self, report: Report) -> str:
         parts = [f"epoch {report['epoch']}"]
@@ -318,6 +318,11 @@ class Fit:
                 restore(self.run.folder / MODEL, self.trainer.model)
             except SavedModelError as error:
                 raise RunError(str(error)) from error
+
+
+def _is_true(answer: object) -> bool:
+    """Whether a callback says `True`, be it by a boolean of NumPy or torch; anything else that it may return says nothing."""
+    return answer is True or (str(getattr(answer, "dtype", "")) in ("bool", "torch.bool") and bool(answer))
 
 
 def _moved(state: Any, device: torch.device) -> Any:

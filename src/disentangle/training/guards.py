@@ -46,10 +46,12 @@ def refuse_optimizers(
 
     One made from the single estimators holds none of the parameters that they own together.
     """
+    refuse_closure(optimizer)
     if penalty is not None:
         _refuse_shared(optimizer, penalty, "the model's optimiser", "the penalty")
     if penalty_optimizer is None:
         return
+    refuse_closure(penalty_optimizer)
     _refuse_shared(penalty_optimizer, model, "the penalty's optimiser", "the model")
     if penalty is not None:
         held = _held(penalty_optimizer)
@@ -59,6 +61,12 @@ def refuse_optimizers(
                 f"expected the penalty's optimiser to hold all {len(learning)} parameters that learn, got one without "
                 f"{lacking} of them: make it from penalty.parameters()"
             )
+
+
+def refuse_closure(optimizer: Optimizer) -> None:
+    """Refuses an optimiser that would compute the loss anew several times per step."""
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError("expected an optimiser that takes a step from gradients, got LBFGS, which wants a closure")
 
 
 def refuse_seed(seed: int | None) -> None:

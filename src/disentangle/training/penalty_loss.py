@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.optim import Optimizer
 
 from disentangle.errors import NonFiniteError
+from disentangle.functional.first_derivative import first_derivative
 from disentangle.pairwise import Pairwise
 from disentangle.pairwise.samples import refuse_other_presences, variables_of
 from disentangle.training.determinism import seed_noise
@@ -23,6 +23,7 @@ from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import (
     Watch,
     frozen,
+    refuse_closure,
     refuse_dead_pairs,
     refuse_frozen,
     refuse_other_optimizer,
@@ -70,7 +71,8 @@ class PenaltyLoss(nn.Module):
         weight: What the sum of the values is multiplied by, which may be set at any time: a number, or a `Dial` of the penalty,
             which weighs each pair so that it ends at the dependence allowed, and whose state is saved with the estimators.
         inner_steps: How many steps the estimators take per call.
-        lr: The learning rate of the estimators' optimiser, Adam. By default it starts at 1e-2 and adapts, see `KeepUp`.
+        lr: The learning rate of the estimators' optimiser, Adam, which may be set at any time. By default it starts at 1e-2 and
+            adapts, see `KeepUp`.
         optimizer: Makes another optimiser of the estimators' parameters; then `lr` does not count.
         seed: Noise that estimators draw is a function of it and of the number of calls; torch's generators stay as they are.
 
@@ -86,9 +88,10 @@ class PenaltyLoss(nn.Module):
 
     Raises:
         TypeError: If the penalty is no `Pairwise`; on a call, if a variable is no tensor.
-        ValueError: If the penalty learns and `inner_steps` is below 1, if parts of it cannot learn, or if the dial is that
-            of another penalty; on a call, if a pair is given what it does not take, or in training has no variable with a
-            gradient.
+        RuntimeError: Under `create_graph=True`: the penalty has no second derivative.
+        ValueError: If the penalty learns and `inner_steps` is below 1, if parts of it cannot learn, if the dial is that of
+            another penalty, or if the weight is a tensor that learns, whose gradient would be lost; on a call, if a pair is
+            given what it does not take, or in training has no variable with a gradient.
         NonFiniteError: On a call, where something is not finite.
 
     Example:
@@ -123,7 +126,7 @@ class PenaltyLoss(nn.Module):
         refuse_seed(seed)
         self._hidden = (penalty,)  # in a tuple it is no submodule: its parameters are not those of the model
         self.weight = weight
-        self.inner_steps, self.lr, self.seed = inner_steps, lr, seed
+        self.inner_steps, self.seed = inner_steps, seed
         self.iteration = 0
         self.values: dict[str, Tensor] = {}
         self.held_out: Tensor | None = None
@@ -134,18 +137,27 @@ class PenaltyLoss(nn.Module):
         self._keep_up = KeepUp() if lr is None and optimizer is None else None
         self._make_optimizer = optimizer
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
+        self.lr = lr
         self._alike = False  # whether all processes have the first one's estimators
         self._watches: list[Watch] = []  # of the call before, on a device that is not waited for
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "weight":
             super().__setattr__(name, value)
-            return
+        else:
+            self._set_weight(value)
+        if name == "lr" and value is not None and self._optimizer is not None:
+            for group in self._optimizer.param_groups:
+                group["lr"] = value
+
+    def _set_weight(self, value: Any) -> None:
+        if isinstance(value, Tensor) and value.requires_grad:
+            raise ValueError("expected a weight without a gradient: multiply by one that learns, weight * penalty(...)")
         if isinstance(value, Dial) and getattr(self._hidden[0], "dial", None) is not value:
             raise ValueError(
                 "expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)"
             )
-        object.__setattr__(self, name, value)  # a dial is a part of the penalty, and no submodule of this one
+        object.__setattr__(self, "weight", value)  # a dial is a part of the penalty, and no submodule of this one
 
     @property
     def pairwise(self) -> Pairwise:
@@ -262,7 +274,9 @@ class PenaltyLoss(nn.Module):
     def _new_optimizer(self) -> Optimizer:
         parameters = [p for p in self.pairwise.parameters() if p.requires_grad]
         if self._make_optimizer is not None:
-            return self._make_optimizer(parameters)
+            optimizer = self._make_optimizer(parameters)
+            refuse_closure(optimizer)
+            return optimizer
         rate = FIRST_RATE if self.lr is None else self.lr
         return torch.optim.Adam(parameters, rate, fused=parameters[0].device.type in ("cpu", "cuda"))
 
@@ -355,7 +369,7 @@ class _Computed(torch.autograd.Function):
         return value.clone()
 
     @staticmethod
-    @once_differentiable
+    @first_derivative("a PenaltyLoss", "its pairwise gives values in the graph, pairwise(variables)")
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, *grad_outputs: Tensor
     ) -> tuple[Tensor | None, ...]:

@@ -179,6 +179,9 @@ class AlternatingTrainer:
         `evaluate` says, and whether it is the best so far. The best model is saved in the run's folder `model`, from which
         `disentangle.load` brings it back; the penalty keeps its last state.
 
+        Each call counts epochs and steps from 0, and so has the order and the noise of a first one: to train longer, resume a
+        run with more epochs.
+
         Arguments:
             batches: What to train on. If its sampler or batch sampler has a `set_epoch`, that is called with 0, 1, ...
             epochs: How many passes.
@@ -231,7 +234,10 @@ class AlternatingTrainer:
         """
         self._refuse_other_precision()
         with evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
-            return {name: _number(name, value) for name, value in evaluate(self.model).items()}
+            metrics = evaluate(self.model)
+            if not isinstance(metrics, Mapping):
+                raise TypeError(f"expected evaluate(model) to return metrics by name, got {type(metrics).__name__}")
+            return {name: _number(name, value) for name, value in metrics.items()}
 
     def _refuse_other_precision(self) -> None:
         """Refuses to compute where another trainer has changed the precision, which Accelerate keeps once per process."""
