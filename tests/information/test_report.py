@@ -284,6 +284,9 @@ def test_of_a_noisy_latent_probes_are_those_of_all_draws_and_the_rest_of_the_fir
     assert of_number.p_value == of_first.p_value
     assert result.root_mean_squares["z"] == pytest.approx(math.sqrt((draws[0] ** 2).mean()))
     assert result.dimensions["z"] == 2
+    assert result.draws == result.to_dict()["draws"] == {"z": 10}
+    assert "draws of the noise of each row, which probes read: z 10" in str(result)
+    assert "draws of the noise" not in str(report({"z": draws[0], "f": factor}))
     for kind in ("linear", "neural"):
         assert getattr(of_number.probes_x_to_y, kind) == probe_numbers(draws, factor, kind=kind, seed=2)
         assert getattr(of_class.probes_x_to_y, kind) == probe_classes(draws, names, kind=kind, seed=2)

@@ -127,6 +127,7 @@ def dependence_report(
         permutations=permutations,
         seed=seed,
         scores=scores,
+        draws={name: len(values) for name, values in drawn.items() if values.ndim == 3},
     )
 
 

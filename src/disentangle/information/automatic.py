@@ -35,6 +35,7 @@ STEPS = 150  # that it learns for, at most
 NEIGHBOR_ROWS = 100  # at least: below, their standard error is far too small
 NEIGHBOR_DIMENSIONS = 6  # of x and y together, at most
 SIGNIFICANT = 2.0  # standard errors
+OF_NEIGHBORS = 3.0  # the same of neighbours, whose error is too small, and of columns, the best of many
 GROWTH, GROWTH_OF_GAIN = 0.04, 0.25  # from half of the rows to all: of the value, of what the critic adds
 
 COPULA = Bound(
@@ -80,7 +81,7 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
         estimate = _with_critic(estimate, margins, generator, STEPS if dimensions > 2 else 0)
         if dimensions > 2:
             columns = column_mutual_information(*margins.normal, least=estimate.value)
-            estimate = _larger(estimate, columns, errors=3.0)  # more than usual: they are the best of many
+            estimate = _larger(estimate, columns, errors=OF_NEIGHBORS)
     if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         estimate = _with_neighbors(estimate, *margins.normal)
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
@@ -115,7 +116,7 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
     if name == "x":  # these would be the likelihoods of x
         estimate = replace(estimate, log_likelihood=None, marginal_log_likelihood=None)
     if rows >= NEIGHBOR_ROWS and scores.shape[1] <= NEIGHBOR_DIMENSIONS:
-        estimate = _larger(estimate, neighbors_of(Variable(scores), classes, least=estimate.value))
+        estimate = _larger(estimate, neighbors_of(Variable(scores), classes, least=estimate.value), OF_NEIGHBORS)
     enough = rows > scores.shape[1] + 2  # for a copula
     if enough and classes.ordered and count > 2:
         estimate = _or_by_order(estimate, numbers, codes.double()[:, None], most, seed)
@@ -227,7 +228,7 @@ def _with_critic(
 def _with_neighbors(estimate: MutualInformation, x: Tensor, y: Tensor) -> MutualInformation:
     """The estimate, or that of nearest neighbours where it is larger, with a warning where it is still growing."""
     found = neighbors_of(Variable(x), Variable(y), least=estimate.value)
-    larger = _larger(estimate, found)
+    larger = _larger(estimate, found, errors=OF_NEIGHBORS)
     if larger is estimate:
         return estimate
     halves = [neighbors_value(x[i::2].numpy(), y[i::2].numpy()) for i in (0, 1)]

@@ -59,6 +59,8 @@ def estimate_mutual_information(
        products in several columns, and curves in few of many;
     4. nearest neighbours, where x and y have up to 6 dimensions together.
 
+    The last two, whose errors are a little too small, count where they are larger by three of their standard errors.
+
     The critic and the matched columns need 200 rows and three columns in all, the neighbours 100 rows; below, there is only
     the copula.
 
@@ -86,7 +88,8 @@ def estimate_mutual_information(
     their q(y|x) is a `CategoricalConditional`.
 
     **The standard error** is the one of the mean over rows (of ten blocks of rows, for the estimators and nearest
-    neighbours). It knows nothing of how far a bound is from the information.
+    neighbours). It knows nothing of how far a bound is from the information. Of independent normals, or classes and normals,
+    in two to four columns and 400 or 600 rows, 9 of 550 intervals at 95 % lay above 0.
 
     References:
         | Czyż et al., Beyond Normal: On the Evaluation of Mutual Information Estimators (NeurIPS 2023), the kind of tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from disentangle.information.factor_tables import FactorScores
@@ -68,6 +68,7 @@ class DependenceReport(Shown):
         permutations: How many permutations each p-value rests on.
         seed: What everything was drawn by.
         scores: Those of the factors, or why there are none; `None` where they were not asked for.
+        draws: How many draws of its noise were given of a variable that carries some.
     """
 
     rows: tuple[DependenceRow, ...]
@@ -79,6 +80,7 @@ class DependenceReport(Shown):
     permutations: int
     seed: int
     scores: FactorScores | str | None = None
+    draws: dict[str, int] = field(default_factory=dict)
 
     @property
     def footnotes(self) -> list[str]:
@@ -102,6 +104,7 @@ class DependenceReport(Shown):
             "permutations": self.permutations,
             "seed": self.seed,
             "scores": self.scores.to_dict() if isinstance(self.scores, FactorScores) else self.scores,
+            "draws": dict(self.draws),
         }
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -159,6 +162,9 @@ class DependenceReport(Shown):
             *([f"root mean square (columns): {sizes}"] if numbers else []),
             *([f"classes: {', '.join(f'{name} {n}' for name, n in self.classes.items())}"] if self.classes else []),
         ]
+        if self.draws:
+            given = ", ".join(f"{name} {count}" for name, count in self.draws.items())
+            lines.append(f"draws of the noise of each row, which probes read: {given}")
         least = pairs / (1 + self.permutations)
         if least > 0.05:
             lines.append(
