@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from disentangle.nn import SequenceDecoder, SequenceEncoder, masked_cross_entropy, masked_mse
+from disentangle.nn.sequence import WIDE
 from disentangle.variables import Masked
 
 F64 = torch.float64
@@ -42,10 +43,10 @@ def naive_decoder(decoder, z, length):
 
 
 @settings(deadline=None)
-@given(LENGTHS, st.integers(0, 3))
-def test_the_encoder_reads_the_state_at_the_true_length(lengths, padding):
-    encoder = SequenceEncoder(3, 4, hidden_size=5).double()
-    values = torch.randn(len(lengths), max(1, *lengths, 1) + padding, 3, dtype=F64)
+@given(LENGTHS, st.integers(0, 3), st.sampled_from([3, 5 * WIDE + 1]))
+def test_the_encoder_reads_the_state_at_the_true_length(lengths, padding, features):
+    encoder = SequenceEncoder(features, 4, hidden_size=5).double()
+    values = torch.randn(len(lengths), max(1, *lengths, 1) + padding, features, dtype=F64)
     expected, cell = naive_encoder(encoder, values, lengths)
     actual = encoder(values, mask_of(lengths, values.shape[1]))
     torch.testing.assert_close(actual, expected)

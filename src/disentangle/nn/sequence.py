@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from disentangle.variables import zero_in_padding
 
 __all__ = ["SequenceDecoder", "SequenceEncoder"]
+
+WIDE = 8  # times as wide as the states
 
 
 class SequenceEncoder(nn.Module):
@@ -45,12 +48,29 @@ class SequenceEncoder(nn.Module):
         """The vectors of left-aligned sequences, `(B, T, in_features)` with their mask `(B, T)`: `(B, out_features)`."""
         values = zero_in_padding(values, mask)
         with torch.autocast(values.device.type, enabled=False):
-            states, _ = self.lstm(values.to(self.output.weight.dtype))
+            states = self._states(values.to(self.output.weight.dtype))
         # Packed sequences would do the same, but want the lengths on the host.
         lengths = mask.sum(1)
         last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[-1])
         out = self.output(states.gather(1, last).squeeze(1))
         return torch.where(lengths.unsqueeze(1) > 0, out, 0)
+
+    def _states(self, values: Tensor) -> Tensor:
+        """The LSTM's states of all steps, `(B, T, H)`.
+
+        On a CPU oneDNN's LSTM keeps all that it knows of a step in rooms of the largest of its sizes, and computes a gradient
+        of the input that nobody asks for. So input that is much wider than the states is mapped to the gates before.
+        """
+        lstm = self.lstm
+        wide = lstm.input_size > WIDE * lstm.hidden_size and not values.requires_grad
+        if not wide or values.device.type != "cpu" or torch.compiler.is_compiling():
+            return lstm(values)[0]
+        w_ih, w_hh, b_ih, b_hh = lstm.all_weights[0]
+        gates = F.linear(values, w_ih, b_ih).transpose(0, 1)
+        start = gates.new_zeros(1, gates.shape[1], lstm.hidden_size)
+        same = torch.eye(gates.shape[2], dtype=gates.dtype)
+        weights = [same, w_hh, torch.zeros_like(b_hh), b_hh]
+        return torch.lstm(gates, (start, start), weights, True, 1, 0.0, self.training, False, False)[0].transpose(0, 1)
 
 
 class SequenceDecoder(nn.Module):
