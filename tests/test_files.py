@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from disentangle.files import staged, write_file, write_folder, writing
+from disentangle.files import append_line, remove_leftovers, staged, write_file, write_folder, writing
 
 
 def test_a_folder_takes_the_place_of_another_with_its_permissions(tmp_path):
@@ -61,3 +61,37 @@ def test_what_the_system_says_is_raised_as_the_error_asked_for(tmp_path):
         raise ValueError("expected a number")
     with pytest.raises(Mine, match=r"^mine$"), writing(tmp_path, Mine):
         raise Mine("mine")
+
+
+def test_what_is_written_beside_a_file_gets_its_place_beside_it(tmp_path):
+    def write(part):
+        part.write_text("graph")
+        part.with_name(f"{part.name}.data").write_text("weights")
+
+    write_file(tmp_path / "model.onnx", write)
+    assert sorted(os.listdir(tmp_path)) == ["model.onnx", "model.onnx.data"]
+    assert (tmp_path / "model.onnx.data").read_text() == "weights"
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path, write):
+    name = "讲" * 83 + "1.npy"  # 254 bytes
+    with pytest.raises(OSError, match="No space left on device"):
+        write(tmp_path / name, full)
+    assert os.listdir(tmp_path) == []
+    write(tmp_path / name, lambda part: part.write_text("1") if write is write_file else (part / "a").write_text("1"))
+    assert os.listdir(tmp_path) == [name]
+    with staged(tmp_path / ".part.left"):
+        remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == [name]
+
+
+def full(part):
+    raise OSError(28, "No space left on device")
+
+
+def test_the_reason_why_a_line_could_not_be_added_is_the_systems(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.jsonl"
+    monkeypatch.setattr("pathlib.Path.open", lambda *given: full(None))
+    with pytest.raises(OSError, match="No space left on device"):
+        append_line(path, "{}")

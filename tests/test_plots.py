@@ -79,6 +79,15 @@ def test_names_are_no_formulas(tmp_path):
     assert {r"$\frac$", "a$b$", "$x"} <= set(texts(tmp_path / "matrix.svg"))
 
 
+def test_a_name_that_begins_with_an_underscore_is_in_the_legend(tmp_path, recwarn):
+    history = [
+        {"epoch": e, "losses": {"_aux": 1 / e}, "penalties": {"CLUB/_z;y": 0.1, "CLUB/a;y": 0.2}} for e in (1, 2)
+    ]
+    plot_curves(history, tmp_path / "curves.svg")
+    assert {"_aux", "_z;y", "a;y"} <= {text.strip() for text in texts(tmp_path / "curves.svg")}
+    assert not recwarn.list
+
+
 def test_draws_losses_on_a_linear_scale_where_one_is_not_positive(tmp_path):
     path = tmp_path / "curves.svg"
     plot_curves([{"epoch": 1, "losses": {"Y": 1.0}}, {"epoch": 2, "losses": {"Y": -0.5}}], path)

@@ -380,6 +380,10 @@ def test_a_tokenizer_that_cannot_be_written_leaves_the_old_model_intact(tmp_path
     assert contents(tmp_path) == before
 
 
+def full(*given):
+    raise OSError(28, "No space left on device")
+
+
 @pytest.mark.parametrize("call", range(1, 9))
 def test_a_save_that_is_killed_leaves_a_whole_model_or_says_that_there_is_none(tmp_path, monkeypatch, call):
     first, second = toy(), toy(slope=0.5)
@@ -399,8 +403,13 @@ def test_a_save_that_is_killed_leaves_a_whole_model_or_says_that_there_is_none(t
         assert same(again, second if config.get("slope") else first)
         assert again.act.negative_slope == config.get("slope", 0.1)
     else:
-        refused(tmp_path, Toy, r"model.safetensors: cannot be read: ")
+        refused(tmp_path, Toy, r"a save was interrupted, and its files are in .saving: move them here")
         assert (tmp_path / ".saving" / "model.safetensors").exists()  # nothing is lost
+        monkeypatch.setattr("disentangle.saving._write", full)
+        with pytest.raises(SavedModelError, match="No space left on device; what was saved before is intact"):
+            save(tmp_path, first, {"size": 3})
+        monkeypatch.undo()
+        assert same(load(tmp_path, Toy).model, second)
     save(tmp_path, second, {"size": 3, "slope": 0.5})
     assert same(load(tmp_path, Toy).model, second)
     assert sorted(os.listdir(tmp_path)) == ["config.json", "model.safetensors"]

@@ -33,3 +33,12 @@ def test_notes_stand_below_and_leave_no_gap_where_there_are_none():
     assert markdown(table).splitlines()[-1] == "| 1 |"
     assert latex(table, notes=["50 %"]).endswith("\\footnotesize\n50 \\%\\par}")
     assert latex(table).endswith(r"\end{tabular}")
+
+
+def test_what_stands_first_in_a_line_of_latex_is_not_taken_for_the_end_of_the_line_before():
+    text = latex([["x", "y"], ["[S]", "a|b"], ["*", "<c>"]], notes=["[1] one", "two"])
+    assert "{}[S] & a\\textbar{}b" in text
+    assert "{}* & \\textless{}c\\textgreater{}" in text
+    assert "{}[1] one" in text
+    for end, behind in zip(text.split("\\\\")[:-1], text.split("\\\\")[1:], strict=True):
+        assert behind.lstrip()[:1] not in ("[", "*"), (end, behind)

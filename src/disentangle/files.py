@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 __all__ = [
@@ -27,10 +28,11 @@ __all__ = [
 ]
 
 PREFIX = ".part."  # of the name that something has while it is written
+LONGEST = 240  # bytes of a name that has room for it
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes a file, or replaces it, whole.
+    """Writes a file, or replaces it, whole; what is written beside it gets its place beside it before.
 
     Arguments:
         path: The file, in an existing folder.
@@ -43,11 +45,14 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         >>> path.read_text()
         '0.1'
     """
-    part = path.with_name(PREFIX + path.name)
+    part = _staging_of(path)
     with staged(part):
         write(part / path.name)
-        sync(part / path.name)
-        (part / path.name).replace(path)
+        written = sorted(part.iterdir(), key=lambda each: each.name == path.name)
+        for each in written:
+            sync(each)
+        for each in written:
+            each.replace(path.with_name(each.name))
     part.rmdir()
     sync(path.parent)
 
@@ -66,7 +71,7 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
         >>> (path / "alpha.txt").read_text()
         '0.1'
     """
-    part, old = path.with_name(PREFIX + path.name), path.with_name(f"{path.name}.old")
+    part, old = _staging_of(path), path.with_name(f"{path.name}.old")
     with staged(part):
         write(part)
         sync_tree(part)
@@ -77,6 +82,12 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
         part.rename(path)
     sync(path.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _staging_of(path: Path) -> Path:
+    """Where something is written before it has its name, which may be as long as names can be."""
+    name = path.name if len(os.fsencode(path.name)) <= LONGEST else sha256(os.fsencode(path.name)).hexdigest()
+    return path.with_name(PREFIX + name)
 
 
 @contextmanager
@@ -110,7 +121,8 @@ def append_line(path: Path, line: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError:
-        os.truncate(path, end)
+        with suppress(OSError):  # where the file could not even be opened
+            os.truncate(path, end)
         raise
     sync(path.parent)
 

@@ -17,6 +17,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from textwrap import shorten
@@ -83,6 +84,7 @@ def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, 
             f"{folder}: expected a new folder, or one that save wrote, got one that holds something else; nothing in it "
             "was touched"
         )
+    _finish_interrupted(folder)
     with writing(folder, SavedModelError), staged(folder / STAGING):
         _write(folder / STAGING, text, model, tokenizer)
         sync_tree(folder / STAGING)
@@ -125,6 +127,10 @@ def load(
     folder = local_folder(folder)
     if not folder.is_dir():
         raise SavedModelError(f"{folder}: no such folder: expected one with {CONFIG} and {WEIGHTS}")
+    if not (folder / WEIGHTS).exists() and (folder / STAGING / WEIGHTS).exists():
+        raise SavedModelError(
+            f"{folder}: expected {WEIGHTS}, got none: a save was interrupted, and its files are in {STAGING}: move them here"
+        )
     config = _read_config(folder / CONFIG)
     tensors = _read_tensors(folder / WEIGHTS)
     arguments = {name: value for name, value in config.items() if not name.startswith("_")}
@@ -201,14 +207,27 @@ def _write(folder: Path, config: str, model: nn.Module, tokenizer: Any) -> None:
         tokenizer.save_pretrained(folder / TOKENIZER)
 
 
+def _finish_interrupted(folder: Path) -> None:
+    """Moves to its places what a save had written whole when it was interrupted: there is no other model by then."""
+    if (folder / WEIGHTS).exists() or not (folder / STAGING / WEIGHTS).exists():
+        return
+    with suppress(SavedModelError, OSError):
+        _read_tensors(folder / STAGING / WEIGHTS)
+        _put_in_place(folder)
+
+
 def _put_in_place(folder: Path) -> None:
-    """Moves what was written to its places. The old weights go first and the new ones come last, so `load` sees no mixture."""
+    """Moves what was written to its places. The old weights go first and the new ones come last, so `load` sees no mixture.
+
+    It goes on where it was interrupted.
+    """
     staging = folder / STAGING
     (folder / WEIGHTS).unlink(missing_ok=True)
     sync(folder)
-    (staging / CONFIG).replace(folder / CONFIG)
-    if (folder / TOKENIZER).exists():
-        shutil.rmtree(folder / TOKENIZER)
+    if (staging / CONFIG).exists():
+        if (folder / TOKENIZER).exists():
+            shutil.rmtree(folder / TOKENIZER)
+        (staging / CONFIG).replace(folder / CONFIG)
     if (staging / TOKENIZER).exists():
         (staging / TOKENIZER).replace(folder / TOKENIZER)
     sync(folder)

@@ -16,6 +16,9 @@ Table = Sequence[Sequence[str]]
 LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     "^": r"\textasciicircum{}",
     "²": "$^2$",
     "→": r"$\to$",
@@ -136,8 +139,8 @@ def latex(table: Table, left: Collection[str] = (), notes: Sequence[str] = ()) -
         \end{tabular}
     """
     columns = "".join("l" if name in left else "r" for name in table[0])
-    header, *body = [" & ".join(_escaped(cell) for cell in line) + r" \\" for line in table]
-    small = " \\\\\n".join(_escaped(note) for note in notes)
+    header, *body = [_started(" & ".join(_escaped(cell) for cell in line)) + r" \\" for line in table]
+    small = " \\\\\n".join(_started(_escaped(note)) for note in notes)
     below = [r"\par\smallskip", f"{{\\footnotesize\n{small}\\par}}"] if notes else []
     return "\n".join(
         [
@@ -151,6 +154,11 @@ def latex(table: Table, left: Collection[str] = (), notes: Sequence[str] = ()) -
             *below,
         ]
     )
+
+
+def _started(line: str) -> str:
+    """A line of a table behind the end of another, which would take a bracket or an asterisk for its own."""
+    return f"{{}}{line}" if line[:1] in ("[", "*") else line
 
 
 def _escaped(text: str) -> str:

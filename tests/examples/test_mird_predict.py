@@ -19,6 +19,7 @@ from disentangle.data import RecordingDataset, Recordings, loader, read_recordin
 from disentangle.experiments import export_onnx, open_trained
 from disentangle.experiments.onnx_files import quantize
 from disentangle.experiments.options import parse, recording_of
+from disentangle.experiments.trained import Trained
 from disentangle.features import OPENFACE_FEATURES, openface_features
 from disentangle.nn.backbones import tiny_backbone
 
@@ -188,6 +189,27 @@ def test_a_table_gives_what_its_rows_give_one_by_one_and_says_which_it_cannot_re
         assert f"failed: {name}: {reason}" in err
 
 
+def test_what_is_predicted_of_what_is_not_finite_is_no_prediction(place, capsys, tmp_path, monkeypatch):
+    outcomes = Trained.outcomes
+
+    def of_some(trained, recordings, modalities=None):  # as of a model without a layer that takes NaN away
+        found = outcomes(trained, recordings, modalities)
+        rows = [bool(np.isnan(frames).any()) for frames in recordings.sequences["audio"]]
+        return np.where(np.array(rows)[:, None], np.nan, found)
+
+    monkeypatch.setattr(Trained, "outcomes", of_some)
+    np.save(tmp_path / "bad.npy", np.full((9, 33), np.nan, np.float32))
+    np.save(tmp_path / "good.npy", np.ones((9, 33), np.float32))
+    (tmp_path / "clips.csv").write_text("id,audio\na,good.npy\nb,bad.npy\nc,good.npy\n")
+    assert run("predict", "--run", place / "run", "--csv", tmp_path / "clips.csv", "--out", tmp_path / "out.csv") == 0
+    assert "2 predictions; 1 rows have none" in capsys.readouterr().out
+    *good, bad = table(tmp_path / "out.csv")
+    assert [row["id"] for row in good] == ["a", "c"]
+    assert bad["error"].startswith("the model predicts no finite number")
+    assert bad["prediction"] == ""
+    assert refused(capsys, place, "--audio", tmp_path / "bad.npy", code=1) == bad["error"]
+
+
 def test_a_data_set_gives_what_evaluation_sees(place, tmp_path):
     out = tmp_path / "out.csv"
     assert run("predict", "--run", place / "run", "--data", place / "set", "--out", out) == 0
@@ -281,6 +303,20 @@ def test_an_exported_model_says_what_the_model_says_of_any_number_of_rows(place,
     np.testing.assert_allclose(score, by_hand(place, text="so good", audio=sound), atol=1e-5)
     assert run("export", "--run", place / "run", "--out", files[0]) == 2
     assert f"error: {files[0]}: exists; give the name of a new file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_model_too_large_for_one_file_is_exported_as_two(place, tmp_path, monkeypatch, int8):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from torch.onnx._internal.exporter import _onnx_program
+
+    monkeypatch.setattr(
+        _onnx_program, "_LARGE_MODEL_THRESHOLD", 0
+    )  # bytes above which weights have a file of their own
+    options = ["--int8"] if int8 else []
+    assert run("export", "--run", place / "run", "--out", tmp_path / "model.onnx", *options) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx"] + ["model.onnx.data"] * (not int8)
+    assert onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).get_inputs()
 
 
 @pytest.mark.parametrize(("modalities", "inputs"), [(["text"], 3), (["audio", "vision"], 4)])

@@ -88,6 +88,14 @@ def test_frames_without_a_face_keep_their_place(file):
     np.testing.assert_array_equal(features[[0, 3]], whole[[0, 3]])
 
 
+def test_frames_that_are_not_there_keep_their_place_too(file):
+    whole = openface_features(write(file, 4))
+    features = openface_features(write(file, 4, frame=["3", "4", "7", "9"], success=["1", "1", "0", "1"]))
+    assert features.shape == (7, 709)
+    np.testing.assert_array_equal(features[[0, 1, 6]], whole[[0, 1, 3]])
+    assert np.isnan(features[2:6]).all()
+
+
 @pytest.mark.parametrize("cell", ["nan", "-nan", "-nan(ind)", "nan(snan)", "1e39", "inf"])
 def test_values_that_are_no_numbers_stay_unusual(file, cell):
     features = openface_features(write(file, gaze_angle_x=["0", cell, "0"]))

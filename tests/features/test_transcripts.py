@@ -156,6 +156,30 @@ def test_mark_up_goes_and_text_stays(read):
     assert segment.text == "Tom & Jerry <3"
 
 
+@pytest.mark.parametrize("text", ["mail <bob@example.com> now", "if a<b and c>d then", "a <big> one", "<3"])
+def test_what_subrip_has_no_name_for_is_text(read, text):
+    (segment,) = read(".srt", f"1\n00:00:00,000 --> 00:00:01,000\n<B>{text}</B>\n")
+    assert segment.text == text
+
+
+def test_channels_are_heard_at_once(read):
+    """Who speaks on one channel, and who on another, as Deepgram and Google write them, one behind the other."""
+    said = [[("how", 0.0), ("are", 0.3), ("you", 0.6), ("good", 4.0)], [("not", 2.0), ("well", 2.5)]]
+
+    def results(start, end, time):
+        for i, words in enumerate(said):
+            listed = [{"word": word, start: time(at), end: time(at + 0.2)} for word, at in words]
+            best = {"transcript": " ".join(word for word, _ in words), "words": listed}
+            yield {"alternatives": [best], "channelTag": i + 1}
+
+    deepgram = {"channels": list(results("start", "end", float))}
+    google = list(results("startTime", "endTime", "{:.1f}s".format))
+    for content in ({"results": deepgram}, {"results": google}):
+        heard = read(".json", json.dumps(content))
+        assert " ".join(segment.text for segment in heard) == "how are you not well good"
+        assert [segment.start for segment in heard] == [0.0, 0.3, 0.6, 2.0, 2.5, 4.0]
+
+
 def test_words_that_an_aligner_could_not_place(read):
     words = [{"word": "In", "start": 0.0, "end": 0.2}, {"word": "1984,"}, {"word": "so", "start": 0.7, "end": 0.8}]
     segment = {"text": " In 1984, so 3", "start": 0.0, "end": 1.0, "words": [*words, {"word": "3"}]}

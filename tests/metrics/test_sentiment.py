@@ -174,6 +174,17 @@ def test_correlation_is_sound_at_the_limits_of_precision():
     assert corr([1.0, np.nextafter(1.0, 2.0)], [0.0, 1.0]) is None
 
 
+def test_the_rounding_of_a_network_is_no_correlation():
+    label = np.linspace(-3, 3, 104)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        layer, h = torch.nn.Linear(64, 1), torch.randn(64)  # one state for all rows, as of a network that died
+        out = torch.cat([layer(h.expand(b, 64)) for b in (32, 32, 32, 7, 1)]).detach().squeeze(1)
+        assert corr(out, label) is None
+        assert corr(out.double().numpy(), label) is None
+    assert corr(1 + 1e-5 * label.astype(np.float32), label) == pytest.approx(1, abs=1e-3)
+
+
 def test_only_one_class_is_no_error(recwarn):
     result = sentiment_metrics([1.0, 2.0], [1.0, 3.0])
     assert result["acc2_has0"] == result["f1_has0"] == result["f1_non0"] == 1.0

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 
 import numpy as np
@@ -68,3 +69,10 @@ def test_one_seed_has_no_deviation():
         "valid": {"mae": {"mean": 0.5, "sd": None, "n": 1}, "corr": {"mean": None, "sd": None, "n": 0}}
     }
     assert seeds_summary({}) == {}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_no_value(value):
+    rows = {0: {"test": {"auc": value}}, 1: {"test": {"auc": 0.5}}, 2: {"test": {"auc": 0.7}}}
+    assert seeds_summary(rows) == seeds_summary({0: {"test": {"auc": None}}, 1: rows[1], 2: rows[2]})
+    assert "test auc: over the 2 of 3 seeds" in seeds_table(rows)

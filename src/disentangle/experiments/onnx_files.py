@@ -85,6 +85,7 @@ def export_onnx(trained: Trained, path: str | os.PathLike[str], *, int8: bool = 
         program.save(part)
         if int8:
             quantize(part)
+            part.with_name(f"{part.name}.data").unlink(missing_ok=True)  # of weights that were too many for one file
 
     write_file(Path(path), write)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -33,6 +33,8 @@ EXPLANATION = """\
 contribution: the prediction from everything given, less the one where this modality is missing;
 alone: the prediction from this modality only. Contributions need not add up to the prediction."""
 
+NOT_FINITE = "the model predicts no finite number: its features, or its weights, are not finite, or much too large"
+
 
 class Chunk(NamedTuple):
     """Recordings that are predicted together, and the first cells of their rows in the output."""
@@ -109,6 +111,8 @@ def meaning(outcomes: np.ndarray, task: Task) -> str:
 def show(trained: Trained, recording: Recordings, *, as_json: bool) -> None:
     """Prints the prediction for one recording."""
     whole, contributions = trained.explain(recording)
+    if not np.isfinite(whole).all():
+        raise DataError(NOT_FINITE)
     (about,) = explained(whole)
     parts = {
         m: {"contribution": value, "alone": float(trained.outcomes(recording, [m])[0, about])}
@@ -221,15 +225,18 @@ def write(trained: Trained, path: str, first: list[str], source: Iterator[Chunk]
                 whole, contributions = trained.explain(item.recordings)
                 said = task.said(whole)
                 for i, cells in enumerate(item.cells):
+                    if not np.isfinite(whole[i]).all():
+                        failed.append(Unread(cells[0], NOT_FINITE))
+                        continue
+                    count += 1
                     values = [*(whole[i] if outcomes else ()), *(contributions[m][i] for m in modalities)]
                     shown = ["" if value is None else f"{value:z.4f}" for value in values]
                     table.writerow([*cells, said[i], *shown, ""])
                 file.flush()
-                count += len(item.cells)
             for name, reason in failed:
                 table.writerow([name, *[""] * (len(columns) - 2), reason])
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     for name, reason in failed:
         print(f"failed: {name}: {reason}", file=sys.stderr)
-    print(f"{path}: {count} predictions; {len(failed)} rows could not be read")
+    print(f"{path}: {count} predictions; {len(failed)} rows have none")

@@ -71,7 +71,8 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
         path: The CSV file.
 
     Returns:
-        `(T, 709)` float32, columns as in `OPENFACE_FEATURES`; rows of NaN where the face was lost.
+        `(T, 709)` float32, columns as in `OPENFACE_FEATURES`, one row per frame from the file's first to its last one: of NaN
+        where the face was lost, or the frame is not there.
 
     Raises:
         DataError: If the file is no such CSV, lacks columns, holds several faces, or no frame has a face.
@@ -106,8 +107,9 @@ def openface_features(path: str | os.PathLike[str]) -> np.ndarray:
         raise DataError(
             f"{path}: expected one face and frames in order, got frame {number:.0f} after frame {frame[repeated[0]]:.0f}"
         )
-    features = table.values[:, 2:].copy()
-    features[~success] = np.nan
+    places = (frame - frame[0]).astype(int)
+    features = np.full((places[-1] + 1, table.values.shape[1] - 2), np.nan, table.values.dtype)
+    features[places[success]] = table.values[success, 2:]
     return features
 
 

@@ -83,7 +83,8 @@ def mae(prediction: Array, label: Array) -> float:
 
 
 def corr(prediction: Array, label: Array) -> float | None:
-    """Pearson's correlation over all samples; `None` for fewer than two, or where one side is constant up to rounding.
+    """Pearson's correlation over all samples; `None` for fewer than two, or where one side is constant up to rounding, of
+    predictions in float32 up to that of a network.
 
     Example:
         >>> round(corr([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]), 4)
@@ -91,7 +92,8 @@ def corr(prediction: Array, label: Array) -> float | None:
         >>> corr([0.3, 0.3, 0.3], [1.0, 2.0, 4.0]) is None
         True
     """
-    p, y = (_direction(vector) for vector in vectors(prediction, label))
+    given, known = vectors(prediction, label)
+    p, y = _direction(given, np.abs(known).max()), _direction(known, 0.0)
     return None if p is None or y is None else float(np.clip(p @ y, -1.0, 1.0))
 
 
@@ -163,12 +165,18 @@ def _without_neutral(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return p[y != 0], y[y != 0]
 
 
-def _direction(values: np.ndarray) -> np.ndarray | None:
-    """The centred vector with length 1; `None` where nothing but rounding is left of it."""
+def _direction(values: np.ndarray, among: float) -> np.ndarray | None:
+    """The centred vector with length 1; `None` where nothing but rounding is left of it.
+
+    Numbers of float32 are those of a network, and sums of numbers as large as they are, or as what they are to be, `among`.
+    """
     centered = values - values[0]  # exact for a constant, whose mean would be off by a rounding
     centered = centered - centered.mean()
-    size = np.abs(centered).max()
-    if size <= 4 * np.finfo(np.float64).eps * np.abs(values).max():
+    size, largest = np.abs(centered).max(), np.abs(values).max()
+    with np.errstate(over="ignore"):
+        of_network = np.array_equal(values, values.astype(np.float32))
+    rounding = 64 * np.finfo(np.float32).eps * max(largest, among) if of_network else 4 * np.finfo(float).eps * largest
+    if size <= rounding:
         return None
     centered = centered / size  # squares neither overflow nor vanish
     return centered / np.linalg.norm(centered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
@@ -87,7 +88,7 @@ def seeds_table(results: Mapping[int, Mapping[str, Metrics]]) -> str:
 
 
 def _mean_and_sd(values: Sequence[float | None]) -> Spread:
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and math.isfinite(value)]
     mean = statistics.fmean(known) if known else None
     return {"mean": mean, "sd": statistics.stdev(known) if len(known) > 1 else None, "n": len(known)}
 

@@ -142,7 +142,9 @@ def draw_line(ax: Axes, x: np.ndarray, y: np.ndarray, place: int, label: str = "
     there = np.isfinite(y)
     alone = there & ~np.append(False, there[:-1]) & ~np.append(there[1:], False)
     marked = np.flatnonzero(there if len(x) <= FEW else alone).tolist()
-    options: dict[str, Any] = style(place) | {"linewidth": 1.5, "label": folded(label)} | look
+    shown = folded(label)
+    shown = f" {shown}" if shown.startswith("_") else shown  # which matplotlib would leave out of the legend
+    options: dict[str, Any] = style(place) | {"linewidth": 1.5, "label": shown} | look
     options |= {"markevery": marked, "markersize": 4} if marked else {"marker": ""}
     ax.plot(x, y, **options)
 

@@ -15,6 +15,12 @@ __all__ = ["subrip", "webvtt"]
 
 # A dash in front of what each of two speakers says.
 DASH = re.compile(r"^[-–—] (?=\S)", re.MULTILINE)
+# The names that SubRip has, and those that others put into it: anything else between < and > is text.
+MARK_UP = re.compile(
+    r"</?(?:b|i|u|s|em|strong|br|ruby|rt)(?:\.[^<>\s]*)?\s*/?>|</?(?:font|span|p|c|v|lang)(?=[\s.>/])[^<>]*>"
+    r"|<[0-9:.]{5,16}>|\{\\[^{}]*\}",
+    re.IGNORECASE,
+)
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 
@@ -26,7 +32,7 @@ def subrip(text: str) -> list[Segment]:
         numbered = "-->" not in lines[0] and lines[0].strip().isdecimal()
         start, end, words = _cue(number + numbered, lines[numbered:])
         # Only what is mark-up: a "<" can be one.
-        cues.append(Segment(start, end, re.sub(r"</?[A-Za-z][^<>]*>|<[0-9:.]{5,16}>|\{\\[^{}]*\}", "", words)))
+        cues.append(Segment(start, end, MARK_UP.sub("", words)))
     return _said(cues)
 
 

@@ -59,7 +59,16 @@ def transcribed(text: str) -> list[Segment]:
             return [Segment(None, None, whole)]
     stretches = _stretches(content)
     words = (word for stretch in stretches if not is_unsaid(stretch.text or "") for word in words_of(stretch))
-    return [word._replace(text=BROKEN.sub(_mended, word.text)) for word in words]
+    said = [word._replace(text=BROKEN.sub(_mended, word.text)) for word in words]
+    return sorted(said, key=lambda word: word.start or 0.0) if _has_channels(content) else said
+
+
+def _has_channels(content: Any) -> bool:
+    """Whether one channel stands behind the other, as Deepgram's and Google's do, who speak in turn."""
+    results = content.get("results") if isinstance(content, dict) else None
+    if isinstance(results, dict):
+        return isinstance(results.get("channels"), list)
+    return isinstance(results, list) and any(isinstance(each, dict) and "channelTag" in each for each in results)
 
 
 def _mended(broken: re.Match[str]) -> str:
