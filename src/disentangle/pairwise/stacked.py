@@ -73,6 +73,8 @@ class StackedCLUB(nn.Module):
         for name, member in members.items():
             by_size.setdefault(member.x_dim, []).append(name)
         self.members = {name: members[name] for names in by_size.values() for name in names}
+        self.conditionals = tuple(_conditional(member) for member in self.members.values())
+        self.layers: Any = tuple((_network(member)[0], _network(member)[2]) for member in self.members.values())
         self.first = nn.ModuleList(
             StackedLinear([_network(members[name])[0] for name in names]) for names in by_size.values()
         )
@@ -83,20 +85,20 @@ class StackedCLUB(nn.Module):
 
     def refuse_changed(self) -> None:
         """Raises `ValueError` where a member was changed after the stack was made of it, which the stack would not follow."""
-        layers = [layer for stacked in self.first for layer in stacked.layers]
-        for (name, member), first, last in zip(self.members.items(), layers, self.last.layers, strict=True):
-            conditional: Any = member.conditional
-            what = {
-                "unbiased": member.unbiased == self.unbiased,
-                "log_variance": getattr(conditional, "log_variance", None) == self.log_variance,
-                "conditional": getattr(conditional, "network", (None,))[0] is first,
-                "requires_grad": all(p.requires_grad for layer in (first, last) for p in (layer.weight, layer.bias)),
-            }
-            if not all(what.values()):
-                changed = ", ".join(key for key, same in what.items() if not same)
+        for (name, member), conditional, layers in zip(
+            self.members.items(), self.conditionals, self.layers, strict=True
+        ):
+            if (
+                member.unbiased != self.unbiased
+                or member.conditional is not conditional
+                or conditional.log_variance != self.log_variance
+                or not all(
+                    p.requires_grad for layer in layers for p in layer._parameters.values()
+                )  # faster than by name
+            ):
                 raise ValueError(
-                    f"{name}: expected the estimator as it was when the Pairwise was made of it, got another {changed}: "
-                    "change it before"
+                    f"{name}: expected the estimator as it was when the Pairwise was made of it, got another unbiased, "
+                    "conditional, log_variance or requires_grad: change it before"
                 )
 
     def shared(self) -> Mapping[str, CLUBEstimator]:
