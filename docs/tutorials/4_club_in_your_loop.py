@@ -262,6 +262,7 @@ print("calls of the penalty:", trainer.model.penalty.iteration)
 #            print(accelerator.num_processes, "processes,", model.penalty.iteration, "steps")
 #            content, style = new["content"], new["style"]
 #            print(estimate_mutual_information(content, style, method="nearest neighbors"))
+#        accelerator.wait_for_everyone()
 #        accelerator.end_training()
 #
 # .. code-block:: sh
