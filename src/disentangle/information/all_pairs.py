@@ -13,7 +13,7 @@ from disentangle.information.estimate import estimate_mutual_information
 from disentangle.information.factor_tables import FactorScores
 from disentangle.information.permutation import permutation_test
 from disentangle.information.probe_rows import rows_for
-from disentangle.information.probes import Probes, both_probes, held_out, probed_numbers
+from disentangle.information.probes import Probes, both_probes, read_numbers
 from disentangle.information.report import DependenceReport, DependenceRow
 from disentangle.information.samples import Samples, Variable, as_array, as_variable
 from disentangle.information.scores import factor_scores
@@ -97,7 +97,7 @@ def dependence_report(
     from tqdm.auto import tqdm
 
     drawn = _drawn(variables)
-    arrays = _joined({name: values[0] if values.ndim == 3 else values for name, values in drawn.items()}, factors or {})
+    arrays = _joined({name: _first(values) for name, values in drawn.items()}, factors or {})
     drawn = {**arrays, **drawn}
     if permutations < 1:
         raise ValueError(f"expected at least 1 permutation, got {permutations}")
@@ -111,7 +111,7 @@ def dependence_report(
     own = {n: as_variable(n, array[masks[n]], settings.told(n)) for n, array in arrays.items() if masks[n].sum() > 1}
     rows = []
     for x, y in tqdm(pairs, desc="pairs", unit="pair", disable=not progress, dynamic_ncols=True):
-        rows.append(_row(x, y, arrays, drawn, masks[x] & masks[y], settings))
+        rows.append(_row(x, y, drawn, masks[x] & masks[y], settings))
     if all(row.information is None for row in rows):
         notes = sorted({note for row in rows for note in row.notes})
         raise ValueError(f"expected a pair whose information can be measured, got {'; '.join(notes)}")
@@ -143,20 +143,14 @@ class _Settings(NamedTuple):
         return None if self.classes is None else name in self.classes
 
 
-def _row(
-    x: str,
-    y: str,
-    arrays: Mapping[str, np.ndarray],
-    drawn: Mapping[str, np.ndarray],
-    both: np.ndarray,
-    settings: _Settings,
-) -> DependenceRow:
+def _row(x: str, y: str, drawn: Mapping[str, np.ndarray], both: np.ndarray, settings: _Settings) -> DependenceRow:
     """What a pair shares in the rows that have both, `(rows,)` bool."""
     notes: list[str] = []
     rows, groups = int(both.sum()), None if settings.groups is None else settings.groups[both]
     if rows < 2:
         return DependenceRow(x, y, rows, None, None, None, None, None, None, None, ("fewer than 2 rows have both",))
-    a, b = arrays[x][both], arrays[y][both]
+    of_x, of_y = (_at(drawn[name], both) for name in (x, y))
+    a, b = _first(of_x), _first(of_y)
 
     def told(first: str, second: str) -> list[str] | None:
         """Which of the two are classes, under the names that a meter has for them."""
@@ -173,8 +167,8 @@ def _row(
     )
     test = measured("p", permutation_test, a, b, permutations=settings.permutations, classes=told("x", "y"))
     read = [
-        measured(f"R²({way})", _read, _at(drawn[source], both), target, of=[settings.told(name) for name in names])
-        for way, source, target, names in (("x→y", x, b, (x, y)), ("y→x", y, a, (y, x)))
+        measured(f"R²({way})", _read, source, target, of=[settings.told(name) for name in names])
+        for way, source, target, names in (("x→y", of_x, b, (x, y)), ("y→x", of_y, a, (y, x)))
     ]
     (forth, probes_forth), (back, probes_back) = (each or (None, None) for each in read)
     return DependenceRow(
@@ -217,12 +211,10 @@ def _read(
     x, variable, folds, draws = rows_for(
         source, target, source_is_classes=of[0], target_is_classes=of[1], groups=groups, seed=seed
     )
-    columns = Variable(variable.numbers)
-    linear = probed_numbers(held_out(x, columns, folds, "linear", seed, draws), columns, folds, "linear", draws)
+    linear = read_numbers(x, Variable(variable.numbers), folds, "linear", seed, draws)
     if variable.classes is not None:
         return linear.r2, both_probes(x, variable, folds, seed, draws)
-    neural = probed_numbers(held_out(x, columns, folds, "neural", seed, draws), columns, folds, "neural", draws)
-    return linear.r2, Probes(linear, neural)
+    return linear.r2, Probes(linear, read_numbers(x, variable, folds, "neural", seed, draws))
 
 
 def _at(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -239,6 +231,11 @@ def _holm(rows: Sequence[DependenceRow]) -> list[float | None]:
         largest = max(largest, min(1.0, p * (len(order) - rank)))
         adjusted[i] = largest
     return adjusted
+
+
+def _first(values: np.ndarray) -> np.ndarray:
+    """The values, or the first of draws, `(rows, ...)`."""
+    return values[0] if values.ndim == 3 else values
 
 
 def _drawn(variables: Mapping[str, Samples]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from disentangle.information.probe_rows import rows_for
-from disentangle.information.probes import held_out, probed_numbers
+from disentangle.information.probes import read_numbers
 from disentangle.information.samples import Samples, Variable
 
 __all__ = ["linear_decodability"]
@@ -59,6 +59,4 @@ def linear_decodability(
     x, variable, folds, draws = rows_for(
         source, target, source_is_classes=of_source, target_is_classes=of_target, groups=groups, seed=seed
     )
-    numbers = Variable(variable.numbers)
-    predicted = held_out(x, numbers, folds, "linear", seed, draws)
-    return probed_numbers(predicted, numbers, folds, "linear", draws).r2
+    return read_numbers(x, Variable(variable.numbers), folds, "linear", seed, draws).r2

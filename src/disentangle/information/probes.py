@@ -167,7 +167,7 @@ def probe_numbers(
         400
     """
     x, variable, folds, draws = rows_for(source, target, test=test, target_is_classes=False, groups=groups, seed=seed)
-    return probed_numbers(held_out(x, variable, folds, kind, seed, draws), variable, folds, kind, draws)
+    return read_numbers(x, variable, folds, kind, seed, draws)
 
 
 def probe_classes(
@@ -218,7 +218,7 @@ def probe_classes(
         True
     """
     x, variable, folds, draws = rows_for(source, target, test=test, target_is_classes=True, groups=groups, seed=seed)
-    return probed_classes(held_out(x, variable, folds, kind, seed), variable, folds, kind, draws)
+    return read_classes(x, variable, folds, kind, seed, draws)
 
 
 def record_of(probe: NumberProbe | ClassProbe) -> dict[str, Any]:
@@ -228,12 +228,18 @@ def record_of(probe: NumberProbe | ClassProbe) -> dict[str, Any]:
 
 def both_probes(x: np.ndarray, target: Variable, folds: Folds, seed: int, draws: int = 1) -> Probes:
     """What both kinds of probe read of numbers or classes, `x` as `(rows, dim)`, each row in all of its draws."""
-    probed = probed_numbers if target.classes is None else probed_classes
-    linear, neural = (
-        probed(held_out(x, target, folds, kind, seed, draws), target, folds, kind, draws)
-        for kind in ("linear", "neural")
-    )
-    return Probes(linear, neural)
+    read = read_numbers if target.classes is None else read_classes
+    return Probes(*(read(x, target, folds, kind, seed, draws) for kind in ("linear", "neural")))
+
+
+def read_numbers(x: np.ndarray, target: Variable, folds: Folds, kind: Kind, seed: int, draws: int = 1) -> NumberProbe:
+    """What a probe reads of numbers, from rows that each stand there in all of their draws."""
+    return probed_numbers(held_out(x, target, folds, kind, seed, draws), target, folds, kind, draws)
+
+
+def read_classes(x: np.ndarray, target: Variable, folds: Folds, kind: Kind, seed: int, draws: int = 1) -> ClassProbe:
+    """What a probe reads of classes, likewise."""
+    return probed_classes(held_out(x, target, folds, kind, seed), target, folds, kind, draws)
 
 
 def held_out(x: np.ndarray, target: Variable, folds: Folds, kind: Kind, seed: int, draws: int = 1) -> np.ndarray:

@@ -144,25 +144,31 @@ class PenaltyLoss(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "weight":
             super().__setattr__(name, value)
-        else:
-            self._set_weight(value)
-        if name == "lr" and value is not None and self._optimizer is not None:
-            for group in self._optimizer.param_groups:
-                group["lr"] = value
-
-    def _set_weight(self, value: Any) -> None:
+            return
         if isinstance(value, Tensor) and value.requires_grad:
             raise ValueError("expected a weight without a gradient: multiply by one that learns, weight * penalty(...)")
         if isinstance(value, Dial) and getattr(self._hidden[0], "dial", None) is not value:
             raise ValueError(
                 "expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)"
             )
-        object.__setattr__(self, "weight", value)  # a dial is a part of the penalty, and no submodule of this one
+        object.__setattr__(self, name, value)  # a dial is a part of the penalty, and no submodule of this one
 
     @property
     def pairwise(self) -> Pairwise:
         """The penalty that was given, with its estimators."""
         return self._hidden[0]
+
+    @property
+    def lr(self) -> float | None:
+        """The learning rate of the estimators' optimiser as it was set; `None` where it adapts."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float | None) -> None:
+        self._lr = lr
+        if lr is not None and self._optimizer is not None:
+            for group in self._optimizer.param_groups:
+                group["lr"] = lr
 
     @property
     def rate(self) -> Tensor | None:
