@@ -53,12 +53,15 @@ def meters() -> dict[str, Callable[[], object]]:
     curves = torch.cat([x[:, :2].square() + noise[:, :2], noise[:, 2:]], 1)
     shared = normal(1000, 4)
     six = {name: normal(1000, 4) + (shared if name in "SLA" else 0) for name in "SLAVWX"}
+    rotation = torch.linalg.qr(normal(4, 4)).Q
+    rotated = (2 * x @ rotation).sin() @ rotation + 0.5 * noise  # no column of x tells much of one of y
     curve, line, nothing = x[:, :1].square() + noise[:, :1], x + noise, noise
     return {
         "estimate_mutual_information, 4000 rows, 1 + 1, a curve": lambda: estimate_mutual_information(x[:, :1], curve),
         "the same, 4 + 4, a line in each": lambda: estimate_mutual_information(x, line),
         "the same, 4 + 4, nothing": lambda: estimate_mutual_information(x, nothing),
-        "the same, 4 + 4, curves, which a critic finds": lambda: estimate_mutual_information(x, curves),
+        "the same, 4 + 4, curves of columns": lambda: estimate_mutual_information(x, curves),
+        "the same, 4 + 4, rotated curves, which a critic finds": lambda: estimate_mutual_information(x, rotated),
         "dependence_report of six variables, 1000 rows of 4": lambda: dependence_report(six, progress=False),
     }
 

@@ -78,12 +78,18 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
     dimensions = margins.normal[0].shape[1] + margins.normal[1].shape[1]
     if len(x) >= FEWEST_ROWS:
         # of two columns neighbours find what a critic finds, in a tenth of the time
-        estimate = _with_critic(estimate, margins, generator, STEPS if dimensions > 2 else 0)
+        drawn, steps = generator.get_state(), STEPS if dimensions > 2 else 0
+        correction = fit_correction(_folds(margins, generator), generator, steps)
+        estimate = _with_critic(estimate, margins, correction)
         if dimensions > 2:
             columns = column_mutual_information(*margins.normal, least=estimate.value)
             estimate = _larger(estimate, columns, errors=OF_NEIGHBORS)
     if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         estimate = _with_neighbors(estimate, *margins.normal)
+    if estimate.bound is CRITIC:
+        generator.set_state(drawn)  # the same rows are held out
+        half = fit_correction(_folds(margins, generator, 0.5)[:COMPARED], generator, steps)
+        estimate = replace(estimate, warnings=tuple(_growth(estimate.value, correction, half)))
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
 
 
@@ -197,25 +203,14 @@ def _fold(margins: _Margins, fitting: Tensor, parts: tuple[Tensor, Tensor, Tenso
     return Fold(copula, train, valid, test)
 
 
-def _with_critic(
-    estimate: MutualInformation, margins: _Margins, generator: torch.Generator, steps: int
-) -> MutualInformation:
+def _with_critic(estimate: MutualInformation, margins: _Margins, correction: Correction) -> MutualInformation:
     """The copula's estimate, or the bound of copula and critic where the critic adds to it on held-out rows."""
-    drawn, y = generator.get_state(), margins.normal[1]
-    correction = fit_correction(_folds(margins, generator), generator, steps)
-    gains, corrected = correction.corrected - correction.base, _corrected(correction)
-    gain, error = float((corrected - _base(correction)).mean()), _standard_error(gains)
-    adopted = gain > SIGNIFICANT * error
+    y, corrected = margins.normal[1], _corrected(correction)
+    adopted = _gain(correction) > SIGNIFICANT * _standard_error(correction.corrected - correction.base)
     if adopted:
         method, value = f"{estimate.method}, corrected by a critic", float(corrected.mean())
         error = _standard_error(correction.corrected)
         estimate = replace(estimate, value=value, standard_error=error, method=method, bound=CRITIC)
-        generator.set_state(drawn)  # the same rows are held out
-        half = fit_correction(_folds(margins, generator, 0.5)[:COMPARED], generator, steps)
-        growth = float((corrected - _base(correction))[:COMPARED].mean() - (_corrected(half) - _base(half)).mean())
-        noise = SIGNIFICANT * _standard_error(gains[:COMPARED] - (half.corrected - half.base))
-        if growth > max(noise, min(GROWTH * value, GROWTH_OF_GAIN * gain)):
-            estimate = replace(estimate, warnings=(*estimate.warnings, GROWING.format(growth)))
     ratio = float((corrected if adopted else _base(correction)).mean())
     # of y's normal scores: a Gaussian without x, and the same times the density ratio
     marginal = torch.distributions.MultivariateNormal(
@@ -223,6 +218,15 @@ def _with_critic(
     )
     without = float(marginal.log_prob(y).mean())
     return replace(estimate, marginal_log_likelihood=without, log_likelihood=without + ratio)
+
+
+def _growth(value: float, correction: Correction, half: Correction) -> Iterator[str]:
+    """A warning where critics that learn from half of the rows add much less, in the folds that these were fitted to."""
+    gains, of_half = (c.corrected - c.base for c in (correction, half))
+    growth = _gain(correction, COMPARED) - _gain(half)
+    noise = SIGNIFICANT * _standard_error(gains[:COMPARED] - of_half)
+    if growth > max(noise, min(GROWTH * value, GROWTH_OF_GAIN * _gain(correction))):
+        yield GROWING.format(growth)
 
 
 def _with_neighbors(estimate: MutualInformation, x: Tensor, y: Tensor) -> MutualInformation:
@@ -246,6 +250,11 @@ def _base(correction: Correction) -> Tensor:
 def _corrected(correction: Correction) -> Tensor:
     """The bound of copula and critic, `(folds,)`."""
     return correction.corrected.mean(1) - correction.corrected_normalizer
+
+
+def _gain(correction: Correction, folds: int | None = None) -> float:
+    """What the critic adds to the copula's bound: the mean over the folds, or the first so many."""
+    return float((_corrected(correction) - _base(correction))[:folds].mean())
 
 
 def _larger(estimate: MutualInformation, other: MutualInformation, errors: float = SIGNIFICANT) -> MutualInformation:
