@@ -109,9 +109,11 @@ class ReadWords(nn.Module):
         """The words, `(B, T, d)`; `lengths` is how many tokens each row has, `(B,)` on the CPU."""
         with torch.autocast(words.values.device.type, enabled=False):
             tokens = self.dropout(words.values).to(self.lstm.weight_hh_l0.dtype)
-            packed = pack_padded_sequence(tokens, lengths.clamp(min=1), batch_first=True, enforce_sorted=False)
+            order = lengths.argsort(descending=True)  # sorted here: where torch sorts them, the host waits for a device
+            sort, unsort = (rows.to(tokens.device, non_blocking=True) for rows in (order, order.argsort()))
+            packed = pack_padded_sequence(tokens.index_select(0, sort), lengths[order].clamp(min=1), batch_first=True)
             states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=tokens.shape[1])
-        return Masked(states, words.mask)
+        return Masked(states.index_select(0, unsort), words.mask)
 
 
 def add_options(method) -> None:

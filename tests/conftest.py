@@ -84,6 +84,29 @@ def cuda() -> torch.device:
 
 
 @pytest.fixture
+def no_values(monkeypatch):
+    """A device on which tensors have shapes and no values: whatever makes the host wait for one raises. No device is needed."""
+    from contextlib import nullcontext
+
+    from disentangle.training.guards import Arriving
+
+    autocast, enabled, read = torch.autocast, torch.is_autocast_enabled, Arriving.read
+
+    def arrived(arriving):  # what a later call reads, when it has long arrived
+        return torch.ones_like(arriving.tensor, device="cpu") if arriving.tensor.is_meta else read(arriving)
+
+    # of autocasting, it knows nothing
+    monkeypatch.setattr(
+        torch, "autocast", lambda kind, *a, **k: nullcontext() if kind == "meta" else autocast(kind, *a, **k)
+    )
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *kind: kind != ("meta",) and enabled(*kind))
+    monkeypatch.setattr(Arriving, "read", arrived)
+    # Whether a row is padded, transformers asks the device itself: all else is ours.
+    monkeypatch.setattr("transformers.masking_utils._ignore_bidirectional_mask_sdpa", lambda *_: False, raising=False)
+    return torch.device("meta")
+
+
+@pytest.fixture
 def no_waiting(cuda):
     """A context in which whatever waits for the device raises."""
     x = torch.ones(2, 2, device=cuda, requires_grad=True)

@@ -11,11 +11,14 @@ import lmf
 import lmr_cbt
 import mag_bert
 import mfsa_style
+import mird_mosi
+import misa
 import mult
 import numpy as np
 import pmr
 import pytest
 import self_mm
+import text_only
 import tfn
 import torch
 import tsd_style
@@ -188,6 +191,44 @@ def test_everything_that_can_learn_does(system):
         sum(loss.mean() for loss in model.losses(model(batch), batch).values()).backward()
         optimizer.step()
     assert [name for name, p in model.named_parameters() if torch.equal(p, before[name])] == []
+
+
+@pytest.mark.parametrize("system", [*SYSTEMS, misa, text_only, mird_mosi], ids=lambda system: system.__name__)
+def test_no_step_waits_for_a_device(system, no_values, monkeypatch):
+    for more in (misa, text_only, mird_mosi):
+        monkeypatch.setitem(SYSTEMS, more, {})
+    step_without_values(system, lacking(), no_values)
+
+
+def test_no_step_of_the_independent_preset_waits_for_a_device(no_values, monkeypatch):
+    monkeypatch.setitem(SYSTEMS, mird_mosi, mird_mosi.INDEPENDENT)
+    step_without_values(mird_mosi, lacking(), no_values, alpha=0.2)
+
+
+def step_without_values(system, train, device, **options):
+    """Steps of a system, on any device on which nothing can be read."""
+    experiment = system.EXPERIMENT
+    model, rows = built(system, train)
+    options = Namespace(
+        **{"alpha": 0.1, **{k: v for k, v in method_defaults(experiment).items() if v is not None}, **options}
+    )
+    model.to(device)
+    penalty = experiment.penalty(model, options)
+    if penalty is not None:
+        penalty.to(device)
+    learns = penalty is not None and list(penalty.parameters())
+    step = AlternatingStep(
+        model,
+        penalty,
+        objective=experiment.objective(options),
+        optimizer=torch.optim.Adam(model.parameters()),
+        penalty_optimizer=torch.optim.Adam(learns) if learns else None,
+    )
+    batch = collate(rows).to(device)
+    for _ in range(3):
+        loss = step(batch).losses["Y"].mean()
+    with pytest.raises(RuntimeError, match="meta"):
+        loss.item()
 
 
 def test_tfn_predicts_numbers_within_their_range_if_it_shall():
