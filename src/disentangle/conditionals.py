@@ -253,5 +253,12 @@ class MaskedConditional(Conditional):
         return self.conditional(self.encode(values, x.mask))
 
 
+def predicts_classes(conditional: object) -> bool:
+    """Whether a conditional predicts classes and not numbers, as far as it is one of these here."""
+    if isinstance(conditional, MaskedConditional):
+        return predicts_classes(conditional.conditional)
+    return isinstance(conditional, CategoricalConditional)
+
+
 def _diagonal(mean: Tensor, scale: Tensor) -> Independent:
     return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)

@@ -170,7 +170,8 @@ def frames(*variables: Tensor | Masked) -> tuple[Tensor, ...]:
         Each as a tensor `(frames, ...)`, row i of one belonging to row i of the others.
 
     Raises:
-        ValueError: If there is no sequence among them, if masks differ, or if a tensor has another number of rows.
+        ValueError: If there is no sequence among them, if masks differ or are not those of their values, or if a tensor has
+            another number of rows.
 
     Example:
         >>> content = Masked(torch.arange(6.0).view(2, 3, 1), torch.tensor([[True, True, False], [True, False, False]]))
@@ -181,6 +182,9 @@ def frames(*variables: Tensor | Masked) -> tuple[Tensor, ...]:
     masks = [v.mask for v in variables if isinstance(v, Masked)]
     if not masks:
         raise ValueError("expected at least one masked sequence, got none")
+    for v in variables:
+        if isinstance(v, Masked):
+            _refuse_other_mask(v, "a sequence")
     mask = masks[0]
     for other in masks[1:]:
         if other is not mask and not (other.shape == mask.shape and torch.equal(other, mask)):
@@ -222,16 +226,20 @@ def as_rows(variable: object, name: str) -> Tensor | Masked:
     """
     if isinstance(variable, Masked):
         _refuse_numbers(variable.values, 2, f"{name} as values (N, T, d)")
-        steps, mask = variable.values.shape[:2], variable.mask
-        if mask.shape != steps or mask.dtype != torch.bool:
-            raise ValueError(
-                f"expected the mask of {name} as torch.bool {tuple(steps)}, got {mask.dtype} {tuple(mask.shape)}"
-            )
+        _refuse_other_mask(variable, name)
         return Masked(variable.values[..., None], variable.mask) if variable.values.dim() == 2 else variable
     if not isinstance(variable, Tensor):
         raise TypeError(f"expected {name} as a tensor (N, d), got {_kind_and_way(variable, name)}")
     _refuse_numbers(variable, 1, f"{name} of shape (N, d)")
     return variable[:, None] if variable.dim() == 1 and variable.is_floating_point() else variable
+
+
+def _refuse_other_mask(sequence: Masked, name: str) -> None:
+    steps, mask = sequence.values.shape[:2], sequence.mask
+    if mask.shape != steps or mask.dtype != torch.bool:
+        raise ValueError(
+            f"expected the mask of {name} as torch.bool {tuple(steps)}, got {mask.dtype} {tuple(mask.shape)}"
+        )
 
 
 def class_numbers(labels: Any, names: Sequence[str] | None = None) -> tuple[Tensor, list[str]]:
@@ -260,12 +268,12 @@ def class_numbers(labels: Any, names: Sequence[str] | None = None) -> tuple[Tens
     array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
     if array.ndim != 1:
         raise ValueError(f"expected labels of shape (N,), got {array.shape}")
-    if missing := sum(label is None or label != label for label in array.tolist()):
+    if missing := sum(label is None or (label == label) is not True for label in array.tolist()):  # NaN, pandas.NA
         raise ValueError(f"expected a label in each of {len(array)} rows, got none in {missing}")
     if array.dtype.kind == "O":
         array = array.astype(str)
     given = [str(label) for label in array.tolist()]
-    found = map(str, np.unique(array).tolist()) if names is None else names
+    found = map(str, np.unique(array).tolist() if names is None else names)
     places = {name: place for place, name in enumerate(found)}
     if unknown := next((label for label in given if label not in places), None):
         raise ValueError(f"expected one of {', '.join(places)}, got {unknown!r}")
@@ -337,7 +345,7 @@ class Rows(NamedTuple):
         return Rows(self.values.detach(), self.weights.detach())
 
     def total(self) -> Tensor:
-        """The weighted sum, `()`, in at least float32.
+        """The weighted sum, `()`, in at least float32, over the rows of a weight above 0.
 
         Raises:
             ValueError: As `check` does.
@@ -350,5 +358,5 @@ class Rows(NamedTuple):
     def mean(self) -> Tensor:
         """`sum(weights * values) / sum(weights)`, `()`, in at least float32; 0 where no row counts."""
         total = self.total()
-        weight = self.weights.to(total.dtype).sum()
+        weight = torch.where(self.weights > 0, self.weights, 0).to(total.dtype).sum()
         return total / torch.where(weight > 0, weight, 1)

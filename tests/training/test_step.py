@@ -1,18 +1,33 @@
 import copy
 import re
+from itertools import count
 
+import numpy as np
 import pytest
 import torch
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
-from disentangle import HSIC, AlternatingStep, CLUBEstimator, OrthogonalLoss, Pairwise, PenaltyLoss, Rows, encode
+from disentangle import (
+    HSIC,
+    AlternatingStep,
+    CLUBEstimator,
+    KeepUp,
+    Masked,
+    OrthogonalLoss,
+    Pairwise,
+    PenaltyLoss,
+    Rows,
+    encode,
+)
+from disentangle.conditionals import GaussianConditional, MaskedConditional
 from disentangle.nn import NoisyLatent
 from disentangle.training import NonFiniteError, accelerator_for, frozen
 from disentangle.training.encoded import Encoded
 from disentangle.training.processes import SingleProcess
 
 F64 = torch.float64
+CALLS = count()
 
 
 class Halves(nn.Module):
@@ -693,3 +708,181 @@ def test_a_seed_below_0_is_refused_at_once():
         setting(seed=-1)
     with pytest.raises(ValueError, match="expected a seed of 0 or more, got -1"):
         PenaltyLoss(Pairwise({("a", "b"): HSIC()}), seed=-1)
+
+
+class Plain(nn.Module):
+    """Two latents of one input, of which the first learns a number; `noise(x)` changes what they see."""
+
+    def __init__(self, noise=lambda x: x):
+        super().__init__()
+        self.a, self.b, self.log_weight = nn.Linear(4, 2), nn.Linear(4, 2), nn.Parameter(torch.zeros(()))
+        self.noise = noise
+
+    def forward(self, batch):
+        x = self.noise(batch)
+        return {"a": self.a(x), "b": self.b(x)}
+
+    def present(self, batch):
+        return None
+
+    def losses(self, variables, batch):
+        return {"Y": Rows.unweighted((variables["a"].float() - 3).square().sum(1))}
+
+
+def plain(model=None, penalty=None, objective=lambda losses, penalties: losses["Y"].mean(), **options):
+    model = Plain() if model is None else model
+    options = {"optimizer": torch.optim.SGD(model.parameters(), 0.05), **options}
+    return model, AlternatingStep(model, penalty, objective=objective, **options)
+
+
+def test_steps_within_one_block_of_autocast_learn_as_steps_with_a_block_each():
+    x, (one, inside), (other, outside) = torch.randn(64, 4), plain(), plain()
+    other.load_state_dict(one.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in range(10):
+            inside(x)
+    for _ in range(10):
+        with torch.autocast("cpu", torch.bfloat16):
+            outside(x)
+    for p, q in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [lambda x: x * torch.as_tensor(np.random.rand(*x.shape) > 0.5), lambda x, calls=CALLS: x * next(calls)],  # noqa: NPY002
+    ids=["NumPy", "a count of calls"],
+)
+def test_pieces_that_are_encoded_otherwise_the_second_time_are_refused(noise):
+    _, step = plain(Plain(noise), seed=0)
+    x = torch.randn(8, 4)
+    step(x)  # once
+    with pytest.raises(
+        ValueError, match=r"expected the model to encode a piece twice alike, got values that differ by \d+%"
+    ):
+        step(x[:4], x[4:])
+
+
+def test_pieces_may_have_noise_of_torch():
+    model, step = plain(Plain(nn.Dropout(0.5)))
+    step(*torch.randn(8, 4).split(4))
+    step(*torch.randn(8, 4).split(4))
+    assert model.a.weight.isfinite().all()
+
+
+def test_a_weight_of_a_loss_that_learns_is_refused():
+    class Weighs(Plain):
+        def losses(self, variables, batch):
+            return {"Y": Rows(variables["a"].square().sum(1), (self.log_weight * batch[:, 0]).exp())}
+
+    _, step = plain(Weighs())
+    with pytest.raises(ValueError, match="expected the weights of the loss Y without a gradient"):
+        step(torch.randn(4, 4))
+
+
+def test_the_optimiser_of_another_model_is_refused():
+    model = Plain()
+    with pytest.raises(ValueError, match="hold some of its 5 parameters that learn, got one that holds none"):
+        plain(model, optimizer=torch.optim.SGD(copy.deepcopy(model).parameters(), 0.1))
+
+
+def test_a_rate_that_adapts_wants_an_optimiser_that_takes_a_tensor():
+    penalty = Pairwise({("a", "b"): CLUBEstimator(2, 2)})
+    optimizer = torch.optim.Adam(penalty.parameters(), foreach=True)
+    with pytest.raises(ValueError, match="rate may be a tensor for keep_up, got one with foreach=True"):
+        plain(penalty=penalty, penalty_optimizer=optimizer, keep_up=KeepUp())
+
+
+def test_a_clip_may_return_a_number():
+    _, step = plain(clip=lambda parameters: float(nn.utils.clip_grad_norm_(parameters, 1.0)))
+    assert step(torch.randn(4, 4)).nonfinite == ()
+
+
+class Lacks(Plain):
+    """It encodes `a` in the rows that have it, and says nothing of a gradient where none has."""
+
+    def forward(self, batch):
+        x, has = batch
+        a = torch.zeros(len(x), 2)
+        if has.any():
+            a = a.index_put((has.nonzero().squeeze(1),), self.a(x[has]))
+        return {"a": a, "x": x, "b": self.b(x)}
+
+    def present(self, batch):
+        return {"a": batch[1], "x": batch[1]}
+
+    def losses(self, variables, batch):
+        return {"Y": Rows.unweighted(variables["b"].square().sum(1))}
+
+
+def test_a_variable_that_no_row_of_a_piece_has_needs_no_gradient_there():
+    def total(losses, penalties):
+        return losses["Y"].mean() + sum(penalties.values())
+
+    x, has = torch.randn(8, 4), torch.arange(8) < 4
+    models = [Lacks(), Lacks()]
+    models[1].load_state_dict(models[0].state_dict())
+    for model, batches in zip(models, ([(x, has)], [(x[:4], has[:4]), (x[4:], has[4:])]), strict=True):
+        plain(model, Pairwise({("a", "x"): HSIC()}), total)[1](*batches)
+    for p, q in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+    model, step = plain(Lacks(), Pairwise({("a", "x"): HSIC()}), total)
+    assert step((x, has & False)).penalties == {}
+    model.a.requires_grad_(False)
+    with pytest.raises(ValueError, match="was the latent detached"):
+        step((x, has))
+
+
+def test_a_buffer_that_grows_in_a_piece_is_put_back():
+    class Positions(Plain):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("table", torch.zeros(0, 4))
+
+        def forward(self, batch):
+            if len(self.table) < len(batch):
+                self.table = torch.arange(len(batch)).float()[:, None].expand(-1, 4)
+            return super().forward(batch + self.table[: len(batch)])
+
+    model, step = plain(Positions())
+    step(*torch.randn(8, 4).split(4))
+    assert model.table.shape == (4, 4)
+
+
+def test_a_sequence_that_is_not_finite_leaves_the_estimators_as_they_are():
+    class Frames(Plain):
+        def forward(self, batch):
+            return {
+                **super().forward(batch[:, 0]),
+                "frames": Masked(batch, torch.ones(batch.shape[:2], dtype=torch.bool)),
+            }
+
+        def losses(self, variables, batch):
+            return {"Y": Rows.unweighted(variables["a"].square().sum(1))}
+
+    penalty = Pairwise({("frames", "a"): CLUBEstimator(4, 2, conditional=MaskedConditional(GaussianConditional(4, 2)))})
+    optimizer = torch.optim.Adam(penalty.parameters())
+    _, step = plain(Frames(), penalty, penalty_optimizer=optimizer, nonfinite="skip")
+    x = torch.randn(8, 5, 4)
+    broken = x.clone()
+    broken[0, 2, 1] = torch.nan
+    before = [p.clone() for p in penalty.parameters()]
+    assert step(broken).nonfinite == ("variable frames",)
+    assert all(torch.equal(p, q) for p, q in zip(penalty.parameters(), before, strict=True))
+    assert step(x).nonfinite == ()
+
+
+def test_the_size_of_a_sequence_is_that_of_its_real_steps():
+    mask = torch.tensor([[True, True], [True, False], [True, True]])
+    values = torch.tensor([[[1.0], [2.0]], [[3.0], [torch.nan]], [[torch.nan], [torch.nan]]])
+    encoded = Encoded({"x": Masked(values, mask)}, {"x": torch.tensor([True, True, False])}, {})
+    torch.testing.assert_close(encoded.root_mean_squares()["x"], torch.tensor(14 / 3).sqrt())
+
+
+def test_an_estimator_that_one_kind_has_stacked_is_refused_in_another():
+    club, other = CLUBEstimator(2, 2), CLUBEstimator(2, 2)
+    kinds = nn.ModuleDict({"p": Pairwise({("a", "b"): club, ("b", "a"): other}), "q": Pairwise({("a", "b"): club})})
+    with pytest.raises(ValueError, match="expected estimators of 'q' that 'p' does not have"):
+        plain(penalty=kinds, penalty_optimizer=torch.optim.Adam(kinds.parameters()))
+    alone = nn.ModuleDict({"p": Pairwise({("a", "b"): club}), "q": Pairwise({("a", "b"): club})})
+    plain(penalty=alone, penalty_optimizer=torch.optim.Adam(alone.parameters()))

@@ -15,12 +15,14 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributions import Distribution
 
 from disentangle import functional
 from disentangle.conditionals import Conditional, GaussianConditional
 from disentangle.critics import Critic
 from disentangle.dependence.base import Bound
 from disentangle.dependence.estimators import ConditionalEstimator, CriticEstimator
+from disentangle.functional.classes import is_of_classes
 from disentangle.functional.likelihoods import matched_log_likelihoods
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Masked
@@ -303,7 +305,8 @@ class DifferenceOfEntropiesEstimator(ConditionalEstimator):
             ones.
 
     Raises:
-        ValueError: On calling it with x and y of the wrong sizes, or with fewer than two rows.
+        ValueError: On calling it with x and y of the wrong sizes, with fewer than two rows, or if one of q and r is of
+            classes and the other is not.
 
     Example:
         >>> import torch
@@ -333,15 +336,20 @@ class DifferenceOfEntropiesEstimator(ConditionalEstimator):
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""
         q, y = self._given(x, y)
-        return matched_log_likelihoods(q, y).mean() + self._marginal_loss(y)
+        return matched_log_likelihoods(q, y).mean() + self._marginal_loss(q, y)
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The negative log-likelihoods of y under q(y|x) and under r(y), summed: `()`."""
         q, y = self._given(x, y)
-        return -matched_log_likelihoods(q, y).mean() + self._marginal_loss(y)
+        return -matched_log_likelihoods(q, y).mean() + self._marginal_loss(q, y)
 
-    def _marginal_loss(self, y: Tensor) -> Tensor:
+    def _marginal_loss(self, q: Distribution, y: Tensor) -> Tensor:
         """The negative log-likelihood of y under r(y), averaged over rows."""
         dtype = next((p.dtype for p in self.marginal.parameters()), torch.get_default_dtype())
         r = self.marginal(torch.ones(len(y), 1, dtype=dtype, device=y.device))
+        if is_of_classes(q) != is_of_classes(r):
+            raise ValueError(
+                "expected a conditional and a marginal that both predict classes, or both numbers, got "
+                f"{type(self.conditional).__name__} and {type(self.marginal).__name__}"
+            )
         return -matched_log_likelihoods(r, y).mean()

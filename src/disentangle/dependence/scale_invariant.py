@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from disentangle.conditionals import CategoricalConditional
+from disentangle.conditionals import predicts_classes
 from disentangle.dependence.adversarial import ModalityDiscriminator
 from disentangle.dependence.base import Dependence
 from disentangle.dependence.estimators import precision_of
@@ -72,7 +72,7 @@ class ScaleInvariant(Dependence):
                 f"expected a dependence whose value does not depend on units, got {type(dependence).__name__}: give it x and y "
                 "as they are"
             )
-        if isinstance(getattr(dependence, "conditional", None), CategoricalConditional):
+        if predicts_classes(getattr(dependence, "conditional", None)):
             raise ValueError(f"expected a dependence of numbers, got a {type(dependence).__name__} of classes")
         if not 0 < momentum <= 1:
             raise ValueError(f"expected a momentum in (0, 1], got {momentum}")

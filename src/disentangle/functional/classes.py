@@ -7,9 +7,9 @@ import math
 import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
-from torch.distributions import Categorical
+from torch.distributions import Categorical, Distribution, Independent
 
-__all__ = ["Classes", "as_classes", "one_hot"]
+__all__ = ["Classes", "as_classes", "is_of_classes", "one_hot"]
 
 
 def as_classes(y: Shaped[Tensor, "*shape"], classes: int) -> tuple[Int[Tensor, "*shape"], Float[Tensor, "*shape"]]:
@@ -60,6 +60,17 @@ def one_hot(
     chosen, spoiler = as_classes(y, classes)
     columns = torch.arange(classes, device=y.device)
     return (chosen[:, None] == columns).to(dtype) + spoiler[:, None].to(dtype)
+
+
+def is_of_classes(q: Distribution) -> bool:
+    """Whether a distribution is of classes and not of numbers: of these it has probabilities, and no densities.
+
+    Example:
+        >>> import torch
+        >>> is_of_classes(Classes(logits=torch.zeros(2, 3), validate_args=False))
+        True
+    """
+    return (q.base_dist if isinstance(q, Independent) else q).has_enumerate_support
 
 
 class Classes(Categorical):

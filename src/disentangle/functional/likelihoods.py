@@ -47,8 +47,9 @@ def log_likelihoods(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> Float[Ten
     :math:`[y^2, y]` with its precisions, on values that are centred and scaled; independent categories are looked up;
     anything else is asked for its `log_prob` on all pairs.
 
-    In the product large squares cancel: an entry is rounded to about :math:`10^{-7}\sum_k \operatorname{var}(y_k)/\sigma_k^2`
-    in float32. The diagonal, where it would matter most, is computed without it.
+    In the product large squares cancel: an entry is rounded to about
+    :math:`10^{-7}\sum_k (\operatorname{var}(y_k) + (\mu_k - \bar y_k)^2)/\sigma_k^2` in float32. The diagonal, where it
+    would matter most, is computed without it.
 
     Arguments:
         q: `q(y|x)` for each of the N rows of x: batch shape `(N,)`, event shape `(y_dim,)`.

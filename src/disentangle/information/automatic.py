@@ -76,9 +76,9 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
     if math.isinf(estimate.value):
         return estimate
     dimensions = margins.normal[0].shape[1] + margins.normal[1].shape[1]
+    drawn, correction = generator.get_state(), None
+    steps = STEPS if dimensions > 2 else 0  # of two columns neighbours find what a critic finds, in a tenth of the time
     if len(x) >= FEWEST_ROWS:
-        # of two columns neighbours find what a critic finds, in a tenth of the time
-        drawn, steps = generator.get_state(), STEPS if dimensions > 2 else 0
         correction = fit_correction(_folds(margins, generator), generator, steps)
         estimate = _with_critic(estimate, margins, correction)
         if dimensions > 2:
@@ -86,7 +86,7 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
             estimate = _larger(estimate, columns, errors=OF_NEIGHBORS)
     if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         estimate = _with_neighbors(estimate, *margins.normal)
-    if estimate.bound is CRITIC:
+    if correction is not None and estimate.bound is CRITIC:
         generator.set_state(drawn)  # the same rows are held out
         half = fit_correction(_folds(margins, generator, 0.5)[:COMPARED], generator, steps)
         estimate = replace(estimate, warnings=tuple(_growth(estimate.value, correction, half)))

@@ -37,6 +37,10 @@ class Dependences(nn.Module):
         """The dependences that are in no stack."""
         return {name: self._modules[name] for name in self.names if name in self._modules}
 
+    def stacked(self) -> dict[str, Any]:
+        """The dependences that are in stacks, whose parameters need not be views of these."""
+        return {name: member for stack in self.stacks for name, member in stack.members.items()}
+
     def __getitem__(self, name: str) -> Any:
         return self._single()[name]
 

@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 
 from disentangle.variables import Masked, as_rows, row_count, select_rows, values_of
 
-__all__ = ["Sample", "filled_up", "named", "refuse_other_presences", "samples_of"]
+__all__ = ["Sample", "filled_up", "named", "presences_of", "refuse_other_presences", "samples_of"]
 
 
 class Sample(NamedTuple):
@@ -60,6 +60,27 @@ def refuse_other_presences(variables: Mapping[str, Any], present: Mapping[str, T
         raise ValueError(f"expected the presence of variables, {sorted(variables)}, got that of {', '.join(unknown)}")
 
 
+def presences_of(variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    """Which rows have each of the variables whose presence is given, on the CPU.
+
+    Raises:
+        TypeError: If a presence is no tensor.
+        ValueError: If it is not `(N,)` bool.
+    """
+    given: dict[str, Any] = {name: present[name] for name in sorted(variables) if present and name in present}
+    for name, mask in given.items():
+        rows = row_count(variables[name])
+        if not isinstance(mask, Tensor):
+            raise TypeError(
+                f"expected the presence of {name} as a tensor ({rows},), got {type(mask).__name__}: torch.as_tensor makes one"
+            )
+        if mask.shape != (rows,):
+            raise ValueError(f"expected the presence of {name} as ({rows},), one per row, got {tuple(mask.shape)}")
+        if mask.dtype != torch.bool:
+            raise ValueError(f"expected the presence of {name} as torch.bool, got {mask.dtype}")
+    return {name: mask.cpu() for name, mask in given.items()}
+
+
 def samples_of(
     groups: Mapping[str, tuple[str, ...]],
     variables: Mapping[str, Tensor | Masked],
@@ -75,13 +96,7 @@ def samples_of(
     refuse_other_presences(variables, present)
     variables = variables_of(groups, variables)
     counts = {name: row_count(variable) for name, variable in variables.items()}
-    masks = {name: present[name].cpu() for name in variables if present and name in present}
-    if wrong := {name: tuple(mask.shape) for name, mask in masks.items() if mask.shape != (counts[name],)}:
-        name, shape = min(wrong.items())
-        raise ValueError(f"expected the presence of {name} as ({counts[name]},), one per row, got {shape}")
-    if others := {name: mask.dtype for name, mask in masks.items() if mask.dtype != torch.bool}:
-        name, dtype = min(others.items(), key=lambda each: each[0])
-        raise ValueError(f"expected the presence of {name} as torch.bool, got {dtype}")
+    masks = presences_of(variables, present)
     gaps = {name: mask for name, mask in masks.items() if not mask.all()}
     samples = {}
     for key, names in groups.items():

@@ -74,7 +74,7 @@ class StackedCLUB(nn.Module):
             by_size.setdefault(member.x_dim, []).append(name)
         self.members = {name: members[name] for names in by_size.values() for name in names}
         self.conditionals = tuple(_conditional(member) for member in self.members.values())
-        self.layers: Any = tuple((_network(member)[0], _network(member)[2]) for member in self.members.values())
+        self.layers: Any = tuple(tuple(_network(member)) for member in self.members.values())
         self.first = nn.ModuleList(
             StackedLinear([_network(members[name])[0] for name in names]) for names in by_size.values()
         )
@@ -92,13 +92,12 @@ class StackedCLUB(nn.Module):
                 member.unbiased != self.unbiased
                 or member.conditional is not conditional
                 or conditional.log_variance != self.log_variance
-                or not all(
-                    p.requires_grad for layer in layers for p in layer._parameters.values()
-                )  # faster than by name
+                or tuple(conditional.network._modules.values()) != layers  # faster than by name, as below
+                or not all(p.requires_grad for layer in layers for p in layer._parameters.values())
             ):
                 raise ValueError(
                     f"{name}: expected the estimator as it was when the Pairwise was made of it, got another unbiased, "
-                    "conditional, log_variance or requires_grad: change it before"
+                    "conditional, layer, log_variance or requires_grad: change it before"
                 )
 
     def shared(self) -> Mapping[str, CLUBEstimator]:

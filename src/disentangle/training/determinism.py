@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 __all__ = ["Epochs", "seed_at", "seed_noise", "seed_torch"]
+
+_END = object()
 
 
 def seed_at(seed: int, *place: int | str) -> int:
@@ -137,10 +138,15 @@ class Epochs:
             if isinstance(generator, torch.Generator):
                 generator.manual_seed(seed_at(self.seed, "order", epoch))
         if self.streams:
-            read = skip
-            for batch in islice(self.loader, skip, self.length):
+            read, batches = 0, iter(self.loader)
+            for i in range(self.length):
+                seed_noise(self.seed, "load", epoch, i, self.rank)
+                batch = next(batches, _END)
+                if batch is _END:
+                    break
                 read += 1
-                yield batch
+                if i >= skip:
+                    yield batch
             self._check_count(read)
             return
         assert self.loader.batch_sampler is not None

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from disentangle.functional.precision import at_least_float32
 from disentangle.model import Variables
-from disentangle.variables import Masked, Rows, concatenate, row_count, tensors_of, values_of
+from disentangle.variables import Masked, Rows, concatenate, row_count, values_of
 
 __all__ = ["Encoded", "join"]
 
@@ -67,19 +68,23 @@ class Encoded:
 
     @torch.no_grad()
     def root_mean_squares(self) -> dict[str, Tensor]:
-        """The root mean square of each variable `(N, ...)` over the rows that have it.
+        """The root mean square of each variable `(N, ...)` over the rows that have it; of sequences over their real steps.
 
         A penalty that depends on scale, or a bound with a bounded variance, can be satisfied by shrinking a latent; this
-        shows it. Sequences are left out.
+        shows it.
         """
         result = {}
-        for name, variable in tensors_of(self.variables).items():
+        for name, variable in self.variables.items():
             rows = None if self.present is None else self.present.get(name)
             if rows is not None and not rows.any():
                 continue
-            square = variable.float().square().unsqueeze(-1).flatten(1).mean(1)  # classes are (N,)
-            weights = torch.ones_like(square) if rows is None else rows.to(square, non_blocking=True)
-            result[name] = Rows(square, weights).mean().sqrt()
+            values, mask = variable if isinstance(variable, Masked) else (variable, None)
+            steps = 1 if mask is None else 2
+            square = at_least_float32(values).square().unsqueeze(-1).flatten(steps).mean(steps)  # classes are (N,)
+            weights = torch.ones_like(square) if mask is None else mask.to(square.dtype)
+            if rows is not None:
+                weights = weights * rows.to(square, non_blocking=True).view(-1, *(1,) * (steps - 1))
+            result[name] = Rows(square.flatten(), weights.flatten()).mean().sqrt()
         return result
 
 

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
+from disentangle.training.encoded import Encoded
 from disentangle.variables import Rows, values_of
 
 __all__ = [
@@ -36,6 +37,14 @@ def kinds_of(penalty: Pairwise | nn.ModuleDict | None) -> dict[str, Pairwise]:
         if not isinstance(kind, Pairwise):
             where = f" as {name!r}" if name else ""
             raise TypeError(f"expected a Pairwise, or an nn.ModuleDict of some, got {type(kind).__name__}{where}")
+    for name, kind in kinds.items():
+        stacked = {id(p) for member in kind.dependences.stacked().values() for p in member.parameters()}
+        for other, theirs in kinds.items():
+            if other != name and any(id(p) in stacked for p in theirs.parameters()):
+                raise ValueError(
+                    f"expected estimators of {other!r} that {name!r} does not have, got one of both, which {name!r} has "
+                    "stacked with others: there would be two of it"
+                )
     return kinds
 
 
@@ -47,6 +56,12 @@ def refuse_optimizers(
     One made from the single estimators holds none of the parameters that they own together.
     """
     refuse_closure(optimizer)
+    learning, held = [p for p in model.parameters() if p.requires_grad], _held(optimizer)
+    if learning and not any(id(p) in held for p in learning):
+        raise ValueError(
+            f"expected the model's optimiser to hold some of its {len(learning)} parameters that learn, got one that holds "
+            "none: was the model copied, or built anew, after it?"
+        )
     if penalty is not None:
         _refuse_shared(optimizer, penalty, "the model's optimiser", "the penalty")
     if penalty_optimizer is None:
@@ -108,6 +123,32 @@ def refuse_schedulers(schedulers: Sequence[LRScheduler], penalty_optimizer: Opti
             )
 
 
+def refuse_tensor_rates(optimizer: Optimizer | None) -> None:
+    """Refuses an optimiser that takes no tensor as its rate, which is what a rate that adapts is."""
+    for group in [] if optimizer is None else optimizer.param_groups:
+        if group.get("foreach") and not group.get("capturable"):
+            raise ValueError(
+                "expected an optimiser whose rate may be a tensor for keep_up, got one with foreach=True: take fused=True"
+            )
+
+
+def refuse_other_values(first: Encoded, again: Encoded) -> None:
+    """Refuses a piece that was encoded otherwise the second time: its gradients would be those of other values."""
+    for name in first.variables.keys() | first.losses.keys():
+        a, b = (
+            values_of(each.variables[name]) if name in each.variables else each.losses[name].values
+            for each in (first, again)
+        )
+        if (
+            a.is_floating_point()
+            and (difference := (a - b).double().norm() / a.double().norm().clamp(min=1e-30)) > 0.01
+        ):
+            raise ValueError(
+                f"{name}: expected the model to encode a piece twice alike, got values that differ by {difference:.0%}: its "
+                "noise has to come from torch's generators, and it must not count its calls; or give the batch whole"
+            )
+
+
 def refuse_other_than_names(computed: object, call: str, what: str) -> None:
     """Refuses a model that does not return things by name."""
     if not isinstance(computed, Mapping):
@@ -125,28 +166,56 @@ def refuse_losses(losses: object) -> None:
                 "Rows.unweighted(terms) makes them of terms (B,)"
             )
         loss.check(f"the loss {name}")
+        if loss.weights.requires_grad:
+            raise ValueError(
+                f"expected the weights of the loss {name} without a gradient, which they would not get: multiply the values"
+            )
 
 
 def refuse_frozen(penalty: Pairwise) -> None:
     """Refuses an estimator whose parameters are all frozen: it would compute its bound with random weights."""
-    for name, dependence in penalty.dependences.alone().items():
+    stacks = {penalty.labels[next(iter(stack.members))]: stack for stack in penalty.dependences.stacks}
+    alone = {penalty.labels[name]: dependence for name, dependence in penalty.dependences.alone().items()}
+    for label, dependence in (alone | stacks).items():
         parameters = list(dependence.parameters())
         if parameters and not any(p.requires_grad for p in parameters):
             raise ValueError(
-                f"{penalty.labels[name]}: expected parameters that take gradients, got {len(parameters)} that do not: "
+                f"{label}: expected parameters that take gradients, got {len(parameters)} that do not: "
                 "an estimator that is never fitted estimates nothing"
             )
 
 
-def refuse_dead_pairs(penalty: Pairwise, variables: Variables) -> None:
-    """Refuses a pair without any variable that carries a gradient: no step of the model could change it."""
+def refuse_dead_pairs(penalty: Pairwise, variables: Variables, present: Mapping[str, Tensor] | None) -> None:
+    """Refuses a pair without any variable that carries a gradient: no step of the model could change it.
+
+    A variable that is present in no row may have none.
+    """
+    absent = {name for name, mask in (present or {}).items() if not mask.any()}
     for key, names in penalty.groups.items():
-        known = [variables[name] for name in names if name in variables]
+        known = [variables[name] for name in names if name in variables and name not in absent]
         if len(known) == len(names) and not any(values_of(variable).requires_grad for variable in known):
             raise ValueError(
                 f"{penalty.labels[key]}: expected a variable with a gradient, got none of {', '.join(names)}: "
                 "was the latent detached?"
             )
+
+
+def refuse_parameters_of(penalty: Pairwise, variables: Variables) -> None:
+    """Refuses variables that were computed by the penalty's own parameters: their two optimisers would both move these."""
+    own = {id(p) for p in penalty.parameters()}
+    seen: set[Any] = set()
+    waiting = [values_of(variable).grad_fn for variable in variables.values()]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if id(getattr(node, "variable", None)) in own:
+            raise ValueError(
+                "expected estimators with parameters of their own, got some that computed the variables: give a conditional a "
+                "copy of the encoder"
+            )
+        waiting += [following for following, _ in node.next_functions]
 
 
 def _refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: str) -> None:

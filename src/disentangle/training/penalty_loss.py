@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch.optim import Optimizer
 from disentangle.errors import NonFiniteError
 from disentangle.functional.first_derivative import first_derivative
 from disentangle.pairwise import Pairwise
-from disentangle.pairwise.samples import refuse_other_presences, variables_of
+from disentangle.pairwise.samples import presences_of, refuse_other_presences, variables_of
 from disentangle.training.determinism import seed_noise
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
@@ -27,6 +28,7 @@ from disentangle.training.guards import (
     refuse_dead_pairs,
     refuse_frozen,
     refuse_other_optimizer,
+    refuse_parameters_of,
     refuse_seed,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
@@ -134,7 +136,6 @@ class PenaltyLoss(nn.Module):
         self.lag: Tensor | None = None
         self._lag, self._lag_means = Lag(), LagMeans()
         self._warned = False  # that estimators lag
-        self._keep_up = KeepUp() if lr is None and optimizer is None else None
         self._make_optimizer = optimizer
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
         self.lr = lr
@@ -147,6 +148,10 @@ class PenaltyLoss(nn.Module):
             return
         if isinstance(value, Tensor) and value.requires_grad:
             raise ValueError("expected a weight without a gradient: multiply by one that learns, weight * penalty(...)")
+        if isinstance(value, Tensor) and value.dim():
+            raise ValueError(f"expected one weight, (), got {tuple(value.shape)}: a Dial weighs each pair")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"expected a finite weight, got {value}")
         if isinstance(value, Dial) and getattr(self._hidden[0], "dial", None) is not value:
             raise ValueError(
                 "expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)"
@@ -160,12 +165,13 @@ class PenaltyLoss(nn.Module):
 
     @property
     def lr(self) -> float | None:
-        """The learning rate of the estimators' optimiser as it was set; `None` where it adapts."""
+        """The learning rate of the estimators' optimiser as it was set; `None` where it adapts, or `optimizer` made another."""
         return self._lr
 
     @lr.setter
     def lr(self, lr: float | None) -> None:
         self._lr = lr
+        self._keep_up = KeepUp() if lr is None and self._make_optimizer is None else None
         if lr is not None and self._optimizer is not None:
             for group in self._optimizer.param_groups:
                 group["lr"] = lr
@@ -188,11 +194,12 @@ class PenaltyLoss(nn.Module):
         learns = self.training and torch.is_grad_enabled()
         own = self._needed(variables, present)
         if learns:
-            refuse_dead_pairs(self.pairwise, own.variables)
+            refuse_dead_pairs(self.pairwise, own.variables, own.present)
         if any(t.device != own.device for t in self._tensors()):
             self.to(own.device)
         processes = all_processes() if learns else SingleProcess()
         if learns and not self._alike:
+            refuse_parameters_of(self.pairwise, own.variables)
             if processes.size > 1:  # the optimiser's state, too, which the first process alone may have loaded
                 self.set_extra_state(processes.from_first(self.get_extra_state()))
             self._alike = True
@@ -290,8 +297,7 @@ class PenaltyLoss(nn.Module):
         """The variables of the pairs and their presences, in at least float32."""
         refuse_other_presences(variables, present)
         rows = variables_of(self.pairwise.groups, variables)
-        known = {name: present[name].cpu() for name in rows if present and name in present}
-        return Encoded(rows, known, {}).at_least_float32()
+        return Encoded(rows, presences_of(rows, present), {}).at_least_float32()
 
     def _learn(self, batch: Encoded) -> Learning:
         if not self.pairwise.learns:

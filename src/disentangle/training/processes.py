@@ -86,7 +86,7 @@ class DistributedProcesses:
             sizes = [
                 [int(torch.Size(each[i][0]).numel()) for i in own] for each, own in zip(layout, places, strict=True)
             ]
-            carried = torch.uint8 if dtype == torch.bool else dtype
+            carried = _carried(dtype)
             message = torch.zeros(max(map(sum, sizes)), dtype=carried, device=device)
             own = [t.detach().reshape(-1).to(carried) for t in mine if t.dtype == dtype]
             if own:
@@ -107,6 +107,11 @@ class DistributedProcesses:
         for parameter in used:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
+            if parameter.grad.is_sparse:
+                raise ValueError(
+                    f"expected dense gradients, which {self.size} processes add up, got a sparse one of a parameter "
+                    f"{tuple(parameter.shape)}: make the nn.Embedding with sparse=False"
+                )
         for bucket in _buckets([p.grad for p in used if p.grad is not None]):
             total = torch.cat([gradient.reshape(-1) for gradient in bucket])
             dist.all_reduce(total)
@@ -116,7 +121,9 @@ class DistributedProcesses:
     def copy_from_first(self, tensors: Iterable[Tensor]) -> None:
         """Gives every process the values of the first one's tensors."""
         for tensor in tensors:
-            dist.broadcast(tensor.detach(), src=0)
+            message = tensor.detach().to(_carried(tensor.dtype))
+            dist.broadcast(message, src=0)
+            tensor.detach().copy_(message)
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
@@ -140,6 +147,13 @@ def all_processes() -> SingleProcess | DistributedProcesses:
 @lru_cache(maxsize=1)  # a group of control messages is made once
 def _processes_of(group: Any) -> DistributedProcesses:
     return DistributedProcesses()
+
+
+def _carried(dtype: torch.dtype) -> torch.dtype:
+    """A data type that travels: not every backend sends all of them."""
+    if dtype.is_floating_point or dtype.is_complex or dtype in (torch.uint8, torch.int8, torch.int32, torch.int64):
+        return dtype
+    return torch.uint8 if dtype == torch.bool else torch.int64
 
 
 def _tensors(piece: Encoded) -> dict[tuple[str, str], Tensor]:

@@ -35,9 +35,11 @@ from disentangle.training.guards import (
     refuse_losses,
     refuse_optimizers,
     refuse_other_than_names,
+    refuse_other_values,
     refuse_plateaus,
     refuse_schedulers,
     refuse_seed,
+    refuse_tensor_rates,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
@@ -61,8 +63,8 @@ class AlternatingStep:
 
     **Pieces.** `step(first, second)` has the gradients of `step(both)` at the memory of one: the model encodes the pieces
     without a graph, the objective is differentiated with respect to what came out, and the model encodes them again, with the
-    same noise, to take that gradient back. It costs one more forward pass. What layers compute over their batch, as batch
-    normalisation does, is computed over a piece.
+    same noise from torch's generators, to take that gradient back. It costs one more forward pass. What layers compute over
+    their batch, as batch normalisation does, is computed over a piece.
 
     **Precision.** Whatever the model's precision, also under autocast, estimators and penalties are computed in at least
     float32, and so are penalties as the objective gets them.
@@ -81,7 +83,7 @@ class AlternatingStep:
             per kind, `{"apart": Pairwise(...), "alike": Pairwise(...)}`; `None` for no penalty.
         objective: Maps `losses: {name: Rows}` and `penalties: {"CLUB(x;y)": ()}` to the scalar that the model minimises. Of
             several kinds the penalties are `{"apart": {"CLUB(x;y)": ()}, "alike": ...}`. It may call the `Dial` of a penalty,
-            which adapts once per step.
+            which adapts with each call: once per step.
         optimizer: The optimiser of the model's parameters, in any number of groups.
         penalty_optimizer: The optimiser of the estimators' parameters; needed where the penalty learns.
         schedulers: Learning rate schedulers of either optimiser; each takes a step at the end of each iteration.
@@ -101,8 +103,8 @@ class AlternatingStep:
         ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if parts of it cannot
             learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own;
             if `keep_up` and a scheduler would both set its rate; if there are several processes and no `seed`; on a call, if
-            a pair is given what it does not take or has no variable with a gradient, or if the objective is no scalar with
-            a gradient.
+            a pair is given what it does not take or has no variable with a gradient, if the objective is no scalar with a
+            gradient, or if the model encodes a piece otherwise the second time, as with noise of NumPy.
         TypeError: If the penalty is something else; on a call, if a variable is no tensor.
         NonFiniteError: On a call, where something is not finite; the model is as it was before, and the estimators may have
             taken their steps. On a CUDA device, where all but the gradients was finite, it is raised a call later, after
@@ -163,6 +165,7 @@ class AlternatingStep:
         refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
         if keep_up is not None:
             refuse_schedulers(schedulers, penalty_optimizer)
+            refuse_tensor_rates(penalty_optimizer)
         refuse_plateaus(schedulers)
         refuse_seed(seed)
         self.model: Any = model
@@ -184,6 +187,7 @@ class AlternatingStep:
             )
         self.lag = Lag()
         self._alike = False  # whether all processes have the first one's weights
+        self._repeats = False  # whether the model was seen to encode a piece twice alike
         self._skips = 0
         self._gradients: Watch | None = None  # of the iteration before, on a device that is not waited for
 
@@ -221,8 +225,12 @@ class AlternatingStep:
                 self._pull(each, share)
         else:
             self._put_back(buffers)  # the batch is to count once in what follows it
-            for piece, seed, share in zip(batches, seeds, shares, strict=True):
-                self._pull(self._encode(piece, seed, graph=True), share)
+            for piece, seed, first, share in zip(batches, seeds, encoded, shares, strict=True):
+                again = self._encode(piece, seed, graph=True)
+                if not self._repeats:
+                    refuse_other_values(first, again)
+                self._pull(again, share)
+            self._repeats = True
         return self._move(record, pending, buffers)
 
     def _start_alike(self) -> None:
@@ -243,10 +251,11 @@ class AlternatingStep:
         if not graph:
             torch.clear_autocast_cache()  # of casts without a graph, which the second encoding must not take
         variables = {name: as_rows(variable, name) for name, variable in computed.items() if name[:1] != "_"}
+        present = self.model.present(batch)
         if graph:
             for kind in self.kinds.values():
-                refuse_dead_pairs(kind, variables)
-        return Encoded(variables, self.model.present(batch), losses)
+                refuse_dead_pairs(kind, variables, present)
+        return Encoded(variables, present, losses)
 
     def _fit(self, batch: Encoded) -> Learning:
         """The estimators' phase."""
@@ -300,6 +309,7 @@ class AlternatingStep:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.processes.add_gradients(parameters)
         norm = None if self.clip is None else self.clip(parameters)
+        norm = torch.tensor(norm) if isinstance(norm, float) else norm
         values = {"objective": record.objective, **flat(record.penalties), "likelihood": record.likelihood}
         watch = Watch({name: value for name, value in values.items() if value is not None})
         bad = (pending.nonfinite() if pending else []) + watch.nonfinite()
@@ -319,6 +329,7 @@ class AlternatingStep:
             return self._leave_out(record, bad, buffers)
         self._skips = 0
         self.optimizer.step()
+        torch.clear_autocast_cache()  # of casts of the weights as they were, where autocast is on around several steps
         if not getattr(self.optimizer, "step_was_skipped", False):  # by a scaler
             for scheduler in self.schedulers:
                 scheduler.step()
@@ -337,9 +348,15 @@ class AlternatingStep:
     @torch.no_grad()
     def _put_back(self, buffers: Mapping[str, Tensor]) -> None:
         """Gives the model's buffers the values they had, but for those made since."""
-        for name, buffer in self.model.named_buffers():
-            if name in buffers:
-                buffer.copy_(buffers[name])
+        for path, module in self.model.named_modules():
+            for name, buffer in module._buffers.items():
+                saved = buffers.get(f"{path}.{name}" if path else name)
+                if buffer is None or saved is None:
+                    continue
+                if buffer.shape == saved.shape:
+                    buffer.copy_(saved)
+                else:  # it has grown, as a table of positions does
+                    module._buffers[name] = saved
 
     def _seeds(self, pieces: int) -> list[int | None]:
         """A seed for each piece: where it is encoded twice, the noise has to be the same."""
