@@ -422,6 +422,7 @@ CHANGES = {
     "unbiased": lambda club: setattr(club, "unbiased", True),
     "log_variance": lambda club: setattr(club.conditional, "log_variance", "tanh"),
     "conditional": lambda club: setattr(club, "conditional", GaussianConditional(4, 4)),
+    "layer": lambda club: club.conditional.network.__setitem__(2, torch.nn.Linear(32, 8)),
     "requires_grad": lambda club: club.requires_grad_(False),
 }
 

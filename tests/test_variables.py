@@ -79,6 +79,10 @@ def test_a_row_of_weight_zero_has_no_influence_even_if_it_is_not_finite():
     assert values.grad.tolist() == [1, 0, 0]
 
 
+def test_a_row_of_a_weight_below_zero_does_not_count():
+    assert Rows(torch.tensor([1.0, 5.0]), torch.tensor([1.0, -0.5])).mean() == 1
+
+
 def test_no_rows_at_all_give_zero_with_a_gradient_of_zero():
     values = torch.randn(3, requires_grad=True)
     mean = Rows(values, torch.zeros(3)).mean()
@@ -136,6 +140,10 @@ def test_frames_pass_gradients_to_real_frames_and_to_what_was_repeated():
             [torch.zeros(3, 1), Masked(torch.zeros(2, 3, 1), torch.ones(2, 3) > 0)],
             "expected a row for each of the 2 sequences, got [3]",
         ),
+        (
+            [Masked(torch.zeros(2, 6, 1), torch.ones(2, 4) > 0)],
+            "expected the mask of a sequence as torch.bool (2, 6), got torch.bool (2, 4)",
+        ),
     ],
 )
 def test_frames_that_do_not_belong_together_are_refused(variables, message):
@@ -180,6 +188,7 @@ def test_classes_are_numbered_in_their_order_or_in_that_given():
     [
         ([["a", "b"]], None, "expected labels of shape (N,), got (1, 2)"),
         (["a", None], None, "expected a label in each of 2 rows, got none in 1"),
+        (pd.Series(["a", None, "b"], dtype="string"), None, "expected a label in each of 3 rows, got none in 1"),
         ([1.0, float("nan")], None, "expected a label in each of 2 rows, got none in 1"),
         (["a", "z"], ["a", "b"], "expected one of a, b, got 'z'"),
     ],

@@ -273,7 +273,7 @@ def class_numbers(labels: Any, names: Sequence[str] | None = None) -> tuple[Tens
     if array.dtype.kind == "O":
         array = array.astype(str)
     given = [str(label) for label in array.tolist()]
-    found = map(str, np.unique(array).tolist() if names is None else names)
+    found = map(str, np.unique(array).tolist()) if names is None else names
     places = {name: place for place, name in enumerate(found)}
     if unknown := next((label for label in given if label not in places), None):
         raise ValueError(f"expected one of {', '.join(places)}, got {unknown!r}")

@@ -266,6 +266,16 @@ def test_fitted_on_fresh_rows_it_finds_what_there_is_and_nothing_where_there_is_
         assert low < value < high
 
 
+def test_probabilities_are_not_compared_with_a_density():
+    classes = CategoricalConditional(3, 2)
+    x, y = torch.randn(6, 3), torch.arange(6) % 2
+    DifferenceOfEntropiesEstimator(3, 1, conditional=classes, marginal=CategoricalConditional(1, 2))(x, y)
+    with pytest.raises(
+        ValueError, match="both predict classes, or both numbers, got CategoricalConditional and Gaussian"
+    ):
+        DifferenceOfEntropiesEstimator(3, 1, conditional=classes)(x, y)
+
+
 @pytest.mark.parametrize("rate", [-0.1, 0.0, 1.0])
 def test_a_rate_out_of_range_is_refused(rate):
     with pytest.raises(ValueError, match=re.escape(f"expected a rate in (0, 1), got {rate}")):

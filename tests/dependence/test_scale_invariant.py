@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from disentangle import Masked
-from disentangle.conditionals import GaussianConditional, MaskedConditional
+from disentangle.conditionals import CategoricalConditional, GaussianConditional, MaskedConditional
 from disentangle.dependence import (
     BarberAgakovEstimator,
     CLUBEstimator,
@@ -197,6 +197,12 @@ def test_what_has_nothing_to_learn_is_refused():
     message = "expected a dependence that learns, got OrthogonalLoss, which has no parameters"
     with pytest.raises(ValueError, match=re.escape(message)):
         ScaleInvariant(OrthogonalLoss(), 3, 3)
+
+
+def test_classes_that_are_predicted_are_refused_behind_a_sequence_too():
+    q = MaskedConditional(CategoricalConditional(3, 4))
+    with pytest.raises(ValueError, match="expected a dependence of numbers, got a CLUBEstimator of classes"):
+        ScaleInvariant(CLUBEstimator(3, 1, conditional=q), 3, 1)
 
 
 @pytest.mark.parametrize(

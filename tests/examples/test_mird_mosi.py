@@ -323,7 +323,8 @@ def test_two_processes_have_the_losses_of_one(dump, data, unlabeled, tmp_path, c
     backbone.save_pretrained(tmp_path / "backbone")
     tokenizer.save_pretrained(tmp_path / "backbone")
     files = ["--data", dump(data), "--unlabeled", dump(unlabeled, "more.pkl"), "--backbone", tmp_path / "backbone"]
-    options = [*files, "--epochs", 3, "--lr", 1e-3, "--device", "cpu", "--out"]
+    device = ["--device", "cpu"] if torch.cuda.is_available() else []
+    options = [*files, "--epochs", 3, "--lr", 1e-3, *device, "--out"]
     assert run(*options, tmp_path / "alone") == 0
     script = tmp_path / "ends.py"  # fails where the group is left to the end of Python, which may abort
     script.write_text(

@@ -131,6 +131,17 @@ def test_a_loader_that_makes_its_own_batches_is_read_as_it_comes_and_cannot_be_s
     with pytest.raises(ValueError, match="whose batches 2 processes can share, got one over Stream"):
         Epochs(loader, 0, 0, 2)
 
+    class Shuffled(Stream):
+        def __iter__(self):
+            return (x + 10 * torch.randint(100, ()) for x in super().__iter__())
+
+    epochs = Epochs(DataLoader(Shuffled(), batch_size=2), 0)
+    whole = []
+    for batch in epochs.start(0):
+        whole.append(batch.tolist())
+        torch.rand(3)  # as a model's noise
+    assert [batch.tolist() for batch in epochs.start(0, skip=1)] == whole[1:]
+
     class Endless(IterableDataset):
         def __iter__(self):
             return iter(range(10**9))

@@ -4,6 +4,7 @@ import copy
 import pickle
 from io import BytesIO
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -339,3 +340,83 @@ def test_an_optimiser_that_wants_a_closure_is_refused():
     penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}), optimizer=torch.optim.LBFGS)
     with pytest.raises(ValueError, match="got LBFGS, which wants a closure"):
         penalty({name: torch.randn(8, 2, requires_grad=True) for name in "ab"})
+
+
+def test_a_sequence_that_is_not_finite_is_refused_before_the_estimators_see_it():
+    q = MaskedConditional(GaussianConditional(3, 2))
+    penalty = PenaltyLoss(Pairwise({("s", "b"): CLUBEstimator(3, 2, conditional=q)}))
+    frames, mask = torch.randn(16, 5, 3), torch.arange(5) < torch.arange(16)[:, None] % 5 + 1
+    b = torch.randn(16, 2, requires_grad=True)
+    penalty({"s": Masked(frames, mask), "b": b})
+    before = [p.clone() for p in penalty.pairwise.parameters()]
+    frames[0, 0, 0] = torch.nan
+    with pytest.raises(NonFiniteError, match="variable s"):
+        penalty({"s": Masked(frames, mask), "b": b})
+    for p, kept in zip(penalty.pairwise.parameters(), before, strict=True):
+        assert torch.equal(p, kept)
+
+
+def test_a_rate_that_is_set_stays_and_one_that_is_left_adapts():
+    penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
+
+    def calls():
+        for i in range(4):
+            a = torch.randn(32, 2, requires_grad=True)
+            penalty({"a": a, "b": a + i})
+        return penalty.rate.item()
+
+    penalty.lr = 1e-3
+    assert calls() == pytest.approx(1e-3)
+    penalty.lr = None
+    assert calls() != pytest.approx(1e-3, rel=1e-3)
+    penalty.lr = 2e-3
+    assert calls() == pytest.approx(2e-3)
+
+
+def test_estimators_that_were_frozen_in_their_stack_are_refused():
+    pairs = Pairwise({("a", "b"): CLUBEstimator(2, 2), ("b", "a"): CLUBEstimator(2, 2)})
+    pairs.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"CLUB\(a;b\): expected parameters that take gradients, got 4 that do not"):
+        PenaltyLoss(pairs)
+
+
+def test_an_encoder_of_the_model_inside_an_estimator_is_refused():
+    encoder = nn.Linear(3, 3)
+    q = MaskedConditional(GaussianConditional(3, 2), encode=Means(encoder))
+    penalty = PenaltyLoss(Pairwise({("s", "b"): CLUBEstimator(3, 2, conditional=q)}))
+    sequence = Masked(torch.randn(16, 5, 3), torch.ones(16, 5, dtype=torch.bool))
+    with pytest.raises(ValueError, match="expected estimators with parameters of their own"):
+        penalty({"s": sequence, "b": encoder(sequence.values.mean(1))[:, :2]})
+    penalty({"s": sequence, "b": torch.randn(16, 2, requires_grad=True)})
+
+
+class Means(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, values, mask):
+        return Masked(self.layer(values), mask).mean()
+
+
+@pytest.mark.parametrize("weight", [torch.ones(1), float("nan"), float("inf")])
+def test_a_weight_that_is_no_number_is_refused(weight, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the types are checked first, here
+    with pytest.raises(ValueError, match=r"expected (one weight|a finite weight)"):
+        PenaltyLoss(Pairwise({("a", "b"): OrthogonalLoss()}), weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("present", "error", "message"),
+    [
+        (torch.ones(5, dtype=torch.bool), ValueError, r"expected the presence of a as \(4,\), one per row, got \(5,\)"),
+        (torch.ones(4), ValueError, r"expected the presence of a as torch.bool, got torch.float32"),
+        ([True] * 4, TypeError, r"expected the presence of a as a tensor \(4,\), got list: torch.as_tensor makes one"),
+    ],
+)
+def test_a_presence_that_is_none_is_named(present, error, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the types are checked first, here
+    penalty = PenaltyLoss(Pairwise({("a", "b"): OrthogonalLoss()}))
+    a = torch.randn(4, 2, requires_grad=True)
+    with pytest.raises(error, match=message):
+        penalty({"a": a, "b": a}, {"a": present})

@@ -5,6 +5,10 @@ import sys
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch import nn
+
+from disentangle.training.processes import DistributedProcesses
 
 from . import worker
 
@@ -46,3 +50,29 @@ def test_gradients_are_those_of_one_process_with_the_whole_batch(here, request, 
         assert largest > 1e-3
         for name, gradient in expected["gradients"].items():
             torch.testing.assert_close(ours["gradients"][name], gradient, rtol=1e-6, atol=1e-10, msg=name)
+
+
+@pytest.fixture
+def group():
+    """A group of this process alone, whose backend sends what it can send."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield DistributedProcesses()
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int16, torch.uint16, torch.int64, torch.bfloat16, torch.float64])
+def test_whole_numbers_of_any_size_travel(group, dtype):
+    sent = torch.tensor([1, 0, 1]).to(dtype)
+    [[received]] = group._gather([sent], [([([(("variable", "c"), (3,), dtype)], None)], "cpu")])
+    buffer = sent.clone()
+    group.copy_from_first([buffer])
+    assert received.dtype == dtype
+    assert torch.equal(received, sent)
+    assert torch.equal(buffer, sent)
+
+
+def test_sparse_gradients_are_refused_by_name(group):
+    layer = nn.Embedding(5, 2, sparse=True)
+    layer(torch.tensor([1])).sum().backward()
+    with pytest.raises(ValueError, match=r"expected dense gradients, .* of a parameter \(5, 2\): .* sparse=False"):
+        group.add_gradients(layer.parameters())

@@ -38,6 +38,7 @@ def accelerator_for(
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
     from accelerate.tracking import get_available_trackers
+    from accelerate.utils import is_torch_xla_available
 
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"expected device 'auto', 'cpu' or 'cuda', got {device!r}")
@@ -55,8 +56,9 @@ def accelerator_for(
             )
     # The state is shared by all accelerators of a process, and otherwise refuses another device or precision than the first.
     AcceleratorState._reset_state(reset_partial_state=True)
+    # Without an accelerator Accelerate leaves the processes of torchrun alone unless it is told to be on the CPU.
     return Accelerator(
-        cpu=device == "cpu",
+        cpu=device == "cpu" or not (torch.accelerator.is_available() or is_torch_xla_available()),
         mixed_precision=precision,
         log_with=list(trackers) or None,
         project_dir=None if folder is None else str(folder),
