@@ -231,3 +231,29 @@ def test_what_is_claimed_of_each_method(method, side):
     bound = estimate_mutual_information(*gaussian(60), method=method).bound
     assert bound.side == side
     assert bound.condition
+
+
+@pytest.mark.parametrize("method", ["gaussian", "copula"])
+def test_intervals_hold_the_truth_where_there_is_no_dependence(method):
+    draws = [np.random.default_rng(seed).standard_normal((2, 200, 1)) for seed in range(100)]
+    intervals = [estimate_mutual_information(x, y, method=method).interval for x, y in draws]
+    assert sum(low <= 0 <= high for low, high in intervals) >= 93
+
+
+def test_few_rows_without_dependence_are_not_said_to_have_one():
+    draws = [np.random.default_rng([1, seed]).standard_normal((2, 100, 1)) for seed in range(100)]
+    assert sum(estimate_mutual_information(x, y).interval[0] > 0 for x, y in draws) <= 5
+
+
+@pytest.mark.parametrize("method", ["auto", "infonce", "leave-one-out", "difference of entropies"])
+def test_a_default_precision_of_float64_changes_nothing_but_digits(method):
+    x = np.random.default_rng(0).standard_normal((300, 3))
+    y = x + np.random.default_rng(1).standard_normal((300, 3))
+    usual = estimate_mutual_information(x, y, method=method).value
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert estimate_mutual_information(x, y, method=method).value == pytest.approx(usual, abs=0.3)
+        if method == "auto":
+            assert estimate_mutual_information(x, y[:, 0] > 0).value > 0.1
+    finally:
+        torch.set_default_dtype(torch.float32)

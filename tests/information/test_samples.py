@@ -254,3 +254,35 @@ def test_constants_and_zeros_of_either_sign():
     assert as_pair(x=np.array([[0.0, 1.5]] * 60), y=normal(60)).x.classes is not None  # one class
     both = np.array([[0.0, 1.5], [-0.0, 1.5]] * 30)
     assert as_variable("x", both).classes.unique().tolist() == [0]
+
+
+def codes(rows=1000):
+    """A quantised latent: for each row one of 50 vectors, which are used about equally often, as chance has it."""
+    rng = RNG(0)
+    code = rng.integers(50, size=rows)
+    return rng.standard_normal((50, 4))[code], code
+
+
+def test_the_codes_of_a_quantised_latent_are_no_copies():
+    z, code = codes()
+    speaker = code % 5
+    assert len(as_pair(x=z, y=speaker).x.numbers) == 1000
+    assert estimate_mutual_information(z, speaker).value == pytest.approx(math.log(5), abs=0.02)
+    assert permutation_test(z, speaker, permutations=99).p_value == 0.01
+    assert abs(estimate_mutual_information(z, normal(1000)).value) < 0.02
+    report = dependence_report({"z": z}, factors={"speaker": speaker}, permutations=99, progress=False)
+    assert report.rows[0].probes_x_to_y.neural.accuracy > 0.95
+    (warning,) = as_pair(x=z, y=speaker).warnings
+    assert warning.startswith("x takes only 50 different values in 1000 rows")
+
+
+def test_rounded_numbers_and_a_function_of_them_are_no_copies():
+    x = np.round(normal(2000), 1)
+    assert len(as_pair(x=x, y=x**2).x.numbers) == 2000
+    assert estimate_mutual_information(x, x**2).value > 2
+
+
+def test_rows_that_were_drawn_many_times_are_asked_about():
+    index = RNG(0).integers(80, size=1600)
+    warnings = as_pair(x=normal(80, 2)[index], y=normal(80, 2, seed=1)[index]).warnings
+    assert warnings[0].startswith("x and y take 80 values each, one to one, in 1600 rows")

@@ -19,7 +19,7 @@ from disentangle.information.columns import column_mutual_information
 from disentangle.information.copula import DEGREES_OF_FREEDOM, EllipticalCopula, quantiles, uniform_ranks
 from disentangle.information.correction import Correction, Fold, fit_correction, noise_contrastive_loss
 from disentangle.information.counts import counted_mutual_information
-from disentangle.information.gaussian import gaussian_mutual_information
+from disentangle.information.gaussian import correlation_noise, gaussian_mutual_information
 from disentangle.information.neighbors import neighbors_of, neighbors_value
 from disentangle.information.result import MutualInformation
 from disentangle.information.samples import SALT, Variable
@@ -36,6 +36,7 @@ NEIGHBOR_ROWS = 100  # at least: below, their standard error is far too small
 NEIGHBOR_DIMENSIONS = 6  # of x and y together, at most
 SIGNIFICANT = 2.0  # standard errors
 OF_NEIGHBORS = 3.0  # the same of neighbours, whose error is too small, and of columns, the best of many
+SMALL = 100  # rows at which twice as many of these are wanted
 GROWTH, GROWTH_OF_GAIN = 0.04, 0.25  # from half of the rows to all: of the value, of what the critic adds
 
 COPULA = Bound(
@@ -83,7 +84,7 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
         estimate = _with_critic(estimate, margins, correction)
         if dimensions > 2:
             columns = column_mutual_information(*margins.normal, least=estimate.value)
-            estimate = _larger(estimate, columns, errors=OF_NEIGHBORS)
+            estimate = _larger(estimate, columns, _of_neighbors(len(x)))
     if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         estimate = _with_neighbors(estimate, *margins.normal)
     if correction is not None and estimate.bound is CRITIC:
@@ -122,7 +123,8 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
     if name == "x":  # these would be the likelihoods of x
         estimate = replace(estimate, log_likelihood=None, marginal_log_likelihood=None)
     if rows >= NEIGHBOR_ROWS and scores.shape[1] <= NEIGHBOR_DIMENSIONS:
-        estimate = _larger(estimate, neighbors_of(Variable(scores), classes, least=estimate.value), OF_NEIGHBORS)
+        found = neighbors_of(Variable(scores), classes, least=estimate.value)
+        estimate = _larger(estimate, found, _of_neighbors(rows))
     enough = rows > scores.shape[1] + 2  # for a copula
     if enough and classes.ordered and count > 2:
         estimate = _or_by_order(estimate, numbers, codes.double()[:, None], most, seed)
@@ -175,8 +177,9 @@ def _by_copula(margins: _Margins) -> MutualInformation:
     u, v = copula.coordinates(*margins.fitted)
     terms = torch.cat([copula.scores(a, b).diagonal() for a, b in zip(u.split(CHOICE), v.split(CHOICE), strict=True)])
     name = "Gaussian copula" if math.isinf(nu) else f"Student copula, {nu:g} degrees of freedom"
-    # of independent variables the terms vanish, and what is left is the noise of p x q correlations
-    noise = copula.p * copula.q / (2 * (rows - 1 - copula.p) * (rows - 1 - copula.q))
+    noise = correlation_noise(
+        rows, copula.p, copula.q
+    )  # which is left where the terms vanish, of independent variables
     return MutualInformation(value, math.sqrt(_standard_error(terms) ** 2 + noise), name, COPULA, rows, rows)
 
 
@@ -232,7 +235,7 @@ def _growth(value: float, correction: Correction, half: Correction) -> Iterator[
 def _with_neighbors(estimate: MutualInformation, x: Tensor, y: Tensor) -> MutualInformation:
     """The estimate, or that of nearest neighbours where it is larger, with a warning where it is still growing."""
     found = neighbors_of(Variable(x), Variable(y), least=estimate.value)
-    larger = _larger(estimate, found, errors=OF_NEIGHBORS)
+    larger = _larger(estimate, found, _of_neighbors(len(x)))
     if larger is estimate:
         return estimate
     halves = [neighbors_value(x[i::2].numpy(), y[i::2].numpy()) for i in (0, 1)]
@@ -266,6 +269,11 @@ def _larger(estimate: MutualInformation, other: MutualInformation, errors: float
         log_likelihood=estimate.log_likelihood,
         marginal_log_likelihood=estimate.marginal_log_likelihood,
     )
+
+
+def _of_neighbors(rows: int) -> float:
+    """By how many of their standard errors neighbours have to be larger: those of ten blocks of few rows say little."""
+    return OF_NEIGHBORS * (1 + SMALL / rows)
 
 
 def _warnings(estimate: MutualInformation, dimensions: int) -> Iterator[str]:

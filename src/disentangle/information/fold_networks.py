@@ -35,9 +35,9 @@ class StackedNetwork(nn.Module):
         super().__init__()
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for i, o, size in ((3 * dim + 2, hidden, 1.0), (hidden, hidden, 1.0), (hidden, outputs, gain)):
-            weight = torch.randn(1, i, o, generator=generator) * size / math.sqrt(i)
+            weight = torch.randn(1, i, o, generator=generator, dtype=torch.float32) * size / math.sqrt(i)
             self.weights.append(nn.Parameter(weight.repeat(folds, 1, 1)))
-            self.biases.append(nn.Parameter(torch.zeros(folds, 1, o)))
+            self.biases.append(nn.Parameter(weight.new_zeros(folds, 1, o)))
 
     def forward(self, z: Tensor) -> Tensor:
         """The outputs of each fold's network for its rows."""

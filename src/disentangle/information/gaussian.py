@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disentangle.information.samples import Samples, as_array, as_matrix
 
-__all__ = ["gaussian_mutual_information", "orthonormal_basis", "wishart_bias"]
+__all__ = ["correlation_noise", "gaussian_mutual_information", "orthonormal_basis", "wishart_bias"]
 
 
 def gaussian_mutual_information(x: Samples, y: Samples) -> float:
@@ -92,6 +92,11 @@ def wishart_bias(rows: int, p: int, q: int) -> float:
     """By how much the plug-in of the canonical correlations of Gaussian rows is too high, in nats."""
     freedom = (rows - 1 - torch.arange(p, dtype=torch.float64)) / 2
     return float((torch.digamma(freedom) - torch.digamma(freedom - q / 2)).sum() / 2)
+
+
+def correlation_noise(rows: int, p: int, q: int) -> float:
+    """The variance of the information of Gaussian rows that are independent: that of p x q correlations of so many."""
+    return p * q / (2 * (rows - 1 - p) * (rows - 1 - q))
 
 
 def orthonormal_basis(name: str, values: Samples) -> Tensor:

@@ -19,6 +19,7 @@ Samples = Tensor | np.ndarray | ArrayLike  # arrays are ArrayLike, which is slow
 ROWS_PER_CLASS = 5  # on average, for whole numbers to be taken for classes
 ROWS_PER_INTEGER = 2  # the same for a column of an integer type
 FEW_VALUES = 10  # of classes that are one to one, and may be rows
+OFTEN = 5  # rows that half of the values of a vocabulary have at least, a number unlike that of copies
 ATOMS = 2  # pairs of values, nowhere else alone, that may be there more than √rows times without being copies
 SALT = 0x6A09E667  # what is added to a variable as noise must not be what it was drawn from, by the same seed
 INDEPENDENT = "rows of one group are not independent draws; with groups=, one row of each is used at a time"
@@ -86,7 +87,8 @@ def as_pair(
     """Two variables by name, each independent draw once.
 
     Of rows that are there several times one is kept. Where x and y are classes, equal rows are what is expected of
-    them, and all are kept; so are equal rows of which each number is there in other rows too, such as zeros.
+    them, and all are kept; so are equal rows of which each number is there in other rows too, such as zeros, and those of a
+    vocabulary: where half of the values are in five rows or more, some in far more than others.
 
     Arguments:
         classes: The names of those that are classes; told from the values if not given.
@@ -233,7 +235,7 @@ def _without_copies(x: Variable, y: Variable) -> np.ndarray:
     )
     alone = np.zeros(len(first), bool)
     for side, codes, counts in ((x, of_x, n_x), (y, of_y, n_y)):
-        if side.classes is None and not _whole(side.numbers):
+        if side.classes is None and not _whole(side.numbers) and not _are_drawn(counts):
             alone |= counts[codes[first]] == n_both  # its numbers are nowhere else
     # of each group of equal rows: what is there far more often is a value, such as the zeros of both, not a row
     often = n_both * n_both > rows
@@ -247,17 +249,26 @@ def _without_copies(x: Variable, y: Variable) -> np.ndarray:
     return np.flatnonzero(kept)
 
 
+def _are_drawn(counts: np.ndarray) -> bool:
+    """Whether values are there as often as those of a vocabulary, such as the codes of a quantised latent.
+
+    Most of them are in many rows, in some in far more than in others. Copies of a set are equally many, and where some rows
+    were made more, most are still there once.
+    """
+    return bool(np.median(counts) >= OFTEN and counts.var() >= 0.5 * counts.mean())
+
+
 def _may_be_copies(names: tuple[str, ...], x: Variable, y: Variable) -> list[str]:
     """A warning where few values of both are one to one, and neither looks like names or numbers of classes."""
-    if x.classes is None or y.classes is None or any(_whole(v.numbers) or _one_hot(v.numbers) for v in (x, y)):
+    if any(_whole(v.numbers) or _one_hot(v.numbers) for v in (x, y)):
         return []
-    count = int(x.classes.max()) + 1
-    pairs = len((x.classes * len(y.classes) + y.classes).unique())
-    if count < FEW_VALUES or not count == pairs == int(y.classes.max()) + 1:
+    (of_x, n_x), (of_y, n_y) = (_codes(side.numbers.numpy()) for side in (x, y))
+    count, rows = len(n_x), len(of_x)
+    if count < FEW_VALUES or count * OFTEN > rows or not count == len((of_x * len(n_y) + of_y).unique()) == len(n_y):
         return []
     a, b = names
     return [
-        f"{a} and {b} take {count} values each, one to one, in {len(x.classes)} rows: as classes they tell all of one another; "
+        f"{a} and {b} take {count} values each, one to one, in {rows} rows: as classes they tell all of one another; "
         f"if these are copies of {count} rows, leave the copies out"
     ]
 
