@@ -24,7 +24,7 @@ train, test = slice(0, 1200), slice(1200, None)
 # ---------
 #
 # The latent has a fixed scale and carries noise, so that it can forget: without noise, a digit could hide in the
-# tenth decimal. The decoder is told the digit; else the latent would have to say it.
+# tenth decimal. The decoder receives the digit; otherwise the latent would have to say it.
 
 
 def model() -> tuple[nn.Module, nn.Module]:

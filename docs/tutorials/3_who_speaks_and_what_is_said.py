@@ -155,7 +155,7 @@ models = {"without a penalty": fit(0), "with HSIC": fit(1500)}
 # ---------------------------
 #
 # A small network learns to read word and voice from the latents of the takes above, and is asked for those of takes
-# that nothing has seen. Chance is one in six. What should be read stands on the diagonal, what should not beside it.
+# that nothing has seen. Chance is one in six. What should be read is on the diagonal, what should not is beside it.
 
 with torch.no_grad():
     latents = {name: model(sounds) for name, model in models.items()}

@@ -60,7 +60,7 @@ known, held_out = draw(400), draw(1000)
 # Training
 # --------
 #
-# The latent has a fixed scale and carries noise, so it can forget; the decoder is told the label, so the latent need
+# The latent has a fixed scale and carries noise, so it can forget; the decoder receives the label, so the latent need
 # not tell it. A weight grows from nothing over the first half of the steps. A dial is left to itself.
 
 D = 8
@@ -201,7 +201,7 @@ axes[0].invert_yaxis()
 # A dial instead of a weight
 # --------------------------
 #
-# A weight has no unit, and the next model wants another one. A :class:`disentangle.Dial` is told what may remain: here
+# A weight has no unit, and the next model wants another one. You tell a :class:`disentangle.Dial` what may remain: here
 # 0.25 nats, as CLUB sees them. Its weight grows while the value is above that and shrinks while it is below. It starts
 # once at 0.3, which is too little, and once at 20, which is far too much.
 
@@ -243,7 +243,7 @@ for ax in axes:
 # - **The dial starts far too heavy**: as above. Start it low; that costs some steps and no latent. A start that is 100
 #   times too low takes several hundred steps at the default rate of 0.02.
 # - **The weight goes to its ceiling.** Less is allowed than can be had, or less than the penalty reads of independent
-#   rows. Look at what it says of shuffled ones.
+#   rows. Look at its value on shuffled ones.
 # - **The penalty is at 0 because its estimator lags.** A dial believes it, and lowers the weight. Look at
 #   ``penalty.lag``, and report what a probe or :func:`disentangle.estimate_mutual_information` says:
 #   :doc:`4_club_in_your_loop`.

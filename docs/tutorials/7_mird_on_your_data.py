@@ -97,7 +97,7 @@ def run(program, arguments):
 run("-m disentangle.data", "my_set")
 
 # %%
-# What is wrong stands first. Missing frames and values that are no numbers are masked in the model, so that they can
+# What is wrong comes first. Missing frames and values that are no numbers are masked in the model, so that they can
 # stay. A recording in two splits cannot: the model would be tested on what it has seen.
 
 rows = [row for row in rows if row[0] != "copy"]

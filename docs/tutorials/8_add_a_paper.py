@@ -43,7 +43,16 @@ from disentangle.tasks import as_task, task_of
 #
 # Late fusion: each modality is read to a vector, each vector votes, the votes are added. Vectors are to be orthogonal,
 # so that each finds something of its own. A model that takes a ``backbone`` gets a text encoder, and its program
-# ``--backbone``; which modalities there are beside text is told by ``sizes``, not by the paper.
+# ``--backbone``. Which modalities there are beside text is not up to the paper: ``sizes`` says it.
+#
+# ``lr`` and ``epochs`` in ``defaults``, at the end, are the paper's. They hold with ``--recipe paper`` only: data of
+# your own are trained by ``--recipe tuned`` unless you say otherwise, at its own rates and number of epochs
+# (:doc:`../study`).
+#
+# Here the penalty makes dependence small. A pair whose information is to be raised goes into the objective with a
+# negative weight, best as a lower bound such as ``InfoNCEEstimator``. Of the estimators with a conditional q(y|x), take
+# ``DifferenceOfEntropiesEstimator`` where y itself learns. Its ``marginal`` r(y), of the same kind as its
+# ``conditional``, learns how y changes; ``BarberAgakovEstimator`` takes the entropy of y for a constant.
 
 
 class LateFusion(Model):
@@ -219,9 +228,9 @@ plt.axis("off")
 # Where it goes
 # -------------
 #
-# - ``examples/late_fusion.py``: what stands above "Does it learn?", and what makes it a program. Its docstring, which
-#   ``--help`` prints, names the paper, and says what was left open there and where this differs from the published
-#   code.
+# - ``examples/late_fusion.py``: everything above "Does it learn?", and the lines that make it a program. Its docstring,
+#   which ``--help`` prints, names the paper, and says what the paper leaves open and where this differs from the
+#   published code.
 #
 #   .. code-block:: python
 #
@@ -256,10 +265,10 @@ plt.axis("off")
 # -----------------
 #
 # - **It is compared with a system that was tuned, or the other way round.** All systems share one recipe, so that a
-#   difference is one of the systems. A rate that is swept for one has to be swept for all, on validation data.
+#   difference comes from the systems. If you sweep a rate for one, sweep it for all, on validation data.
 # - **The penalty has no rows.** A pair is measured on the rows that have both. In a batch where fewer than two have,
 #   it is left out, so that an objective must not name it.
-# - **A loss that lives from the whole batch** is told by ``Rows`` row by row; a mean inside of ``losses`` gives rows
-#   that lack something the same weight as the others.
+# - **A loss is averaged too early.** Return it row by row as ``Rows``; averaging it yourself, inside of ``losses``,
+#   gives incomplete rows the same weight as the others.
 # - **The paper's table is not met.** Its features, its text encoder and its choice of the best epoch are rarely the
 #   same.

@@ -109,7 +109,7 @@ for name, int8 in (("model.onnx", False), ("model8.onnx", True)):
 # Without torch
 # -------------
 #
-# What the file reads, and what its scores mean, stands in the file. This loop needs ``onnxruntime`` and numpy; words
+# The file itself says what it reads, and what its scores mean. This loop needs ``onnxruntime`` and numpy; words
 # would go through the tokenizer beside the model: :doc:`../deploying` has the loop with text.
 
 
@@ -178,8 +178,8 @@ for name, (way, file) in ways.items():
     print(f"{name:15} {size:5.0f} KiB {ms:6.2f} ms per recording, MAE {error:.4f}")
 
 # %%
-# Most of torch's time is the way from a recording to a batch, which it shares out among many where there are many at
-# once. The difference that 8 bits make, by recording:
+# Torch spends most of its time on making a batch of one recording; with many recordings at once, they share that time.
+# The difference that 8 bits make, by recording:
 
 difference = said["ONNX, int8"] - said["ONNX"]
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
@@ -194,7 +194,7 @@ ax.set(xlabel="score in 32 bits", ylabel="score in 8 bits less that")
 # - **The model is refused**, in a line that says why: it draws noise, packs sequences or looks at its rows in Python.
 #   Which systems can be exported: :doc:`../deploying`.
 # - **8 bits change what a mean does not show.** Here they pull large scores towards the middle, by more than the three
-#   rows of the export told, and the mean error stays as it is. Measure on your own data, by recording.
+#   rows of the export showed, and the mean error stays as it is. Measure on your own data, by recording.
 # - **Other features than in training.** A file checks how many there are, not what computed them. Compute them by the
 #   same program, and give them as they are: they are standardised inside.
 # - **It is slower than it should be.** ONNX Runtime takes all cores for one request. Where several come at a time, give
