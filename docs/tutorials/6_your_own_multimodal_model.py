@@ -226,6 +226,6 @@ axes[1].legend(frameon=False)
 # - **The penalty is small and the meter is not.** The measure does not see what is there: take larger batches, another
 #   kernel, or an estimator that learns. :doc:`../independent` says what to try.
 # - **A latent hides what it must not tell.** Without noise and a fixed scale it can, in digits that no measure sees:
-#   hence ``NoisyLatent``. The noise is also there in evaluation, so that a prediction differs a little from one call
-#   to the next.
+#   hence ``NoisyLatent``. The noise is there in evaluation, too. ``predict`` draws the same noise on each call, so that
+#   it repeats itself; another draw would say something else, here by 0.1 or so.
 # - **Prediction gets worse.** What only the penalised latent could tell is gone. Here the words tell it too.

@@ -51,9 +51,16 @@ def test_it_trains_is_interrupted_goes_on_and_is_evaluated(dump, data, tmp_path,
     assert {"Y", "recon_L", "recon_A", "recon_V", "cross_L", "cross_A", "cross_V"} == set(history[-1]["losses"])
     config = json.loads((tmp_path / "whole" / "config.json").read_text())
     assert (config["preset"], config["alpha"]) == ("independent", mird_mosi.PRESETS["independent"].defaults["alpha"])
+    result = (tmp_path / "whole" / "result.json").read_text()
+    assert run("--resume", tmp_path / "whole") == 0  # it has finished
+    assert (tmp_path / "whole" / "result.json").read_text() == result
     capsys.readouterr()
-    assert run("evaluate", "--run", tmp_path / "whole") == 0
-    assert "test, training mean" in capsys.readouterr().out
+    for command in (["evaluate"], ["predict", "--text", "not so good", "--json"]):
+        said = [run(*command, "--run", tmp_path / "whole") or capsys.readouterr().out for _ in range(2)]
+        assert said[0] == said[1]
+    evaluated = run("evaluate", "--run", tmp_path / "whole") or capsys.readouterr().out
+    assert "test, training mean" in evaluated
+    assert f"{json.loads(result)['test']['mae']:.3f}" in evaluated
 
 
 def test_the_paper_is_the_default_and_its_model_neither_hides_nor_carries_noise(dump, data, tmp_path):

@@ -322,6 +322,25 @@ def test_callbacks_see_each_report_and_can_end_training():
     assert seen == [record["epoch"] for record in history] == [1, 2]
 
 
+def test_a_training_that_a_callback_ended_goes_on_without_it(tmp_path):
+    def stop(of, report):
+        return report["epoch"] == 2
+
+    run = Run.create(tmp_path / "run", {})
+    for resume, callbacks, epochs in ((False, [stop], 2), (True, [stop], 2), (True, [], 5)):
+        trainer, batches, evaluate = setting(run=run)
+        history = trainer.fit(batches, 5, evaluate=evaluate, monitor="mae", callbacks=callbacks, resume=resume)
+        assert [report["epoch"] for report in history] == list(range(1, epochs + 1))
+
+
+def test_each_evaluation_draws_the_same_noise_and_leaves_the_generators_alone():
+    trainer, _, _ = setting()
+    state = torch.get_rng_state()
+    first, second = (trainer.evaluate(lambda model: {"x": torch.rand(()).item()}) for _ in range(2))
+    assert first == second
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("true", [True, np.bool_(True), torch.tensor(True)])
 def test_training_ends_by_any_kind_of_true_and_by_nothing_else(true):
     for answer, epochs in ((true, 1), (not true, 3), (1, 3), ("stop", 3), (None, 3), (torch.ones(2), 3)):

@@ -21,6 +21,7 @@ from disentangle.inference import predict
 from disentangle.metrics import metrics_table
 from disentangle.tasks import Task
 from disentangle.training import Run, accelerator_for
+from disentangle.training.determinism import noise_at
 
 __all__ = ["baselines", "metrics_of", "outcomes_of", "prepare_evaluation"]
 
@@ -33,10 +34,15 @@ def metrics_of(experiment: Experiment, model: nn.Module, dataset: RecordingDatas
 
 
 def outcomes_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """What a model says of the rows of a split that have a label, `(N, K)`, and their labels."""
+    """What a model says of the rows of a split that have a label, `(N, K)`, and their labels.
+
+    A model whose latents carry noise draws the same each time.
+    """
     labels = dataset.labels
     there = have_label(labels)
-    return task.outcomes(predict(model, loader(dataset)))[there], labels[there]
+    with noise_at(0, "evaluation"):
+        predictions = predict(model, loader(dataset))
+    return task.outcomes(predictions)[there], labels[there]
 
 
 def baselines(experiment: Experiment, task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:

@@ -18,6 +18,7 @@ from disentangle.inference import encode, predict
 from disentangle.saving import load
 from disentangle.tasks import Task, as_task
 from disentangle.training import Run
+from disentangle.training.determinism import noise_at
 
 __all__ = ["DATA", "Trained", "arguments_of", "explained", "model_folder", "open_trained"]
 
@@ -66,11 +67,12 @@ class Trained:
     def outcomes(self, recordings: Recordings, modalities: Sequence[str] | None = None) -> np.ndarray:
         """What the model says, `(N, K)`: numbers or probabilities; from some of the modalities, if they are given.
 
-        The others are then missing, as they would be in a file.
+        The others are then missing, as they would be in a file. A model whose latents carry noise draws the same each time.
         """
         if modalities is not None:
             recordings = self._only(recordings, modalities)
-        return self.task.outcomes(predict(self.model, loader(self.dataset(recordings))))
+        with noise_at(0, "evaluation"):
+            return self.task.outcomes(predict(self.model, loader(self.dataset(recordings))))
 
     def explain(self, recordings: Recordings) -> tuple[np.ndarray, dict[str, list[float | None]]]:
         """The outcomes, `(N, K)`, and what each modality adds to the one that is `explained`: `None` where it is missing."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-__all__ = ["Epochs", "seed_at", "seed_noise", "seed_torch"]
+__all__ = ["Epochs", "noise_at", "seed_at", "seed_noise", "seed_torch"]
 
 _END = object()
 
@@ -56,6 +57,23 @@ def seed_torch(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
+
+
+@contextmanager
+def noise_at(seed: int, *place: int | str) -> Iterator[None]:
+    """Within the block, noise is a function of the seed and the place; torch's generators are as before afterwards.
+
+    Example:
+        >>> with noise_at(0, "evaluation"):
+        ...     first = torch.rand(1)
+        >>> with noise_at(0, "evaluation"):
+        ...     torch.equal(first, torch.rand(1))
+        True
+    """
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices):
+        seed_noise(seed, *place)
+        yield
 
 
 class Epochs:

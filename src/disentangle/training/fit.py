@@ -264,7 +264,7 @@ class Fit:
                 part.load_state_dict(saved)
             except (ValueError, KeyError) as error:
                 raise RunError(f"{self.run.folder}: {type(part).__name__}: {error}") from error
-        if states[-1].get("exhausted") and not self.monitor.exhausted:  # a larger patience
+        if not (self.callbacks or self.monitor.exhausted):  # a larger patience, or no callback any more
             self.position.stopped = False
 
     def _parts(self) -> list[Any]:

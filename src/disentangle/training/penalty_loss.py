@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pickle import UnpicklingError
 from typing import Any
@@ -18,7 +17,7 @@ from disentangle.errors import NonFiniteError
 from disentangle.functional.first_derivative import first_derivative
 from disentangle.pairwise import Pairwise
 from disentangle.pairwise.samples import presences_of, refuse_other_presences, variables_of
-from disentangle.training.determinism import seed_noise
+from disentangle.training.determinism import noise_at
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import (
@@ -207,7 +206,7 @@ class PenaltyLoss(nn.Module):
         batch = join(processes.exchange([leaf]))
         self._look_at({f"variable {name}": size for name, size in batch.root_mean_squares().items()})
         self.iteration += learns
-        with self._noise(), torch.autocast(batch.device.type, enabled=False):
+        with noise_at(self.seed, self.iteration), torch.autocast(batch.device.type, enabled=False):
             self.held_out, self.likelihood, self.lag = self._learn(batch.detach()) if learns else Learning()
             with frozen(self.pairwise):
                 values = self.pairwise(batch.variables, batch.present)
@@ -317,14 +316,6 @@ class PenaltyLoss(nn.Module):
         if warning is not None and not self._warned:
             warnings.warn(warning, stacklevel=5)  # where the user called the penalty
             self._warned = True
-
-    @contextmanager
-    def _noise(self) -> Iterator[None]:
-        """Within the block, noise is a function of the seed and the count of calls; the generators are as before afterwards."""
-        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-        with torch.random.fork_rng(devices):
-            seed_noise(self.seed, self.iteration)
-            yield
 
     def _refuse_places(self) -> None:
         if getattr(self, "_is_replica", False):

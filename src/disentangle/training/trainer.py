@@ -19,6 +19,7 @@ from disentangle.inference import evaluating
 from disentangle.pairwise import Pairwise
 from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.accelerators import accelerator_for
+from disentangle.training.determinism import noise_at
 from disentangle.training.fit import Callback, Evaluate, Fit, Report
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.processes import all_processes
@@ -192,7 +193,8 @@ class AlternatingTrainer:
             evaluate_every: How many steps there are between reports, instead of an epoch.
             checkpoint_every: How many steps there are between checkpoints, instead of one with each report.
             callbacks: Functions of the trainer and the report, called after each; training ends if one returns `True`.
-            resume: Whether to go on from the newest checkpoint of the run; one without any starts from the beginning.
+            resume: Whether to go on from the newest checkpoint of the run; one without any starts from the beginning. A
+                training that a callback ended goes on where no callbacks are given.
 
         Returns:
             The reports, which are the lines of `metrics.jsonl`.
@@ -230,10 +232,12 @@ class AlternatingTrainer:
     def evaluate(self, evaluate: Evaluate) -> dict[str, float | None]:
         """Evaluates the model as `fit` does: in evaluation mode, without gradients, in the same precision.
 
-        After `fit` with a run and a metric to monitor, it returns exactly what the best report has.
+        What noise latents carry is the same each time, so that epochs are compared by the same draws of it. After `fit` with a
+        run and a metric to monitor, it returns exactly what the best report has.
         """
         self._refuse_other_precision()
-        with evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
+        noise = noise_at(self.seed, "evaluation")
+        with noise, evaluating(self.model), torch.no_grad(), self.accelerator.autocast():
             metrics = evaluate(self.model)
             if not isinstance(metrics, Mapping):
                 raise TypeError(f"expected evaluate(model) to return metrics by name, got {type(metrics).__name__}")
