@@ -1,6 +1,6 @@
 """A latent that does not tell the digit: the style of handwritten digits, alone.
 
-    python examples/digits.py                        a minute or two on a CPU; the pictures are in runs/digits
+    python examples/digits.py                        two minutes or so on a CPU; the pictures are in runs/digits
     python examples/digits.py --penalty club         another penalty
     python examples/digits.py --seed 1 --out FOLDER
 

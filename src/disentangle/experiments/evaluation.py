@@ -76,7 +76,8 @@ def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> C
         rows, missing = len(splits[name]), splits[name].missing
         if lacking := [m for m in trained.sizes if missing.get(m, rows) == rows]:
             print(f"          {name}: no recording has {', '.join(lacking)}")
-    if unused := sorted(splits["test"].sequences.keys() - trained.sizes.keys()):
+    test = splits["test"]
+    if unused := sorted({m for m, lack in test.missing.items() if lack < len(test)} - set(trained.modalities)):
         print(f"          the model does not hear {', '.join(unused)}")
     datasets = {
         name: trained.dataset(with_modalities(splits[name], trained.sizes, data, trained.computed_by))

@@ -138,6 +138,14 @@ def read(
         others = with_modalities(sources["unlabeled"], sources["train"].feature_sizes, own or options.data, computed_by)
         none = np.full((len(others), *np.asarray(sources["train"].labels).shape[1:]), np.nan, np.float32)
         sources["unlabeled"] = replace(others, labels=none, more_labels={})
+    learnt = [sources[name] for name in ("train", "unlabeled") if name in sources]
+    heard = options.modalities or ["text", *sources["train"].feature_sizes]
+    if silent := [m for m in heard if all(each.missing.get(m, 0) == len(each) for each in learnt)]:
+        heard = options.modalities = [m for m in heard if m not in silent]  # what was not learnt would speak at random
+        if not heard:
+            raise DataError(f"{options.data}: expected text or frames in some recording of training, got none")
+        say(f"          no recording of training has {', '.join(silent)}: not used in any split")
+        sources = {n: chosen(r, heard, None) for n, r in sources.items()}
     for name, recordings in sources.items():
         missing, nonfinite = recordings.missing, recordings.nonfinite
         say(f"{name:9} {len(recordings)} recordings; missing {missing}; values not finite {nonfinite}")

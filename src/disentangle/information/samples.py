@@ -162,7 +162,10 @@ def _array(name: str, values: Samples) -> np.ndarray:
     """`(rows,)` or `(rows, dim)` of numbers, booleans or, as one column, names."""
     array = as_array(values)
     if array.ndim not in (1, 2) or len(array) < 2 or array.size == 0:
-        raise ValueError(f"expected {name} as (rows, dim) or (rows,) with at least 2 rows, got shape {array.shape}")
+        way = f": of draws of a latent's noise give one, {name}[0]" if array.ndim == 3 else ""
+        raise ValueError(
+            f"expected {name} as (rows, dim) or (rows,) with at least 2 rows, got shape {array.shape}{way}"
+        )
     if array.dtype.kind == "O":
         array = _of_objects(name, array)
     if array.dtype.kind in "SU" and array.ndim == 2 and array.shape[1] > 1:
