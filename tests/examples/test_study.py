@@ -3,13 +3,15 @@
 import csv
 import json
 import shlex
+from dataclasses import replace
 
+import mird_mosi
 import pytest
 import study
 import text_only
 
 from disentangle.errors import SeedsError
-from disentangle.experiments import Sweep, compare_runs
+from disentangle.experiments import Study, Sweep, Variant, compare_runs
 
 SMALL = ["--backbone", "tiny", "--epochs", "1"]
 
@@ -76,6 +78,37 @@ def test_a_run_that_has_begun_goes_on(tmp_path):
     commands = Sweep(text_only.EXPERIMENT, "lr", [0.1], [0, 1], tmp_path).commands
     assert commands[begun][2:] == ["--resume", str(begun)]
     assert commands[tmp_path / "lr-0.1" / "seed-0"][2] == "--lr=0.1"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "module"),
+    [
+        (replace(text_only.EXPERIMENT, inner_steps=1), "text_only"),
+        (replace(mird_mosi.EXPERIMENT, build=text_only.TextOnly), "text_only"),
+        (mird_mosi.PRESETS["independent"], "mird_mosi"),
+    ],
+)
+def test_an_experiment_that_its_file_does_not_run_is_refused(experiment, module, tmp_path):
+    message = (
+        rf"^{module}: expected its EXPERIMENT, .* got another experiment .*: make what differs an option of that file"
+    )
+    with pytest.raises(ValueError, match=message):
+        Study("t", {"whole": Variant(text_only.EXPERIMENT), "other": Variant(experiment)}, [0], tmp_path)
+    with pytest.raises(ValueError, match=message):
+        Sweep(experiment, "lr", [0.1], [0], tmp_path)
+
+
+def test_variants_that_have_the_same_runs_are_refused(tmp_path):
+    def study(*arguments):
+        return Study(
+            "t", {"a": Variant(text_only.EXPERIMENT), "b": Variant(text_only.EXPERIMENT, arguments)}, [0], tmp_path
+        )
+
+    assert len(study("--lr", "0.1").commands) == 2
+    with pytest.raises(
+        ValueError, match=r"^expected variants that differ .*, got a and b with the same runs, .*text_only"
+    ):
+        study()
 
 
 def test_a_run_that_fails_is_named(tmp_path):

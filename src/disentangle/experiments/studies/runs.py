@@ -15,7 +15,7 @@ from pathlib import Path
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import parse
 
-__all__ = ["OWN", "flag_of", "folder_name", "program_of", "run_command", "trained_by"]
+__all__ = ["OWN", "flag_of", "folder_name", "program_of", "refuse_another", "run_command", "trained_by"]
 
 OWN = ("--seed", "--seeds", "--at-once", "--out", "--resume")  # options that are set for each run, and cannot be given
 FILES = ("--data", "--unlabeled", "--backbone")  # options whose values do not stand in the name of a folder
@@ -25,6 +25,16 @@ LONGEST = 60  # letters of a folder's name, without its digest
 def program_of(experiment: Experiment) -> Path:
     """The file that is run."""
     return Path(inspect.getfile(experiment.build))
+
+
+def refuse_another(experiment: Experiment) -> None:
+    """Raises `ValueError` for an experiment that is not the one its file runs, which would be trained in its place."""
+    module = experiment.build.__module__
+    if experiment is not getattr(sys.modules.get(module), "EXPERIMENT", None):
+        raise ValueError(
+            f"{module}: expected its EXPERIMENT, which is what its file runs, got another experiment with a build of it: make "
+            "what differs an option of that file, or write a file with a build and an EXPERIMENT of its own"
+        )
 
 
 def run_command(experiment: Experiment, arguments: Sequence[str], seed: int, folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.studies.comparison import compare_finished
 from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.records import check_unchanged, data_files, machine, pinned, versions
-from disentangle.experiments.studies.runs import folder_name, program_of, run_command, trained_by
+from disentangle.experiments.studies.runs import folder_name, program_of, refuse_another, run_command, trained_by
 from disentangle.experiments.studies.sweep import SweepResult
 from disentangle.experiments.studies.tables import Table
 from disentangle.files import make_folder, write_file
@@ -29,7 +29,7 @@ class Variant:
     """A line of a table: an experiment, and the options that it is trained with.
 
     Arguments:
-        experiment: The experiment. Its file is the program that is run.
+        experiment: The experiment that its file runs, under the name `EXPERIMENT`: the file is the program of each run.
         arguments: Its options, such as `("--alpha", "0.3")`.
     """
 
@@ -72,8 +72,8 @@ class Study:
         make: Makes something else of the finished runs than a comparison of their metrics.
 
     Raises:
-        ValueError: If there are no systems, if seeds repeat or are missing, if an experiment refuses the options, or if one of
-            them is the study's own.
+        ValueError: If there are no systems, if seeds repeat or are missing, if an experiment is not the one that its file runs
+            or refuses the options, if one of them is the study's own, or if two variants have the same runs.
 
     Example:
         `Study("table", {"a": Variant(ONE), "b": Variant(OTHER, ["--lr", "1e-4"])}, [0, 1], "study").run(at_once=2)` trains
@@ -95,8 +95,15 @@ class Study:
             raise ValueError("expected at least 1 system, got 0")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"expected seeds that are all different, and at least one, got {listed(self.seeds)}")
-        for variant in self.systems.values():
+        folders: dict[Path, str] = {}
+        for name, variant in self.systems.items():
+            refuse_another(variant.experiment)
             trained_by(variant.experiment, self.all_arguments(variant))
+            if (first := folders.setdefault(self.folder_of(name), name)) != name:
+                raise ValueError(
+                    f"expected variants that differ in their file's name or their options, got {first} and {name} with "
+                    f"the same runs, {self.folder_of(name)}"
+                )
 
     def all_arguments(self, variant: Variant) -> tuple[str, ...]:
         """The options of a variant, with those of all runs of the study."""

@@ -16,7 +16,7 @@ from disentangle.experiments.studies.comparison import Comparison, compare_finis
 from disentangle.experiments.studies.finished_runs import read_finished
 from disentangle.experiments.studies.pictures import plot_option
 from disentangle.experiments.studies.records import check_unchanged, data_files
-from disentangle.experiments.studies.runs import OWN, flag_of, program_of, run_command, trained_by
+from disentangle.experiments.studies.runs import OWN, flag_of, program_of, refuse_another, run_command, trained_by
 from disentangle.experiments.studies.tables import Table
 from disentangle.files import make_folder, write_file
 from disentangle.text_tables import TextTable
@@ -70,7 +70,7 @@ class Sweep:
     """A run of an experiment for each value of an option and each seed.
 
     Arguments:
-        experiment: The experiment. Its file is the program that is run.
+        experiment: The experiment that its file runs, under the name `EXPERIMENT`: the file is the program of each run.
         option: The name of the option, without its dashes.
         values: Its values, all different.
         seeds: The seeds, all different.
@@ -78,8 +78,8 @@ class Sweep:
         arguments: More arguments for every run, such as `("--data", "FILE")`.
 
     Raises:
-        ValueError: If values or seeds repeat or are missing, if the experiment refuses the options, if one of them is the
-            sweep's own, or if the folder holds a sweep with other options.
+        ValueError: If values or seeds repeat or are missing, if the experiment is not the one that its file runs or refuses
+            the options, if one of them is the sweep's own, or if the folder holds a sweep with other options.
 
     Example:
         `Sweep(EXPERIMENT, "lr", [1e-4, 1e-3], [0, 1, 2], "runs/lr").run(at_once=2)` trains six runs and returns their table.
@@ -100,6 +100,7 @@ class Sweep:
             raise ValueError(f"expected values that differ in letters or digits, got {listed(self.values)}")
         if self.flag in map(flag_of, self.arguments):
             raise ValueError(f"expected options other than {', '.join(OWN)} and {self.flag}, got {self.flag}")
+        refuse_another(self.experiment)
         for value in self.values:
             trained_by(self.experiment, [*self.arguments, f"{self.flag}={value}"])
         if self._record.exists() and (kept := json.loads(self._record.read_text())) != self._what:
