@@ -186,6 +186,23 @@ def test_runs_of_other_data_labels_or_metrics_are_refused(tmp_path):
     refused({"a": a, "o": other}, "expected the metrics of a, mae, got acc in o")
 
 
+def test_data_are_compared_by_their_checksums_where_two_runs_have_them_and_else_by_name(tmp_path):
+    def run(name, path, digest=None):
+        checksums = {} if digest is None else {"_checksums": {path: digest, "more.pkl": "f" * 64}}
+        config = {"data": path, "label": None, **checksums}
+        return write(tmp_path / name, result={"test": {"mae": 1.0}}, config=config)
+
+    one, two = "1" * 64, "2" * 64
+    a, old = run("a", "some/mosi.pkl", one), run("old", "mosi.pkl")
+    assert compare_runs({"a": a, "b": run("b", "copy.pkl", one)}).differences[0].mean == 0.0
+    assert compare_runs({"a": a, "old": old}).differences[0].mean == 0.0
+    wrong = run("wrong", "mosi.pkl", two)
+    message = "expected the data of a, mosi.pkl, SHA-256 111111111111…, got mosi.pkl, SHA-256 222222222222… in wrong"
+    refused({"a": a, "wrong": wrong}, message)
+    refused({"old": old, "a": a, "wrong": wrong}, message)  # though each has the name of the first
+    refused({"a": a, "c": run("c", "mosei.pkl")}, "expected the data of a, mosi.pkl, got mosei.pkl in c")
+
+
 def test_other_labels_of_the_test_split_are_refused(tmp_path):
     a, b = write(tmp_path / "a", LABELS), write(tmp_path / "b", LABELS[:-1], labels=LABELS[:-1])
     message = "expected the 50 labels of the test split of a, got 49 that differ from these in b"

@@ -7,7 +7,8 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from disentangle.data.messages import listed
 from disentangle.errors import RunError
+from disentangle.experiments.studies.records import CHECKSUMS
 from disentangle.tasks import Task, as_task
 from disentangle.training import Run
 
@@ -43,6 +45,7 @@ class FinishedRuns:
     results: dict[int, dict[str, Metrics]]  # by seed, then by split
     data: dict[int, dict[str, str]]  # what was learnt from, by seed: the name of the file, the label, the task
     predictions: dict[int, Predictions]  # by seed
+    checksums: dict[int, str] = field(default_factory=dict)  # of what was learnt from, by seed
 
     def metrics(self, split: str) -> list[str]:
         """The names of the metrics on a split."""
@@ -56,23 +59,29 @@ def read_finished(name: str, folder: str | os.PathLike[str], seeds: Sequence[int
     """
     folders = _folders(Path(folder), seeds)
     results = {seed: _result(place) for seed, place in folders.items()}
-    data = {seed: _data(Run.open(place).config) for seed, place in folders.items() if (place / "config.json").exists()}
+    configs = {seed: Run.open(place).config for seed, place in folders.items() if (place / "config.json").exists()}
+    checksums = {seed: config.get(CHECKSUMS, {}).get(config.get("data")) for seed, config in configs.items()}
     kept = {seed: place / "predictions.json" for seed, place in folders.items()}
-    return FinishedRuns(name, results, data, {seed: _predictions(path) for seed, path in kept.items() if path.exists()})
+    return FinishedRuns(
+        name,
+        results,
+        data={seed: _data(config) for seed, config in configs.items()},
+        predictions={seed: _predictions(path) for seed, path in kept.items() if path.exists()},
+        checksums={seed: digest for seed, digest in checksums.items() if digest},
+    )
 
 
 def check_comparable(systems: Sequence[FinishedRuns], split: str) -> None:
-    """Refuses runs that learnt from other data or labels than the first that say so, or that have other metrics."""
+    """Refuses runs that learnt from other data or labels, or that have other metrics.
+
+    Data are the same by the checksums that runs have noted; where one of two has none, by the name of the file.
+    """
+    runs = [(system, seed) for system in systems for seed, own in system.data.items() if own]
+    for (one, first), (other, second) in combinations(runs, 2):
+        _refuse_other_data(one, first, other, second)
     first = systems[0]
-    of_data, data = next(((s, d) for s in systems for d in s.data.values() if d), (first, {}))
     of_rows, rows = next(((s, p) for s in systems for p in s.predictions.values()), (first, None))
     for system in systems:
-        for seed, own in system.data.items():
-            for what, value in own.items():
-                if value != data[what]:
-                    raise ValueError(
-                        f"expected the {what} of {of_data.name}, {data[what]}, got {value} in {_at(system, seed)}"
-                    )
         if set(system.metrics(split)) != set(first.metrics(split)):
             wanted, given = listed(first.metrics(split)), listed(system.metrics(split))
             raise ValueError(f"expected the metrics of {first.name}, {wanted}, got {given} in {system.name}")
@@ -82,6 +91,18 @@ def check_comparable(systems: Sequence[FinishedRuns], split: str) -> None:
                     f"expected the {len(rows.labels)} labels of the test split of {of_rows.name}, got {len(own.labels)} "
                     f"that differ from these in {_at(system, seed)}"
                 )
+
+
+def _refuse_other_data(one: FinishedRuns, first: int, other: FinishedRuns, second: int) -> None:
+    """Refuses the run of a seed of `other` whose data, label or task are not those of the run of `one`."""
+    a, b = one.checksums.get(first), other.checksums.get(second)
+    for what, wanted in one.data[first].items():
+        given = other.data[second][what]
+        same = given == wanted
+        if what == "data" and a and b:
+            same, wanted, given = a == b, f"{wanted}, SHA-256 {a[:12]}…", f"{given}, SHA-256 {b[:12]}…"
+        if not same:
+            raise ValueError(f"expected the {what} of {_at(one, first)}, {wanted}, got {given} in {_at(other, second)}")
 
 
 def _at(system: FinishedRuns, seed: int) -> str:
