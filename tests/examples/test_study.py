@@ -1,16 +1,20 @@
 """Comparing runs and sweeping an option, from the command line."""
 
 import csv
+import importlib.util
 import json
 import shlex
+import sys
 from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 
 import mird_mosi
 import pytest
 import study
 import text_only
 
-from disentangle.errors import SeedsError
+from disentangle.errors import DataWarning, SeedsError
 from disentangle.experiments import Study, Sweep, Variant, compare_runs
 
 SMALL = ["--backbone", "tiny", "--epochs", "1"]
@@ -109,6 +113,34 @@ def test_variants_that_have_the_same_runs_are_refused(tmp_path):
         ValueError, match=r"^expected variants that differ .*, got a and b with the same runs, .*text_only"
     ):
         study()
+
+
+def test_a_program_that_was_edited_is_noticed(dump, data, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "edited.py"
+    path.write_text(Path(text_only.__file__).read_text())
+    spec = importlib.util.spec_from_file_location("edited", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "edited", module)
+    spec.loader.exec_module(module)
+    table = Study("t", {"one": Variant(module.EXPERIMENT)}, [0, 1], tmp_path / "out", ["--data", dump(data), *SMALL])
+    (first, begin), (_, other) = table.commands.items()
+    assert module.main(begin[2:]) == 0
+    before = sha256(path.read_bytes()).hexdigest()
+    path.write_text(f"{path.read_text()}# another objective\n")
+    capsys.readouterr()
+    assert module.main(["--resume", str(first)]) == 0  # to its end, which it has reached
+    after = sha256(path.read_bytes()).hexdigest()
+    said = (
+        f"edited.py: not the version that the run was started with, SHA-256 {before[:12]}…, but {after[:12]}…; the run"
+    )
+    assert said in capsys.readouterr().out
+    assert module.main(other[2:]) == 0
+    with pytest.warns(DataWarning, match=r"^edited\.py: expected runs of one version of this file, got 2: "):
+        table.table(resamples=0)
+    assert [run["program_sha256"] for run in table.record()["runs"]] == [before, after]
+    capsys.readouterr()
+    assert module.main(["--resume", str(first.parent / "seed-1")]) == 0
+    assert "not the version" not in capsys.readouterr().out
 
 
 def test_a_run_that_fails_is_named(tmp_path):

@@ -25,7 +25,14 @@ from disentangle.experiments.reading import (
     read,
     task_for,
 )
-from disentangle.experiments.studies.records import CHECKSUMS, checksum, data_files, refuse_changed
+from disentangle.experiments.studies.records import (
+    CHECKSUMS,
+    PROGRAM,
+    PROGRAM_CHECKSUM,
+    checksum,
+    data_files,
+    refuse_changed,
+)
 from disentangle.experiments.studies.runs import program_of
 from disentangle.experiments.trained import DATA
 from disentangle.files import make_folder, write_file
@@ -38,7 +45,6 @@ from disentangle.training import AlternatingTrainer, Run, accelerator_for, run_s
 __all__ = ["prepare_resuming", "prepare_seeds", "prepare_training"]
 
 Metrics = dict[str, float | None]
-PROGRAM = "_program"  # the name of a run's program: an entry of its config.json that is no option
 
 
 def prepare_training(experiment: Experiment, options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:
@@ -48,6 +54,8 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
         options.device, options.precision, options.tracker
     )  # or says what is wrong with these
     first, say = accelerator.is_main_process, accelerator.print  # of several processes, the first talks and writes
+    if run is not None:
+        say_if_edited(experiment, run, say)
     sources = read(options, experiment.data, say)
     labels = labels_of(sources)
     task = task_for(options, labels, class_names(sources["train"], options), say)
@@ -244,18 +252,30 @@ def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Cal
         raise ValueError(
             f"{run.folder}: expected the folder of a run, got one whose config.json has no options of a run"
         )
-    program, own = config.pop(PROGRAM, None), program_name(experiment)
-    if None not in (program, own) and program != own:
-        raise ValueError(f"{run.folder}: expected a run of {own}, got one of {program}")
-    config.pop(CHECKSUMS, None)
-    options = argparse.Namespace(**{**earlier(experiment), **config})
+    own, path = config.get(PROGRAM), file_of(experiment)
+    if own is not None and path is not None and own != path.name:
+        raise ValueError(f"{run.folder}: expected a run of {path.name}, got one of {own}")
+    started = {name: value for name, value in config.items() if name not in (PROGRAM, PROGRAM_CHECKSUM, CHECKSUMS)}
+    options = argparse.Namespace(**{**earlier(experiment), **started})
     prepare = prepare_seeds if options.seeds else prepare_training
     return prepare(experiment, options, run)
 
 
 def config_of(experiment: Experiment, options: argparse.Namespace, digests: dict[str, str]) -> dict[str, Any]:
-    """What a run notes of how it was started: its options, its program, and the checksums of its data."""
-    return {**vars(options), PROGRAM: program_name(experiment), CHECKSUMS: digests}
+    """What a run notes of how it was started: its options, its program and its data, with their checksums."""
+    path = file_of(experiment)
+    program = {PROGRAM: path and path.name, PROGRAM_CHECKSUM: path and checksum(path)}
+    return {**vars(options), **program, CHECKSUMS: digests}
+
+
+def say_if_edited(experiment: Experiment, run: Run, say: Callable[[str], None]) -> None:
+    """Says where a run goes on by another version of its program; what the program's file imports is not looked at."""
+    path, known = file_of(experiment), run.config.get(PROGRAM_CHECKSUM)
+    if path is not None and known is not None and (own := checksum(path)) != known:
+        say(
+            f"program   {path.name}: not the version that the run was started with, SHA-256 {known[:12]}…, but {own[:12]}…; "
+            "the run goes on by this one"
+        )
 
 
 def digests_of(options: argparse.Namespace, run: Run | None) -> dict[str, str]:
@@ -266,12 +286,13 @@ def digests_of(options: argparse.Namespace, run: Run | None) -> dict[str, str]:
     return digests
 
 
-def program_name(experiment: Experiment) -> str | None:
-    """The name of an experiment's program; `None` for one that is in no file, as of a notebook."""
+def file_of(experiment: Experiment) -> Path | None:
+    """The file of an experiment's program; `None` for one that is in no file, as of a notebook."""
     try:
-        return program_of(experiment).name
+        path = program_of(experiment)
     except (OSError, TypeError):
         return None
+    return path if path.is_file() else None
 
 
 def earlier(experiment: Experiment) -> dict[str, Any]:
@@ -297,6 +318,8 @@ def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run 
     labels = labels_of(sources)
     task = task_for(options, labels, class_names(sources["train"], options), print)
     digests = digests_of(options, run)
+    if run is not None:
+        say_if_edited(experiment, run, print)
     run = run or Run.create(options.out, config_of(experiment, options, digests))
     program = str(program_of(experiment))
 

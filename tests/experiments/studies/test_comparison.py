@@ -1,11 +1,12 @@
 import csv
 import io
 import json
+import warnings
 
 import numpy as np
 import pytest
 
-from disentangle.errors import RunError
+from disentangle.errors import DataWarning, RunError
 from disentangle.experiments import compare_runs
 from disentangle.metrics import label_scale
 from disentangle.tasks import Regression
@@ -201,6 +202,32 @@ def test_data_are_compared_by_their_checksums_where_two_runs_have_them_and_else_
     refused({"a": a, "wrong": wrong}, message)
     refused({"old": old, "a": a, "wrong": wrong}, message)  # though each has the name of the first
     refused({"a": a, "c": run("c", "mosei.pkl")}, "expected the data of a, mosi.pkl, got mosei.pkl in c")
+
+
+def test_runs_of_several_versions_of_one_program_are_warned_of(tmp_path):
+    def run(name, seed, program, digest=None):
+        config = {"data": "mosi.pkl", "seed": seed, "_program": program}
+        config |= {} if digest is None else {"_program_checksum": 64 * digest}
+        return write(tmp_path / name / f"seed-{seed}", result={"test": {"mae": 1.0}}, config=config).parent
+
+    for seed, digest in enumerate("aab"):
+        run("mixed", seed, "ours.py", digest)
+    run("theirs", 0, "theirs.py", "c")
+    run("before", 0, "ours.py")  # there were checksums
+    message = (
+        "ours.py: expected runs of one version of this file, got 2: SHA-256 aaaaaaaaaaaa…: mixed, seed 0, mixed, seed 1; "
+        "SHA-256 bbbbbbbbbbbb…: mixed, seed 2. A run whose folder is removed is trained anew"
+    )
+    with pytest.warns(DataWarning) as caught:
+        compare_runs({name: tmp_path / name for name in ("mixed", "theirs", "before")})
+    assert [str(each.message) for each in caught] == [message]
+    run("part", 0, "ours.py", "b")
+    run("whole", 0, "ours.py", "b")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compare_runs({name: tmp_path / name for name in ("whole", "part", "theirs", "before")})
+    with pytest.warns(DataWarning, match=r"aaaaaaaaaaaa…: other; SHA-256 bbbbbbbbbbbb…: part\."):
+        compare_runs({"other": run("other", 0, "ours.py", "a"), "part": tmp_path / "part"})
 
 
 def test_other_labels_of_the_test_split_are_refused(tmp_path):

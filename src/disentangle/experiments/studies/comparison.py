@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from disentangle.data.messages import listed
-from disentangle.experiments.studies.finished_runs import FinishedRuns, check_comparable, read_finished
+from disentangle.experiments.studies.finished_runs import FinishedRuns, check_comparable, read_finished, warn_of_edited
 from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
 from disentangle.experiments.studies.pictures import plot_systems
 from disentangle.experiments.studies.tables import Table
@@ -183,6 +183,9 @@ def compare_runs(
     for all systems and seeds, from the predictions that a run keeps. It computes the metrics anew for each resample, which
     takes milliseconds for each run.
 
+    A `DataWarning` says where runs are of several versions of one program, by its file alone: what the file imports is not
+    looked at.
+
     Arguments:
         runs: The folder of each system by its name: a single run, or many seeds, as `run_seeds` leaves them.
         against: The name of the system that the others are compared with; the first by default.
@@ -239,6 +242,7 @@ def compare_finished(
             if split not in each:
                 raise ValueError(f"expected metrics of {split!r} in {system.name}, got those of {listed(each)}")
     check_comparable(systems, split)
+    warn_of_edited(systems)
     base = by_name[first]
     common = {each.name: [n for n in each.results if n in base.results] for each in systems if each is not base}
     for name, seeds in common.items():

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from disentangle.data.data_warnings import warn
 from disentangle.data.messages import listed
 from disentangle.errors import RunError
-from disentangle.experiments.studies.records import CHECKSUMS
+from disentangle.experiments.studies.records import CHECKSUMS, PROGRAM, PROGRAM_CHECKSUM
 from disentangle.tasks import Task, as_task
 from disentangle.training import Run
 
-__all__ = ["FinishedRuns", "Predictions", "check_comparable", "read_finished"]
+__all__ = ["FinishedRuns", "Predictions", "check_comparable", "read_finished", "warn_of_edited"]
 
 Metrics = dict[str, float | None]
 
@@ -46,6 +47,7 @@ class FinishedRuns:
     data: dict[int, dict[str, str]]  # what was learnt from, by seed: the name of the file, the label, the task
     predictions: dict[int, Predictions]  # by seed
     checksums: dict[int, str] = field(default_factory=dict)  # of what was learnt from, by seed
+    programs: dict[int, tuple[str, str]] = field(default_factory=dict)  # by seed: the name of the program, its checksum
 
     def metrics(self, split: str) -> list[str]:
         """The names of the metrics on a split."""
@@ -68,6 +70,11 @@ def read_finished(name: str, folder: str | os.PathLike[str], seeds: Sequence[int
         data={seed: _data(config) for seed, config in configs.items()},
         predictions={seed: _predictions(path) for seed, path in kept.items() if path.exists()},
         checksums={seed: digest for seed, digest in checksums.items() if digest},
+        programs={
+            seed: (config[PROGRAM], config[PROGRAM_CHECKSUM])
+            for seed, config in configs.items()
+            if config.get(PROGRAM_CHECKSUM)
+        },
     )
 
 
@@ -91,6 +98,25 @@ def check_comparable(systems: Sequence[FinishedRuns], split: str) -> None:
                     f"expected the {len(rows.labels)} labels of the test split of {of_rows.name}, got {len(own.labels)} "
                     f"that differ from these in {_at(system, seed)}"
                 )
+
+
+def warn_of_edited(systems: Sequence[FinishedRuns]) -> None:
+    """Warns where runs are of several versions of one program, which a table would take for one.
+
+    Versions are told by the program's file alone, and not by what it imports. Runs that have noted no checksum, as those of
+    earlier versions of the library, are taken as they are.
+    """
+    versions: dict[str, dict[str, list[str]]] = {}  # by program: its checksums, and the runs of each
+    for system in systems:
+        for seed, (program, digest) in system.programs.items():
+            versions.setdefault(program, {}).setdefault(digest, []).append(_at(system, seed))
+    for program, runs in versions.items():
+        if len(runs) > 1:
+            each = "; ".join(f"SHA-256 {digest[:12]}…: {listed(names)}" for digest, names in runs.items())
+            warn(
+                f"{program}: expected runs of one version of this file, got {len(runs)}: {each}. A run whose folder is removed "
+                "is trained anew"
+            )
 
 
 def _refuse_other_data(one: FinishedRuns, first: int, other: FinishedRuns, second: int) -> None:

@@ -17,10 +17,24 @@ import torch
 from disentangle.files import make_folder, write_file
 from disentangle.training.seeds import cores
 
-__all__ = ["CHECKSUMS", "check_unchanged", "checksum", "data_files", "machine", "pinned", "refuse_changed", "versions"]
+__all__ = [
+    "CHECKSUMS",
+    "PROGRAM",
+    "PROGRAM_CHECKSUM",
+    "check_unchanged",
+    "checksum",
+    "data_files",
+    "machine",
+    "pinned",
+    "refuse_changed",
+    "versions",
+]
 
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "scipy", "scikit-learn")
-CHECKSUMS = "_checksums"  # of a run's data: an entry of its config.json that is no option
+# Entries of a run's config.json that are no options
+CHECKSUMS = "_checksums"  # of its data
+PROGRAM = "_program"  # the name of its program
+PROGRAM_CHECKSUM = "_program_checksum"  # of its program's file, and of nothing that the file imports
 RECORD = "data.json"  # the checksums of the files that the runs in a folder learn from
 
 

@@ -12,8 +12,15 @@ from typing import Any
 from disentangle.data.messages import listed
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.studies.comparison import compare_finished
-from disentangle.experiments.studies.finished_runs import read_finished
-from disentangle.experiments.studies.records import check_unchanged, data_files, machine, pinned, versions
+from disentangle.experiments.studies.finished_runs import read_finished, warn_of_edited
+from disentangle.experiments.studies.records import (
+    PROGRAM_CHECKSUM,
+    check_unchanged,
+    data_files,
+    machine,
+    pinned,
+    versions,
+)
 from disentangle.experiments.studies.runs import folder_name, program_of, refuse_another, run_command, trained_by
 from disentangle.experiments.studies.sweep import SweepResult
 from disentangle.experiments.studies.tables import Table
@@ -144,10 +151,14 @@ class Study:
         return self.save(resamples=resamples)
 
     def table(self, *, resamples: int = 2000) -> Table:
-        """The table of the runs, all of them finished; raises `RunError` where one is not."""
-        if self.make is not None:
-            return self.make(self)
+        """The table of the runs, all of them finished; raises `RunError` where one is not.
+
+        A `DataWarning` says where they are of several versions of one program's file, as where it was edited between two runs.
+        """
         systems = [read_finished(name, self.folder_of(name), self.seeds) for name in self.systems]
+        if self.make is not None:
+            warn_of_edited(systems)
+            return self.make(self)
         table = compare_finished(systems, against=self.against, split=self.split, resamples=resamples)
         return table if self.option is None else SweepResult(self.option, tuple(self.systems), table)
 
@@ -161,6 +172,8 @@ class Study:
     def record(self, command: Sequence[str] | None = None) -> dict[str, Any]:
         """How the table came about: the command, checksums of data files, versions, and each run with its wall time.
 
+        Of the program of a run there is its file's checksum, without what the file imports.
+
         Arguments:
             command: The command line that asked for it; by default none, as in a program of one's own.
         """
@@ -170,6 +183,7 @@ class Study:
                 "seed": each.seed,
                 "folder": each.folder.relative_to(self.folder).as_posix(),
                 "program": program_of(each.variant.experiment).name,
+                "program_sha256": version_of(each.folder),
                 "arguments": list(each.arguments),
                 "seconds": seconds_of(each.folder),
             }
@@ -220,6 +234,11 @@ def seconds_of(folder: Path) -> float | None:
     history = Run.open(folder).history if (folder / "config.json").exists() else []
     seconds = [record["seconds"] for record in history if record.get("seconds") is not None]
     return round(sum(seconds), 3) if seconds else None
+
+
+def version_of(folder: Path) -> str | None:
+    """The SHA-256 of the file that a run was started by; `None` where it has noted none, or has not begun."""
+    return Run.open(folder).config.get(PROGRAM_CHECKSUM) if (folder / "config.json").exists() else None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
