@@ -72,12 +72,13 @@ class LMRCBT(Model):
         latents = {}
         for m, frames in sequences.items():
             latents[m] = self.vector(m, self.normalized(m, self.read[m](frames)))
-        found = words.values
+        found, reinforced = words.values, torch.zeros_like(words.mask[:, :1, None])
         for m, reinforce in self.reinforce.items():
             both = torch.cat([found, latents[m].unsqueeze(1).expand(-1, found.shape[1], -1)], 2)
             has = sequences[m].mask.any(1)[:, None, None]
-            found = torch.where(has, reinforce(both).tanh().softmax(2), found)
-        return {"text": self.vector("text", Masked(words.values + found, words.mask)), **latents}
+            found, reinforced = torch.where(has, reinforce(both).tanh().softmax(2), found), reinforced | has
+        read = torch.where(reinforced, words.values + found, words.values)
+        return {"text": self.vector("text", Masked(read, words.mask)), **latents}
 
     def normalized(self, m: str, steps: Masked) -> Masked:
         return Masked(self.norm[m](steps.values), steps.mask)

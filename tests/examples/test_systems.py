@@ -28,6 +28,7 @@ from torch import nn
 from disentangle import AlternatingStep
 from disentangle.data import RecordingDataset, Recordings, collate, synthetic_recordings
 from disentangle.experiments.options import method_defaults
+from disentangle.nn import sinusoidal_positions
 from disentangle.nn.backbones import tiny_backbone
 from disentangle.tasks import task_of
 from disentangle.variables import Masked
@@ -362,6 +363,29 @@ def test_without_words_dlf_predicts_from_what_is_shared_alone():
     assert torch.equal(model.predict({**variables, **private}) != before, has)
     for m in ("audio", "vision"):
         assert torch.equal(model.present(batch)[f"P_{m}"], has & batch.present[m])
+
+
+@pytest.mark.parametrize("names", [("audio", "vision"), ()], ids=["with others", "text alone"])
+def test_lmr_cbt_leaves_words_as_they_are_in_rows_without_other_modalities(names):
+    train = lacking(12)
+    train = replace(
+        train, sequences={m: [x[: len(x) * (i > 0)] for i, x in enumerate(train.sequences[m])] for m in names}
+    )
+    model, rows = built(lmr_cbt, train)
+    batch, found = double(collate(rows)), {}
+    model.double().eval().norm["text"].register_forward_hook(lambda *call: found.update(words=call[2]))
+    model.transformer["text"].register_forward_pre_hook(lambda _, given: found.update(read=given[0]))
+    model(batch)
+    read = found["read"]
+    added = (
+        read.values - sinusoidal_positions(Masked(found["words"], read.mask)).values
+    )  # scaled as words are, by root d
+    has = sum(x.mask.any(1) for x in batch.sequences.values()) > 0 if names else torch.zeros(12, dtype=torch.bool)
+    assert (~has).sum() == (1 if names else 12)
+    for row in range(12):
+        sums = (added[row] / 8**0.5).sum(1)[read.mask[row]]  # a softmax sums to 1
+        torch.testing.assert_close(sums, torch.full_like(sums, float(has[row])))
+        assert has[row] or not added[row].any()
 
 
 @pytest.mark.parametrize("system", [mag_bert, wsa_bert], ids=lambda system: system.__name__)
