@@ -293,7 +293,7 @@ def is_paper(options: argparse.Namespace) -> bool:
 
 
 def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
-    """The model's arguments."""
+    """The model's arguments; raises `ValueError` where orthogonality is asked of latents of two sizes."""
     own = {
         "inject_after": options.inject_layer,
         "reconstruct": not options.no_reconstruction,
@@ -303,7 +303,14 @@ def arguments_of(options: argparse.Namespace) -> dict[str, Any]:
     if not is_paper(options):
         own |= INDEPENDENT
     own["unlabeled_for"] = options.unlabeled_for
-    return own if options.latent_size is None else {**own, "d": options.latent_size}
+    if options.latent_size is not None:
+        own["d"] = options.latent_size
+    if options.penalty == "orthogonal" and (shared := own.get("shared_d")) not in (None, own.get("d")):
+        raise ValueError(
+            f"expected latents of one size for --penalty orthogonal, got S of {shared} and the others of {own['d']}: "
+            f"--latent-size {shared} makes them alike"
+        )
+    return own
 
 
 def penalty_of(model: MIRD, options: argparse.Namespace) -> Pairwise | None:

@@ -85,6 +85,19 @@ def test_a_preset_that_is_not_there_is_refused(capsys):
     assert "invalid choice: 'other'" in capsys.readouterr().err
 
 
+def test_orthogonality_of_latents_of_two_sizes_is_refused_and_the_way_out_is_one(dump, data, tmp_path, capsys):
+    options = ["--preset", "independent", "--penalty", "orthogonal", "--data", dump(data), "--backbone", "tiny"]
+    options += ["--epochs", 1, "--lr", 1e-3, "--out", tmp_path / "run"]
+    for size, given in ((16, []), (32, ["--latent-size", 32])):
+        assert run(*options, *given) == 2
+        assert capsys.readouterr().err == (
+            f"error: expected latents of one size for --penalty orthogonal, got S of 8 and the others of {size}: "
+            "--latent-size 8 makes them alike\n"
+        )
+    assert not (tmp_path / "run").exists()
+    assert run(*options, "--latent-size", 8) == 0
+
+
 def test_the_objective_is_that_of_what_is_seen_and_of_what_is_hidden_written_out():
     model, tokenizer = build(**{**SMALL, "orderless": False, "hiding": 0.9})
     model.train()
