@@ -71,10 +71,11 @@ def test_earlier_checkpoints_with_two_rates_fit():
     assert [[tuple(p.shape) for p in group["params"]] for group in adamw(model, options).param_groups] == shapes
 
 
-def parsed(*arguments, **settings):
-    def build(backbone, sizes, task):
+def parsed(*arguments, build=None, **settings):
+    def reads(backbone, sizes, task):
         raise AssertionError
 
+    build = build or reads
     experiment = Experiment(
         build=build, objective=lambda options: lambda losses, penalties: losses["Y"].mean(), **settings
     )
@@ -107,6 +108,42 @@ def test_encoders_have_their_rate_and_what_moves_the_words_of_a_backbone_has_the
     groups = adamw(nn.ModuleDict(parts), Namespace(lr=0.1, encoder_lr=0.02, backbone_lr=0.01)).param_groups
     assert [group["lr"] for group in groups] == [0.1, 0.02, 0.01]
     assert [group["params"] for group in groups] == [list(parts[m].parameters()) for m in ("head", "read", "inject")]
+
+
+def test_defaults_that_would_not_count_are_refused_by_name(capsys):
+    def refused(message, *arguments, **settings):
+        with pytest.raises(SystemExit, match="2"):
+            parsed(*arguments, **settings)
+        assert capsys.readouterr().err.splitlines()[-1].endswith(f"error: {message}")
+
+    whole = {"lr": 1.0, "epochs": 1, "backbone": "tiny"}
+    for place in ("defaults", "tuned", "embedded"):
+        none = f"expected names of options in the experiment's {place}, got alhpa, which is none"
+        refused(none, "--data", "x", **{place: {**whole, "alhpa": 0.1}})
+        own = f"expected options without a default in the experiment's {place}, got batch_size, whose own is 32"
+        refused(own, **{place: {**whole, "batch_size": 8}})
+    for name in whole:
+        less = {key: value for key, value in whole.items() if key != name}
+        refused(f"expected --{name}, or {name} in the experiment's embedded, got neither", embedded=less)
+        refused(
+            f"expected --{name}, or {name} in the experiment's defaults, got neither",
+            "--data",
+            "x",
+            defaults=less,
+            tuned={},
+        )
+        assert getattr(parsed(f"--{name}={whole[name]}", embedded=less), name) == whole[name]
+    assert parsed("--resume", "run", embedded={}).resume == "run"  # a run goes on by its own
+
+
+def test_without_text_the_shared_defaults_hold_but_for_the_backbone():
+    def build(sizes, task):
+        raise AssertionError
+
+    options = parsed("--data", "x", build=build)
+    assert (options.lr, options.epochs) == (1e-3, 30)
+    assert not hasattr(options, "backbone")
+    assert not hasattr(options, "backbone_lr")
 
 
 @pytest.mark.parametrize("recipe", ["paper", "tuned"])

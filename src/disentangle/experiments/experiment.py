@@ -76,10 +76,11 @@ class Experiment:
             of them, then linear decay.
         metrics: Measures the task's outcomes, `(N, K)`, beside the labels of a split; by default the task's own metrics. The
             one that the task monitors has to be among them.
-        defaults: The options' values on data of the user's, where none are given: `lr`, `epochs`, and `backbone` if there is
-            one. They are the recipe `paper`.
-        tuned: What the recipe `tuned` puts in their place.
-        embedded: Their values on the data set that is embedded.
+        defaults: The values of options that are not given, on data of the user's and with `--recipe paper`: `lr`, `epochs`, and
+            `backbone` if there is one. Options that have a default themselves cannot be among them.
+        tuned: What the recipe `tuned` has in their place or beside them; data of the user's are learnt by it if none is named.
+        embedded: The values in place of `defaults` on the data set that is embedded, which is learnt by the recipe `paper` if
+            none is named.
         data: Makes the embedded data set, `{"train": ..., "valid": ..., "test": ...}`.
         batch_size: How many labelled rows a batch has.
         inner_steps: How many steps the estimators take per step of the model.

@@ -77,12 +77,7 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
     options = _parse_or_say_what_is_left_over(parser, sys.argv[1:] if arguments is None else arguments)
     if options.command is None:
         _refuse_beside_resume(parser, options, sys.argv[1:] if arguments is None else arguments)
-        if options.recipe is None:
-            options.recipe = "tuned" if options.data else "paper"
-        defaults = experiment.defaults if options.data else experiment.embedded
-        for name, value in recipe_defaults(defaults, options, experiment.tuned).items():
-            if getattr(options, name, value) is None:
-                setattr(options, name, value)
+        _take_defaults(parser, experiment, options)
         options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     return options
 
@@ -154,6 +149,35 @@ def _refuse_beside_resume(parser: argparse.ArgumentParser, options: argparse.Nam
         given = [each.partition("=")[0] for each in arguments if each.startswith("--")]
         if more := [each for each in given if each not in ("--resume", "--preset")]:
             parser.error(f"expected --resume alone, by whose own options the run goes on, got {more[0]} as well")
+
+
+def _take_defaults(parser: argparse.ArgumentParser, experiment: Experiment, options: argparse.Namespace) -> None:
+    """Gives options that are not given the values that the experiment has for the recipe and the data."""
+    _refuse_names_that_do_not_count(parser, experiment, options)
+    if options.recipe is None:
+        options.recipe = "tuned" if options.data else "paper"
+    place = "defaults" if options.data else "embedded"
+    for name, value in recipe_defaults(getattr(experiment, place), options, experiment.tuned).items():
+        if getattr(options, name, value) is None:
+            setattr(options, name, value)
+    for name in ("lr", "epochs", *(("backbone",) if experiment.reads_text else ())):
+        if getattr(options, name) is None and not options.resume:
+            parser.error(f"expected --{name}, or {name} in the experiment's {place}, got neither")
+
+
+def _refuse_names_that_do_not_count(
+    parser: argparse.ArgumentParser, experiment: Experiment, options: argparse.Namespace
+) -> None:
+    """Refuses names in an experiment's defaults that are of no option, or of one that has a default of its own."""
+    unread = () if experiment.reads_text else ("backbone", "backbone_lr")  # what the shared defaults name all the same
+    for place in ("defaults", "tuned", "embedded"):
+        for name in getattr(experiment, place):
+            if name not in options and name not in unread:
+                parser.error(f"expected names of options in the experiment's {place}, got {name}, which is none")
+            if (own := parser.get_default(name)) is not None:
+                parser.error(
+                    f"expected options without a default in the experiment's {place}, got {name}, whose own is {own}"
+                )
 
 
 def _left_over(arguments: list[str], value: str, defaults: dict[str, object]) -> str:
