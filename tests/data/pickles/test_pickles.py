@@ -158,6 +158,54 @@ def test_python_2(file):
     assert load(file, b"V\\ud83d\\ude00\n.") == "😀"
 
 
+def in_python_2(text: bytes) -> list[bytes]:
+    """The pickles of a list of a string, as Python 2 wrote them: with each of its three instructions."""
+    quoted = repr(text)[1:].encode()
+    long, short = struct.pack("<I", len(text)), bytes([len(text)])
+    return [b"(lS" + quoted + b"\na.", b"\x80\x02]T" + long + text + b"a.", b"\x80\x02]U" + short + text + b"a."]
+
+
+@pytest.mark.parametrize(
+    ("raw", "wanted"),
+    [
+        ("café — 我喜欢 😀".encode(), "café — 我喜欢 😀"),
+        ("café".encode("latin-1"), "café"),
+        ("café ".encode() + b"\xe9", "cafÃ© é"),  # not UTF-8 as a whole
+        (b"so good", "so good"),
+    ],
+)
+def test_strings_of_python_2_are_utf_8_where_they_can_be(file, raw, wanted):
+    for data in in_python_2(raw):
+        (text,) = load(file, data)
+        assert (text, type(text)) == (wanted, str)
+
+
+def test_strings_of_python_2_in_all_that_can_hold_one(file):
+    short = b"U\x03\xe2\x82\xac"
+    for data, wanted in (
+        (short + b".", "€"),
+        (b"(" + short + b"t.", ("€",)),
+        (b"(" + short + short + b"d.", {"€": "€"}),
+        (b"}" + short + b"K\x01s.", {"€": 1}),
+        (b"(" + short + b"q\x00h\x00l.", ["€", "€"]),
+        (array(b"(K\x01t", b"(l" + short + b"a", OBJECT), np.array(["€"], object)),
+    ):
+        assert same(load(file, data), wanted)
+
+
+def test_text_of_python_3_is_as_it_was_written(file):
+    for protocol in PROTOCOLS:
+        assert load(file, pickle.dumps("cafÃ© â\x80\x94", protocol)) == "cafÃ© â\x80\x94"
+
+
+def test_numbers_of_python_2_whose_bytes_are_utf_8_stay_numbers(file):
+    raw = "éçéé".encode()
+    text = b"U\x08" + raw
+    assert load(file, array(b"(K\x02t", text)).tolist() == np.frombuffer(raw, "<f4").tolist()
+    scalar = b"cnumpy.core.multiarray\nscalar\n(" + F4.replace(b"f4", b"f8") + text + b"tR."
+    assert load(file, scalar) == np.frombuffer(raw, "<f8")[0]
+
+
 # -- files that are no data --------------------------------------------------------------------------------------------
 
 
@@ -413,7 +461,21 @@ def peak(file: Path, data: bytes) -> int:
 
 @pytest.mark.parametrize(
     "piece",
-    [b"]", b"}", b"\x8f", b"(", b"N", b"N\x94", b"K\x01\x85", b"]\x94", b"(\x91", b"C\x00", b"}q\x00K\x00h\x00s", b")"],
+    [
+        b"]",
+        b"}",
+        b"\x8f",
+        b"(",
+        b"U\x02\xc3\xa9",
+        b"N",
+        b"N\x94",
+        b"K\x01\x85",
+        b"]\x94",
+        b"(\x91",
+        b"C\x00",
+        b"}q\x00K\x00h\x00s",
+        b")",
+    ],
 )
 def test_memory_is_a_multiple_of_the_file(file, monkeypatch, piece):
     monkeypatch.setattr(machine, "ALLOWANCE_OF_ANY", 0)
@@ -428,6 +490,14 @@ def test_exponential_expansion_is_refused(file, combine):
     data = b"]q\x00" + b"".join(combine % (bytes([i]), bytes([i])) + b"q" + bytes([i + 1]) for i in range(60))
     data = b"(" + data + b"t."
     assert peak(file, data) < 1 << 20
+    with pytest.raises(DataError, match="asks for far more memory than a data file"):
+        load_pickle(file)
+
+
+def test_a_string_of_python_2_is_paid_for_as_the_text_that_it_becomes(file):
+    text = b" " * (1 << 20) + "😀".encode()
+    data = b"(T" + struct.pack("<I", len(text)) + text + b"q\x00" + b"h\x00" * 1000 + b"l."
+    assert peak(file, data) < 1 << 28
     with pytest.raises(DataError, match="asks for far more memory than a data file"):
         load_pickle(file)
 

@@ -29,7 +29,8 @@ def load_pickle(path: str | os.PathLike[str]) -> object:
     """Reads a pickle of containers, text, numbers and NumPy arrays, protocols 0 to 5, running nothing that it asks for.
 
     The value is what `pickle.load` gives, except that ordered and default dictionaries become `dict`, byte strings of
-    Python 2 become text (Latin-1), and arrays own their memory and have the machine's byte order.
+    Python 2 become text (UTF-8, or Latin-1 where they are not that), and arrays own their memory and have the machine's
+    byte order.
 
     Arguments:
         path: The file.

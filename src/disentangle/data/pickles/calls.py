@@ -22,7 +22,7 @@ def _wrong(what: str, arguments: Iterable[Any]) -> NoReturn:
 
 
 def _raw(value: Any) -> bytes | bytearray | memoryview:
-    """The bytes of an array; Python 2 kept them in what is read as text."""
+    """The bytes of an array; Python 2 kept them in strings, of which those in ASCII are read as text."""
     if isinstance(value, bytes | bytearray | memoryview):
         return value
     if type(value) is str:

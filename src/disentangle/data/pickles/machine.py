@@ -10,7 +10,19 @@ import numpy as np
 
 from disentangle.errors import DisentangleError
 
-__all__ = ["DEPTH", "UNFINISHED", "Box", "Machine", "Refused", "Symbol", "items_of", "kind_of", "printable", "size_of"]
+__all__ = [
+    "DEPTH",
+    "UNFINISHED",
+    "Box",
+    "Machine",
+    "Python2Str",
+    "Refused",
+    "Symbol",
+    "items_of",
+    "kind_of",
+    "printable",
+    "size_of",
+]
 
 DEPTH = 100
 # Bytes that values may take per byte of the file, and bytes that they may take in any file.
@@ -54,7 +66,18 @@ class Box:
         self.others = 0
 
 
-UNFINISHED = frozenset({Box, Symbol, memoryview})
+class Python2Str(bytes):
+    """A string of Python 2 that is not ASCII: the bytes of an array to what builds one, text to all else."""
+
+    def text(self) -> str:
+        """UTF-8 where it is that, and otherwise Latin-1."""
+        try:
+            return self.decode()
+        except UnicodeDecodeError:
+            return self.decode("latin-1")
+
+
+UNFINISHED = frozenset({Box, Symbol, memoryview, Python2Str})
 _ATOMS = (str, bytes, bool, int, float, complex, type(None), np.generic)
 
 
@@ -139,6 +162,8 @@ class Machine:
         """The value of what is on the stack."""
         if type(item) is memoryview:
             return bytes(item)
+        if type(item) is Python2Str:
+            return item.text()
         if type(item) is Symbol:
             raise Refused(f"holds {item.name} itself, which is not data")
         if type(item) is not Box:
@@ -221,6 +246,8 @@ def size_of(item: Any) -> int:
     """About how many bytes a value takes."""
     if type(item) is Box:
         return item.size
+    if type(item) is Python2Str:
+        return 4 * sys.getsizeof(item)  # as text that has a character of four bytes
     return item.nbytes if type(item) is memoryview else sys.getsizeof(item)
 
 

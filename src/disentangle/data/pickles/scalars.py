@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Callable
 
-from disentangle.data.pickles.machine import Machine
+from disentangle.data.pickles.machine import Machine, Python2Str
 
 __all__ = ["SCALARS", "Instruction"]
 
@@ -54,8 +54,8 @@ def _float_line(m: Machine) -> None:
     m.stack.append(float(m.line(limit=700)))
 
 
-def _text(size: int, encoding: str = "utf-8") -> Instruction:
-    return lambda m: m.stack.append(m.read(m.number(size)).decode(encoding))
+def _text(size: int) -> Instruction:
+    return lambda m: m.stack.append(m.read(m.number(size)).decode())
 
 
 def _text_line(m: Machine) -> None:
@@ -68,7 +68,15 @@ def _string_line(m: Machine) -> None:
     line = m.line().strip()
     if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
         raise ValueError("expected text in quotes")
-    m.stack.append(codecs.escape_decode(line[1:-1])[0].decode("latin-1"))  # pyright: ignore[reportAttributeAccessIssue]
+    m.stack.append(_of_python_2(codecs.escape_decode(line[1:-1])[0]))  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _string(size: int) -> Instruction:
+    return lambda m: m.stack.append(_of_python_2(m.read(m.number(size))))
+
+
+def _of_python_2(raw: bytes) -> str | Python2Str:
+    return raw.decode() if raw.isascii() else Python2Str(raw)
 
 
 def _bytes(size: int) -> Instruction:
@@ -100,8 +108,8 @@ SCALARS: dict[str, Instruction] = {
     "FLOAT": _float_line,
     "BINFLOAT": _binfloat,
     "STRING": _string_line,
-    "BINSTRING": _text(4, "latin-1"),
-    "SHORT_BINSTRING": _text(1, "latin-1"),
+    "BINSTRING": _string(4),
+    "SHORT_BINSTRING": _string(1),
     "UNICODE": _text_line,
     "SHORT_BINUNICODE": _text(1),
     "BINUNICODE": _text(4),
