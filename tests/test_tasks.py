@@ -129,3 +129,12 @@ def test_a_task_is_told_from_labels(labels, kind, names, wanted):
 def test_labels_that_a_task_cannot_have_are_refused(labels, kind, names, message):
     with pytest.raises(ValueError, match=message):
         task_of(np.array(labels, float), kind, names)
+
+
+@pytest.mark.parametrize("values", [range(12), range(1, 6), (0, 1, 3)], ids=["twelve", "stars", "gap"])
+def test_a_split_with_all_classes_of_training_does_not_differ_from_it(values):
+    names = {value: f"class {value}" for value in values}
+    task = task_of(np.array(values, float), "classes")
+    assert task.disagreements({"valid": np.repeat(values, 3)}, names) == []
+    (line,) = task.disagreements({"valid": np.repeat(values[:-1], 5)}, names)
+    assert line.startswith(f"valid: no label is class {values[-1]}, where training has class {values[0]}, ")

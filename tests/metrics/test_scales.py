@@ -162,12 +162,33 @@ STAY = "the metrics stay those of training"
         (label_scale([0, 1]), [1] * 10, f"test: every label is 1, where training has 0, 1; {STAY}"),
         (label_scale([0, 1]), [0.5, 1], "test: 1 of 2 labels (0.5) is none of 0, 1, those of training"),
         (label_scale([0, 1, 2]), [0, 3], "test: 1 of 2 labels (3) is none of 0, 1, 2, those of training"),
-        (label_scale([1, 2, 3, 4, 5]), [2, 3, 4] * 5, None),
+        (label_scale([0, 1, 2]), [0, 2] * 4, None),  # few, by chance
+        (label_scale([1, 2, 3, 4, 5]), [1, 2, 3, 4, 5] * 2, None),
+        (label_scale([1, 2, 3, 4, 5]), [2, 3, 4] * 5, f"test: no label is 1, 5, where training has 1, 2, 3, 4, 5; {STAY}"),
         (label_scale([0.0, 0.5, 7.0]), [-90.0, 3.5, 2.0], None),  # numbers have no bounds
     ],
 )  # fmt: skip
 def test_splits_that_differ_are_named(scale, test, wanted):
     assert disagreements(scale, {"test": test}) == ([] if wanted is None else [wanted])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("classes", range(12)),
+        ("classes", range(1, 6)),
+        ("classes", [0, 1, 3]),
+        ("ratings", range(-4, 4)),
+        ("binary", [0.1, 7]),
+    ],
+)
+def test_a_split_that_has_all_values_of_training_does_not_differ(kind, values):
+    scale = LabelScale(kind, tuple(map(float, values)))
+    for dtype in (np.float32, np.float64):
+        assert disagreements(scale, {"test": np.repeat(np.array(values, dtype), 10)}) == []
+    few = disagreements(scale, {"test": np.repeat(values[1:], 10)})
+    assert len(few) == 1
+    assert "every label is 7" in few[0] if kind == "binary" else f"test: no label is {values[0]}, where" in few[0]
 
 
 def test_classes_are_named_whatever_their_numbers():

@@ -6,7 +6,7 @@ occur is not another task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -206,8 +206,8 @@ def label_scale(label: Array) -> LabelScale:
 def disagreements(scale: LabelScale, labels: Mapping[str, Array], names: Mapping[Any, str] | None = None) -> list[str]:
     """How the labels of each split differ from the scale of the training labels, one line for each difference.
 
-    Labels that do not belong to the scale are named however few they are. A split of 10 and more is also named where, by
-    itself, it would be taken for something else: where one class is all it has, say.
+    Labels that do not belong to the scale are named however few they are. A split of 10 and more is also named where it has
+    not all of a few values, or where numbers, by themselves, would be taken for something else.
 
     Arguments:
         scale: What the labels of training are.
@@ -238,9 +238,12 @@ def disagreements(scale: LabelScale, labels: Mapping[str, Array], names: Mapping
 
 
 def _otherwise(scale: LabelScale, found: np.ndarray, names: Mapping[Any, str]) -> str:
-    """What the labels of a split alone would be taken for, where that differs from the scale; otherwise ""."""
+    """What the labels of a split lack, or alone would be taken for, where that differs from the scale; otherwise ""."""
     if len(found) == 1:
         return f"every label is {_listed(found, names)}"
+    if scale.discrete:
+        absent = sorted(set(scale.values) - set(scale.nearest(found)))
+        return f"no label is {_each(absent, names)}" if absent else ""
     if _kind(found) == scale.kind:
         return ""
     return f"its labels are {_listed(found, names)} only"
@@ -269,7 +272,9 @@ def _within(values: np.ndarray, bound: float) -> np.ndarray:
 
 def _listed(values: np.ndarray, names: Mapping[Any, str]) -> str:
     found = np.unique(values)
-    if names:
-        some = [names.get(float(value), f"{value:g}") for value in found[:7]]
-        return ", ".join([*some, "..."] if len(found) > len(some) else some)
-    return ", ".join(f"{value:g}" for value in found) if len(found) <= 4 else f"{found[0]:g} to {found[-1]:g}"
+    return _each(found, names) if names or len(found) <= 4 else f"{found[0]:g} to {found[-1]:g}"
+
+
+def _each(values: Sequence[float] | np.ndarray, names: Mapping[Any, str]) -> str:
+    some = [names.get(float(value), f"{value:g}") for value in values[:7]]
+    return ", ".join([*some, "..."] if len(values) > len(some) else some)
