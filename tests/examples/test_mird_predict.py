@@ -19,6 +19,7 @@ from disentangle.data import RecordingDataset, Recordings, loader, read_recordin
 from disentangle.experiments import export_onnx, open_trained
 from disentangle.experiments.onnx_files import quantize
 from disentangle.experiments.options import parse, recording_of
+from disentangle.experiments.prediction import Chunk, write
 from disentangle.experiments.trained import Trained
 from disentangle.features import OPENFACE_FEATURES, openface_features
 from disentangle.nn.backbones import tiny_backbone
@@ -187,6 +188,26 @@ def test_a_table_gives_what_its_rows_give_one_by_one_and_says_which_it_cannot_re
     assert reasons["both"] == "both text and transcript, expected one of them"
     for name, reason in reasons.items():
         assert f"failed: {name}: {reason}" in err
+
+
+def test_a_table_whose_writing_is_stopped_is_not_there_and_can_be_written_again(place, tmp_path):
+    out, clips = tmp_path / "out.csv", tmp_path / "clips.csv"
+    model = open_trained(place / "run", mird_mosi.MIRD)
+
+    def stopped():
+        yield Chunk([["a"]], Recordings(["so good"], {m: [np.zeros((0, size))] for m, size in SIZES.items()}))
+        assert not out.exists()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(model, str(out), ["id"], stopped())
+    assert not any(tmp_path.iterdir())
+    (part := tmp_path / ".part.out.csv").mkdir()  # as a process that was killed leaves it
+    (part / "out.csv").write_text("id,prediction\na,0.5\n")
+    clips.write_text("id,text\nb,so good\n")
+    assert run("predict", "--run", place / "run", "--csv", clips, "--out", out) == 0
+    assert [row["id"] for row in table(out)] == ["b"]
+    assert sorted(tmp_path.iterdir()) == [clips, out]
 
 
 def test_what_is_predicted_of_what_is_not_finite_is_no_prediction(place, capsys, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import recording_of
 from disentangle.experiments.reading import refuse_names, with_modalities
 from disentangle.experiments.trained import Trained, explained, open_trained
+from disentangle.files import write_file
 from disentangle.tasks import Regression, Task
 from disentangle.training import accelerator_for
 
@@ -209,13 +210,15 @@ def _cell(label: np.ndarray | np.floating, names: list[str]) -> str:
 
 
 def write(trained: Trained, path: str, first: list[str], source: Iterator[Chunk] | Iterator[Chunk | Unread]) -> None:
-    """Writes a CSV of predictions and contributions, and behind them the rows that could not be read."""
+    """Writes a CSV of predictions and contributions, and behind them the rows that could not be read; whole or not at all."""
     modalities, task = trained.modalities, trained.task
     outcomes = () if isinstance(task, Regression) else task.names
     columns = [*first, "prediction", *outcomes, *(f"contribution_{m}" for m in modalities), "error"]
     count, failed = 0, []
-    try:
-        with open(path, "x", encoding="utf-8", newline="") as file:
+
+    def write_rows(part: Path) -> None:
+        nonlocal count
+        with open(part, "w", encoding="utf-8", newline="") as file:
             table = csv.writer(file)
             table.writerow(columns)
             for item in source:
@@ -235,6 +238,9 @@ def write(trained: Trained, path: str, first: list[str], source: Iterator[Chunk]
                 file.flush()
             for name, reason in failed:
                 table.writerow([name, *[""] * (len(columns) - 2), reason])
+
+    try:
+        write_file(Path(path), write_rows)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from error
     for name, reason in failed:
