@@ -97,6 +97,15 @@ def test_splits_of_different_layouts(file):  # noqa: F811
         read_recordings(write(file, {"train": words, "dev": words, "test": field_split()}))
 
 
+def test_an_unlabelled_split_is_of_the_layout_of_train(file):  # noqa: F811
+    words = [((["a"], np.ones((1, 2)), np.ones((1, 4))), 1.0, "a")]
+    for read in read_recordings, read_unlabeled:
+        with pytest.raises(DataError, match=r"data.pkl: unlabeled: expected a list of .*, got dict$"):
+            read(write(file, {**dict.fromkeys(SPLITS, words), "unlabeled": flat()}))
+    with pytest.raises(DataError, match=r"data.pkl: unlabeled: expected raw_text, .* or text, .*, got int$"):
+        read_unlabeled(write(file, {"unlabeled": 1}))
+
+
 def test_splits_of_different_features(file):  # noqa: F811
     content = {"train": field_split(), "valid": field_split(), "test": field_split(audio=np.ones((3, 2, 9)))}
     with pytest.raises(DataError, match=r"data.pkl: test: expected 4 audio features as in the training data, got 9$"):

@@ -5,6 +5,7 @@ import pickle
 import random
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from disentangle.data import Recordings, read_recordings, read_unlabeled
-from tests.data.layouts.writers import EMOTIONS, LAYOUTS, Padding, paper
+from tests.data.layouts.writers import EMOTIONS, LAYOUTS, Padding, example, paper
 
 POM = Path(os.environ.get("DISENTANGLE_POM") or Path(__file__).parents[4] / "shared" / "data" / "pom")
 relaxed = settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
@@ -46,6 +47,14 @@ def recordings(draw: np.random.Generator, n: int, sizes: dict[str, int], words: 
 
 
 def check(layout: str, got: Recordings, wanted: Recordings, padding: Padding) -> None:
+    check_inputs(layout, got, wanted, padding)
+    np.testing.assert_array_equal(got.labels, wanted.labels)
+    assert set(got.more_labels) == set(LAYOUTS[layout].more_labels)
+    for name in LAYOUTS[layout].more_labels:
+        np.testing.assert_array_equal(got.more_labels[name], wanted.more_labels[name])
+
+
+def check_inputs(layout: str, got: Recordings, wanted: Recordings, padding: Padding) -> None:
     of = LAYOUTS[layout]
     assert got.text == (wanted.text if of.text else [""] * len(wanted))
     assert got.ids == (wanted.ids if of.ids else [str(i) for i in range(len(wanted))])
@@ -55,10 +64,6 @@ def check(layout: str, got: Recordings, wanted: Recordings, padding: Padding) ->
             assert mine.dtype == np.float32
             np.testing.assert_array_equal(mine, theirs)
         np.testing.assert_array_equal(got.padding[name], padding[name])
-    np.testing.assert_array_equal(got.labels, wanted.labels)
-    assert set(got.more_labels) == set(of.more_labels)
-    for name in of.more_labels:
-        np.testing.assert_array_equal(got.more_labels[name], wanted.more_labels[name])
 
 
 def save(folder: str, name: str, content: object, protocol: int) -> Path:
@@ -106,6 +111,26 @@ def test_an_unlabelled_file_is_read(n, sizes, words, seed):
         for mine, theirs in zip(got.sequences[name], wanted.sequences[name], strict=True):
             np.testing.assert_array_equal(mine, theirs)
         np.testing.assert_array_equal(got.padding[name], padding[name])
+
+
+def unlabelled(layout: str, content: Any) -> Any:
+    """A split without labels, as someone who has none would write it."""
+    if isinstance(content, list):
+        return [(features, None, segment) for features, _, segment in content]
+    return {name: values for name, values in content.items() if "labels" not in name}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_unlabelled_split_beside_the_others(tmp_path, layout):
+    wanted = example(3)
+    content, padding = LAYOUTS[layout].write(random.Random(0), wanted)
+    splits = dict.fromkeys(("train", "dev", "test"), content)
+    for unlabeled in content, unlabelled(layout, content):
+        file = save(str(tmp_path), "data", {**splits, "unlabeled": unlabeled}, 4)
+        alone = save(str(tmp_path), "alone", {"unlabeled": unlabeled}, 4)
+        for got in (read_recordings(file)["unlabeled"], read_unlabeled(file), read_unlabeled(alone)):
+            assert (got.labels, got.more_labels) == (None, {})
+            check_inputs(layout, got, wanted, padding)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

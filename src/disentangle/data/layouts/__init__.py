@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import ModuleType
 
 from disentangle.data import expect, messages
 from disentangle.data.data_warnings import warn_of_fields, warn_of_files
@@ -103,7 +104,9 @@ def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
                 f"{path}: expected an unlabelled file, or a split unlabeled, got a data set with splits "
                 f"({messages.listed(content)})"
             )
-        return mmsa.read(f"{path}: unlabeled", content[keys["unlabeled"]], labeled=False)
+        told_by = "train" if "train" in keys else "unlabeled"
+        layout = _layout(f"{path}: {told_by}", content[keys[told_by]])
+        return layout.read(f"{path}: unlabeled", content[keys["unlabeled"]], labeled=False)
     splits = _read(path)
     if "unlabeled" not in splits:
         raise DataError(f"{path}: expected recordings of a split unlabeled, got {messages.listed(splits)}")
@@ -158,14 +161,16 @@ def read_pickled(path: Path, content: object) -> dict[str, Recordings]:
     if not {"train", "valid", "test"} <= keys.keys():
         raise DataError(f"{path}: expected {LABELED}, got {messages.listed(content)}")
     warn_of_fields(path, content, keys.values())
-    train = content[keys["train"]]
-    layout = next((layout for layout in PICKLES if layout.matches(train)), None)
-    if layout is None:
-        found = messages.listed(train) if isinstance(train, dict) else messages.kind(train)
-        raise DataError(f"{path}: train: expected {' or '.join(layout.CONTENT for layout in PICKLES)}, got {found}")
+    layout = _layout(f"{path}: train", content[keys["train"]])
     return {
-        name: mmsa.read(f"{path}: {name}", content[key], labeled=False)
-        if name == "unlabeled"
-        else layout.read(f"{path}: {name}", content[key])
-        for name, key in keys.items()
+        name: layout.read(f"{path}: {name}", content[key], labeled=name != "unlabeled") for name, key in keys.items()
     }
+
+
+def _layout(where: str, split: object) -> ModuleType:
+    """The module of the layout that a split of a pickle has."""
+    layout = next((layout for layout in PICKLES if layout.matches(split)), None)
+    if layout is None:
+        found = messages.listed(split) if isinstance(split, dict) else messages.kind(split)
+        raise DataError(f"{where}: expected {' or '.join(layout.CONTENT for layout in PICKLES)}, got {found}")
+    return layout

@@ -3,7 +3,7 @@
 In MAG-BERT's files, each is `((words, visual, acoustic), label, segment)`. MISA has word numbers first and the words last,
 `((numbers, visual, acoustic, words), label, segment)`, and MMIM two lengths after them, which are not read. The words are
 joined by spaces, as they are, and without them in Chinese and other scripts that have none. A label is `(1, 1)`, or in
-CMU-MOSEI `(1, 7)`, the sentiment and six emotions.
+CMU-MOSEI `(1, 7)`, the sentiment and six emotions; that of an unlabelled recording is not read.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ def matches(split: object) -> bool:
     return isinstance(split, list | tuple)
 
 
-def read(where: str, split: object) -> Recordings:
+def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     """One split.
 
     Arguments:
         where: The file and the split, for messages.
         split: What the file holds there.
+        labeled: Whether it should have labels.
 
     Raises:
         DataError: If it cannot be used.
@@ -49,18 +50,19 @@ def read(where: str, split: object) -> Recordings:
         text.append(join_words(words).strip())
         visual.append(parts[1])
         acoustic.append(parts[2])
-        labels.append(_label(f"{at}: label", label))
+        if labeled:
+            labels.append(_label(f"{at}: label", label))
         segments.append(segment)
     sequences, padding = {}, {}
     for name, key, values in (("audio", "acoustic", acoustic), ("vision", "visual", visual)):
         sequences[name], padding[name] = expect.frames(f"{where}: {key}", values)
     if len({len(each) for each in labels}) > 1:
         raise DataError(f"{where}: expected labels of one size, got sizes 1 and 7")
-    columns = np.stack(labels, 1)
+    columns = np.stack(labels, 1) if labeled else []
     return Recordings(
         text=text,
         sequences=sequences,
-        labels=expect.labels(f"{where}: labels", columns[0]),
+        labels=expect.labels(f"{where}: labels", columns[0]) if labeled else None,
         ids=expect.ids(f"{where}: segment", segments),
         more_labels={
             name: expect.labels(f"{where}: {name}", values, absent=True)

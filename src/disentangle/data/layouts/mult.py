@@ -23,34 +23,34 @@ def matches(split: object) -> bool:
     return isinstance(split, dict) and "text" in split and not {"raw_text", "regression_labels"} & split.keys()
 
 
-def read(where: str, split: object) -> Recordings:
+def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     """One split.
 
     Arguments:
         where: The file and the split, for messages.
         split: What the file holds there.
+        labeled: Whether it should have labels.
 
     Raises:
         DataError: If it cannot be used.
     """
     content = expect.dictionary(where, split)
-    keys = [*MODALITIES.values(), "labels"]
+    keys = [*MODALITIES.values(), *["labels"] * labeled]
     for key in keys:
         if key not in content:
             raise DataError(f"{where}: expected {key}, got {messages.listed(content)}")
     if "id" in content:
         keys.append("id")
-    warn_of_fields(where, content, keys)
+    warn_of_fields(where, content, [*keys, "labels"])
     columns = {key: expect.column(f"{where}: {key}", content[key]) for key in keys}
     expect.same_length(where, columns)
     sequences, padding = {}, {}
     for name, key in MODALITIES.items():
         sequences[name], padding[name] = expect.frames(f"{where}: {key}", columns[key])
-    labels = expect.labels(f"{where}: labels", columns["labels"])
     return Recordings(
-        text=[""] * len(labels),
+        text=[""] * len(columns["text"]),
         sequences=sequences,
-        labels=labels,
+        labels=expect.labels(f"{where}: labels", columns["labels"]) if labeled else None,
         ids=expect.ids(f"{where}: id", columns.get("id", [])),
         padding=padding,
     )
