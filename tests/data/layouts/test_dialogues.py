@@ -77,6 +77,33 @@ def test_splits_of_no_recording_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("labels", "wanted", "names"),
+    [
+        (["joy", " anger ", "joy"], [1, 0, 1], ["anger", "joy"]),
+        ([2.5, -1, True], [2.5, -1, 1], None),
+        (["2.5", "-1", "0"], [2.5, -1, 0], None),
+    ],
+)
+def test_labels_of_other_dialogues(tmp_path, labels, wanted, names):
+    content = {f"u{i}": {"utterance": "Thanks.", "speaker": "A", "label": label} for i, label in enumerate(labels)}
+    content["none"] = {"utterance": "Hello?", "label": "", "split": "unlabeled"}
+    got = read(fill(tmp_path, content))
+    assert got["train"].labels.tolist() == wanted
+    assert got["train"].class_names == ({"label": names} if names else {})
+    assert (got["unlabeled"].ids, got["unlabeled"].labels) == (["none"], None)
+
+
+def test_fields_that_are_not_read_are_named_once(tmp_path):
+    content = {f"u{i}": {"utterance": "Thanks.", "emotion": "joy", "label": i} for i in range(3)}
+    with pytest.warns(DataWarning) as caught:
+        assert read(fill(tmp_path, content))["train"].labels.tolist() == [0, 1, 2]
+    assert [str(each.message) for each in caught] == [f"{tmp_path / 'sarcasm_data.json'}: not read: emotion"]
+    content = {"a": said(context_speakers=["B"], show="BBT"), "b": said(label=3, season=1)}
+    with pytest.warns(DataWarning, match=r"sarcasm_data.json: not read: label, season$"):
+        assert read(fill(tmp_path, content))["train"].labels.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ({}, "no recordings$"),
@@ -91,6 +118,13 @@ def test_splits_of_no_recording_are_named(tmp_path):
         ({"a": said(["Thanks."])}, "a: utterance: expected text, got list$"),
         ({"a": said(sarcasm=2)}, "a: sarcasm: expected true or false, got 2$"),
         ({"a": said(sarcasm="yes")}, "a: sarcasm: expected a number, got yes$"),
+        ({"a": said(sarcasm="no"), "b": said(sarcasm="yes")}, "a: sarcasm: expected a number, got no$"),
+        ({"a": {"utterance": "a", "label": "joy"}}, "a: label: expected a number, got joy$"),
+        ({"a": {"utterance": "a", "label": ["joy"]}}, "a: label: expected a number, got list$"),
+        (
+            {"a": {"utterance": "a", "label": "joy"}, "b": {"utterance": "b", "label": 1}},
+            "a: label: expected a number, got joy$",
+        ),
         ({"a": said(sarcasm=[1])}, "a: sarcasm: expected a number, got list$"),
         ({"a": said(sarcasm=float("nan"))}, "a: sarcasm: expected a finite number, got nan$"),
         ({"a": said(sarcasm=10**400)}, "a: sarcasm: expected a number, got int$"),
@@ -99,6 +133,7 @@ def test_splits_of_no_recording_are_named(tmp_path):
         ({"a\nb": said(split="all")}, r"a\\nb: split: expected train"),
     ],
 )
+@pytest.mark.filterwarnings("ignore::disentangle.errors.DataWarning")
 def test_a_file_that_cannot_be_used(tmp_path, content, message):
     with pytest.raises(DataError, match=f"sarcasm_data.json: {message}") as error:
         read(fill(tmp_path, content))

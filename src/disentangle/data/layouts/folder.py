@@ -29,13 +29,14 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from disentangle.data import messages
 from disentangle.data.computed_by import RECORD, read_records, record
 from disentangle.data.data_warnings import warn_of_files
-from disentangle.data.layouts.index_rows import Row, gather, number, split_name, unique
+from disentangle.data.layouts.index_rows import Row, gather, number, numbered, split_name, unique
 from disentangle.data.layouts.npy import modalities
 from disentangle.data.recordings import Recordings
 from disentangle.data.split_names import SPLITS
@@ -78,18 +79,18 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     index = _index(Path(path))
     if Path(path).is_dir():
         warn_of_files(index.parent, [index])
-    table = load_table(index, ("id",))
+    table: dict[str, list[Any]] = load_table(index, ("id",))
     ids = table["id"]
     files = table.get("file", ids)
     unique(str(index), files)
     blank = [""] * len(ids)
     class_names: dict[str, list[str]] = {}
     for name in [each for each in table if each == "label" or (each.startswith(MORE) and each != MORE)]:
-        if classes := _classes(table[name]):
+        table[name], classes = numbered(table[name])
+        if classes:
             if comma := [each for each in classes if DECIMAL_COMMA.match(each)]:
                 raise DataError(f"{index}: {name}: expected numbers with a decimal point, got {comma[0]}")
             class_names[name.removeprefix(MORE)] = classes
-            table[name] = [str(classes.index(each)) if each else "" for each in table[name]]
     known = ("id", "file", "text", "label", "split")
     if unread := [name for name in table if name not in known and not name.startswith(MORE)]:
         if meant := [name for name in unread if name.lower() in (*known, "transcript")]:
@@ -199,20 +200,6 @@ def _computed_by(splits: Mapping[str, Recordings]) -> dict[str, str]:
         if name := found.pop() if len(found) == 1 else None:
             result[modality] = name
     return result
-
-
-def _classes(labels: Sequence[str]) -> list[str]:
-    """The names of classes that labels are, in order; none where any of them is a number, or where all are the same."""
-    names = sorted({label for label in labels if label})
-    return names if len(names) > 1 and not any(map(_is_number, names)) else []
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
 
 
 def _cells(split: str, recordings: Recordings, i: int, more: Sequence[str]) -> list[object]:

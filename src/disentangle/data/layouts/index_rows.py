@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from disentangle.data.split_names import SPLITS, split_of
 from disentangle.data.text_files import load_json, load_table
 from disentangle.errors import DataError
 
-__all__ = ["Row", "gather", "number", "read_splits", "split_name", "unique", "warn_of_unused"]
+__all__ = ["Row", "gather", "number", "numbered", "read_splits", "split_name", "unique", "warn_of_unused"]
 
 
 class Row(NamedTuple):
@@ -107,6 +107,32 @@ def number(where: str, value: object) -> float | None:
     if not np.isfinite(result):
         raise DataError(f"{where}: expected a finite number, got {messages.listed([value])}")
     return result
+
+
+def numbered(labels: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """Labels with their places where they are names of classes, and these names in order; None where blank.
+
+    They are none, and stay as they are, where any of them is a number, or where all are the same.
+
+    Example:
+        >>> numbered(["joy", "", "anger"]), numbered(["joy", 2.5])
+        (([1.0, None, 0.0], ['anger', 'joy']), (['joy', 2.5], []))
+    """
+    if not all(each is None or isinstance(each, str) for each in labels):
+        return list(labels), []
+    given = [(each or "").strip() for each in labels]
+    names = sorted({each for each in given if each})
+    if len(names) < 2 or any(map(_is_number, names)):
+        return list(labels), []
+    return [float(names.index(each)) if each else None for each in given], names
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def unique(where: str, ids: Sequence[str]) -> None:
