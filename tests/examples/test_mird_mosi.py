@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import mird_mosi
 import numpy as np
@@ -389,6 +390,19 @@ def test_one_step_on_cuda_agrees_with_the_cpu(cuda):
     there = outputs(model.to(cuda), batch.to(cuda))
     for name, value in here.items():
         torch.testing.assert_close(there[name].cpu(), value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_that_was_given_a_path_says_where_it_goes_on(dump, data, tmp_path, capsys, monkeypatch):
+    path = Path(dump(data))
+    monkeypatch.chdir(path.parent)
+    options = ["--data", path.name, "--backbone", "tiny", "--epochs", 1, "--lr", 1e-3]
+    assert run(*options, "--out", tmp_path / "run") == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    for command in (["--resume", tmp_path / "run"], ["evaluate", "--run", tmp_path / "run"]):
+        assert run(*command) == 2
+        assert "got nothing here: go to the folder that it was started in" in capsys.readouterr().err
 
 
 @pytest.mark.cuda

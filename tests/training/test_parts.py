@@ -262,6 +262,24 @@ def terminated():
         interrupts.raise_it()
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that end")
+def test_the_end_of_a_terminal_is_heard_unless_it_is_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGHUP)
+        assert interrupts.heard is None
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(SystemExit, match="129"):
+            interrupts.raise_it()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_second_signal_raises_and_handlers_come_back():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):

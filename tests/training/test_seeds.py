@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from disentangle.errors import SeedsError
-from disentangle.training import seeds
+from disentangle.training import Run, seeds
 from disentangle.training.seeds import run_seeds, seed_results
 
 START = """
@@ -184,6 +184,21 @@ def test_a_signal_stops_every_run_once(tmp_path, send, number, error):
     assert [(tmp_path / f"seed-{seed}" / "stopped").read_text() for seed in (0, 1)] == ["x", "x"]
     assert not (tmp_path / "seed-2").exists()
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_a_run_that_a_process_left_behind_still_trains_is_named_and_keeps_its_log(tmp_path):
+    run = Run.create(tmp_path / "seed-0", {})
+    (tmp_path / "seed-0.log").write_text("epoch 3")
+
+    def refuse(seed, folder):
+        raise AssertionError(f"started {seed}")
+
+    with (
+        run.alone(),
+        pytest.raises(SeedsError, match="seed-0: expected a run that no other process trains, got one that is"),
+    ):
+        run_seeds(refuse, [0], tmp_path, progress=False)
+    assert (tmp_path / "seed-0.log").read_text() == "epoch 3"
 
 
 def still(path):

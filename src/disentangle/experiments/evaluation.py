@@ -14,7 +14,7 @@ from disentangle.data import RecordingDataset, loader
 from disentangle.data.recordings import have_label
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.reading import classes_of, labeled_splits, labels_of, tell, with_modalities
-from disentangle.experiments.studies.records import CHECKSUMS, checksum
+from disentangle.experiments.studies.records import CHECKSUMS, checksum, refuse_elsewhere
 from disentangle.experiments.trained import open_trained
 from disentangle.hub import local_folder
 from disentangle.inference import predict
@@ -65,6 +65,7 @@ def prepare_evaluation(experiment: Experiment, options: argparse.Namespace) -> C
                 f"{run.folder}: expected --data FILE, as a model's folder does not say what it was trained on"
             )
         data = run.config["data"]
+        refuse_elsewhere([data] if data else [], run)
         known = run.config.get(CHECKSUMS, {}).get(data)
         if known is not None and Path(data).exists() and checksum(data) != known:
             print(f"warning: {data}: not what the run learnt from, by its checksum", file=sys.stderr)

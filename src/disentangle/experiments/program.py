@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from disentangle.experiments.onnx_files import prepare_export
 from disentangle.experiments.options import parse
 from disentangle.experiments.prediction import prepare_prediction
 from disentangle.experiments.training import prepare_resuming, prepare_seeds, prepare_training
+from disentangle.training.interrupts import STOPPED
 
 __all__ = ["run_program"]
 
@@ -25,7 +25,7 @@ __all__ = ["run_program"]
 def run_program(experiment: Experiment, arguments: list[str] | None = None) -> int:
     """Runs an experiment with the arguments given, or those of the command line; returns the exit code.
 
-    0: all went well; 1: it failed on the way; 2: a file or an option is wrong; 130 and 143: it was stopped.
+    0: all went well; 1: it failed on the way; 2: a file or an option is wrong; 129, 130 and 143: it was stopped.
     """
     options = parse(experiment, arguments)
     try:
@@ -34,9 +34,9 @@ def run_program(experiment: Experiment, arguments: list[str] | None = None) -> i
     except KeyboardInterrupt:
         return _stopped(options, 130)
     except SystemExit as stop:
-        if stop.code != 128 + signal.SIGTERM:  # what a scheduler's request becomes
+        if not isinstance(stop.code, int) or stop.code not in STOPPED:
             raise
-        return _stopped(options, 128 + signal.SIGTERM)
+        return _stopped(options, stop.code)
 
 
 def _run(experiment: Experiment, options: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ from disentangle.experiments.studies.records import (
     checksum,
     data_files,
     refuse_changed,
+    refuse_elsewhere,
 )
 from disentangle.experiments.studies.runs import program_of
 from disentangle.experiments.trained import DATA
@@ -257,6 +258,7 @@ def prepare_resuming(experiment: Experiment, options: argparse.Namespace) -> Cal
         raise ValueError(f"{run.folder}: expected a run of {path.name}, got one of {own}")
     started = {name: value for name, value in config.items() if name not in (PROGRAM, PROGRAM_CHECKSUM, CHECKSUMS)}
     options = argparse.Namespace(**{**earlier(experiment), **started})
+    refuse_elsewhere(data_files(options), run)
     prepare = prepare_seeds if options.seeds else prepare_training
     return prepare(experiment, options, run)
 

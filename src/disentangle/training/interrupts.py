@@ -1,4 +1,4 @@
-"""Ctrl-C and a scheduler's request to stop, heard at once and heeded between two steps."""
+"""Ctrl-C, a scheduler's request to stop and a terminal that is gone, heard at once and heeded between two steps."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import sys
 import threading
 from types import FrameType
 
-__all__ = ["Interrupts"]
+__all__ = ["STOPPED", "Interrupts"]
+
+SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
+STOPPED = [128 + number for number in SIGNALS]  # the exit codes of programs that they have stopped
 
 
 class Interrupts:
-    """Within the block, the first SIGINT or SIGTERM only sets `heard`, and the second raises at once.
+    """Within the block, the first SIGINT, SIGTERM or SIGHUP only sets `heard`, and the second raises at once.
 
-    So a step is never cut in two. In a thread other than the main one, signals do what they did before.
+    So a step is never cut in two. In a thread other than the main one, signals do what they did before; a SIGHUP that is
+    ignored, as under `nohup`, stays so.
 
     Example:
         >>> with Interrupts() as interrupts:
@@ -28,8 +32,9 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._hear)
+            for number in SIGNALS:
+                if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is signal.SIG_DFL:
+                    self._before[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,7 +50,7 @@ class Interrupts:
             self._before.setdefault(child, signal.signal(child, lambda *_: None) or signal.SIG_DFL)
 
     def raise_it(self) -> None:
-        """Raises what the signal means: `KeyboardInterrupt`, or `SystemExit` for SIGTERM."""
-        if self.heard == signal.SIGTERM:
-            sys.exit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
+        """Raises what the signal means: `KeyboardInterrupt`, or `SystemExit` for the others."""
+        if self.heard in (None, signal.SIGINT):
+            raise KeyboardInterrupt
+        sys.exit(128 + self.heard)

@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from disentangle.errors import SeedsError
+from disentangle.errors import RunError, SeedsError
 from disentangle.training.interrupts import Interrupts
+from disentangle.training.run import Run
 
 __all__ = ["finished", "run_each", "run_seeds", "seed_results"]
 
@@ -37,8 +38,8 @@ def run_seeds(
     """Runs a program once per seed, each time in its own process; called again, it runs what has not finished.
 
     A run has finished when its folder holds a `result.json`, which the program writes last. A run that fails does not stop the
-    others. Ctrl-C and SIGTERM stop all: each run gets SIGINT, once, and SIGKILL where it has not ended a minute later, or
-    at a second Ctrl-C. For POSIX systems.
+    others. Ctrl-C, SIGTERM and the end of a terminal stop all: each run gets SIGINT, once, and SIGKILL where it has not ended
+    a minute later, or at a second Ctrl-C. For POSIX systems.
 
     The cores are shared out among the runs by `OMP_NUM_THREADS`, unless that is set. All runs see the same devices.
 
@@ -116,6 +117,10 @@ def run_each(
             while left or running:
                 while left and len(running) < at_once:
                     folder = left.pop(0)
+                    if busy := _trained_elsewhere(folder):
+                        failures.append(busy)
+                        bar.update()
+                        continue
                     running[folder] = _start(commands[folder](), _log(folder), environment)
                     bar.set_postfix_str(_state([names[each] for each in running], failures))
                 time.sleep(POLL)
@@ -160,6 +165,17 @@ def seed_results(folder: str | os.PathLike[str]) -> dict[int, dict[str, dict[str
 def finished(folder: Path) -> bool:
     """Whether the run in a folder has finished."""
     return (folder / "result.json").exists()
+
+
+def _trained_elsewhere(folder: Path) -> str | None:
+    """What is wrong where a process that was left behind trains in the folder: starting another would take its log."""
+    if not (folder / "config.json").exists():
+        return None
+    try:
+        with Run.open(folder).alone():
+            return None
+    except RunError as error:
+        return str(error)
 
 
 def _log(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from disentangle.files import make_folder, write_file
+from disentangle.training.run import Run
 from disentangle.training.seeds import cores
 
 __all__ = [
@@ -78,6 +79,16 @@ def refuse_changed(known: Mapping[str, str], found: Mapping[str, str], what: str
 def data_files(options: argparse.Namespace) -> list[str]:
     """The files and folders that a run with these options learns from."""
     return [path for path in (options.data, getattr(options, "unlabeled", None)) if path]
+
+
+def refuse_elsewhere(files: Iterable[str], run: Run) -> None:
+    """Refuses files that a run was given by a path from another folder than this one."""
+    for path in files:
+        if not (Path(path).is_absolute() or Path(path).exists()):
+            raise ValueError(
+                f"{path}: expected what the run in {run.folder} was given by this path, got nothing here: go to the folder "
+                "that it was started in"
+            )
 
 
 def pinned(folder: str | os.PathLike[str]) -> dict[str, str]:
