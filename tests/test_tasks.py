@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -51,6 +52,19 @@ def test_the_loss_is_the_negative_log_likelihood_of_what_the_scores_say(task):
     torch.testing.assert_close(loss.values.double(), wanted, rtol=1e-5, atol=1e-6)
     if task.outputs == 1:
         torch.testing.assert_close(task.terms(scores[:, 0], y), loss.values)
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
+def test_other_numbers_of_scores_than_the_task_has_are_refused(task):
+    labels = torch.as_tensor(labels_for(task, 7, np.random.default_rng(0)))
+    k = task.outputs
+    wanted = r"1 score per row, \(N,\) or \(N, 1\)" if k == 1 else rf"{k} scores per row, \(N, {k}\)"
+    for shape in ((7, k + 1), (7, 2 * k), (7, k, 1), *([(7,)] if k > 1 else [])):
+        with pytest.raises(ValueError, match=rf"^expected {wanted}, got {re.escape(str(shape))}: "):
+            task.loss(torch.zeros(shape), labels, torch.ones(7))
+        if k == 1:
+            with pytest.raises(ValueError, match="expected 1 score per row"):
+                task.terms(torch.zeros(shape), labels)
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)

@@ -20,6 +20,7 @@ from disentangle.hub import local_folder
 from disentangle.inference import predict
 from disentangle.metrics import metrics_table
 from disentangle.tasks import Task
+from disentangle.tasks.task import refuse_other_scores
 from disentangle.training import Run, accelerator_for
 from disentangle.training.determinism import noise_at
 
@@ -41,8 +42,9 @@ def outcomes_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> tupl
     labels = dataset.labels
     there = have_label(labels)
     with noise_at(0, "evaluation"):
-        predictions = predict(model, loader(dataset))
-    return task.outcomes(predictions)[there], labels[there]
+        scores = predict(model, loader(dataset))
+    refuse_other_scores(scores, task.outputs)
+    return task.outcomes(scores)[there], labels[there]
 
 
 def baselines(experiment: Experiment, task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Rows
 
-__all__ = ["Metrics", "Task", "column", "mean_auc", "on_host"]
+__all__ = ["Metrics", "Task", "column", "mean_auc", "on_host", "refuse_other_scores"]
 
 Metrics = dict[str, float | None]
 
@@ -67,7 +67,11 @@ class Task(ABC):
         """The task as JSON has it; `as_task` brings it back."""
 
     def loss(self, scores: Tensor, labels: Tensor, weights: Tensor) -> Rows:
-        """The loss of each row, with the weight that the row has: 0 where it has no label."""
+        """The loss of each row, with the weight that the row has: 0 where it has no label.
+
+        Raises `ValueError` where a row has another number of scores than `outputs`.
+        """
+        refuse_other_scores(scores, self.outputs)
         return Rows(self.terms(scores, labels), weights)
 
     def check(self, labels: np.ndarray) -> None:
@@ -87,8 +91,17 @@ def mean_auc(outcomes: np.ndarray, there: np.ndarray) -> float | None:
     return float(np.mean([roc_auc_score(there[:, k], outcomes[:, k]) for k in columns])) if columns else None
 
 
+def refuse_other_scores(scores: Tensor, outputs: int) -> None:
+    """Raises `ValueError` where scores are not `(N, outputs)`, or `(N,)` where one per row is expected."""
+    shape = tuple(scores.shape)
+    if shape[1:] != (outputs,) and not (outputs == 1 and len(shape) == 1):
+        wanted = "1 score per row, (N,) or (N, 1)" if outputs == 1 else f"{outputs} scores per row, (N, {outputs})"
+        raise ValueError(f"expected {wanted}, got {shape}: the outputs of a task say how many a model predicts")
+
+
 def column(scores: Tensor) -> Tensor:
     """One score per row, `(N,)`, in at least float32."""
+    refuse_other_scores(scores, 1)
     return at_least_float32(scores).reshape(len(scores))
 
 
