@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.data import Recordings, synthetic_recordings
+from disentangle.data.messages import listed
 from disentangle.experiments.recipe import TUNED, adamw, warmup_then_decay
 from disentangle.pairwise import Pairwise
 from disentangle.tasks import Task
+from disentangle.training.reports import flat
 from disentangle.training.step import Objective
+from disentangle.variables import Rows
 
-__all__ = ["Experiment", "standardize_frames"]
+__all__ = ["Experiment", "naming_what_there_is", "standardize_frames"]
 
 Metrics = dict[str, float | None]
 
@@ -132,3 +135,21 @@ class Experiment:
     def reads_text(self) -> bool:
         """Whether the model has a backbone."""
         return "backbone" in inspect.signature(self.build).parameters
+
+
+def naming_what_there_is(objective: Objective) -> Objective:
+    """An objective whose error, where it asks for a loss or a penalty that is not there, names those that are."""
+
+    def named(losses: Mapping[str, Rows], penalties: Mapping[str, Any]) -> Tensor:
+        try:
+            return objective(losses, penalties)
+        except KeyError as error:
+            kinds = [kind for kind in penalties.values() if isinstance(kind, Mapping)]
+            if set(error.args) <= {*losses, *penalties}.union(*kinds):  # it is missing elsewhere
+                raise
+            raise ValueError(
+                f"expected an objective of the losses {listed(losses)} and the penalties {listed(flat(penalties))}, got one "
+                f"that asks for {error}; what no row of a batch has, and a pair that fewer than 2 have, is not among them"
+            ) from error
+
+    return named

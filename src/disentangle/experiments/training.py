@@ -17,7 +17,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
 from disentangle.experiments.card import PROVENANCE, provenance, write_card
 from disentangle.experiments.evaluation import baselines, metrics_of, outcomes_of
-from disentangle.experiments.experiment import Experiment
+from disentangle.experiments.experiment import Experiment, naming_what_there_is
 from disentangle.experiments.options import method_defaults, one_seed
 from disentangle.experiments.reading import (
     labeled_splits,
@@ -156,7 +156,7 @@ def trainer_for(
     return AlternatingTrainer(
         model,
         penalty,
-        objective=experiment.objective(options),
+        objective=naming_what_there_is(experiment.objective(options)),
         optimizer=optimizer,
         penalty_optimizer=experiment.penalty_optimizer(penalty, options) if learns else None,
         schedulers=[experiment.schedule(optimizer, steps)],

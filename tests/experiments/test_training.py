@@ -1,0 +1,85 @@
+"""What a run says of an experiment that is not as it should be."""
+
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from disentangle import HSIC, Model, Pairwise
+from disentangle.data import synthetic_recordings
+from disentangle.experiments import Experiment, run_program
+from disentangle.tasks import as_task
+
+
+class Heard(Model):
+    """What is heard and seen, as means, and a number from both."""
+
+    def __init__(self, sizes, task):
+        super().__init__()
+        self.task = as_task(task)
+        self.read = nn.ModuleDict({m: nn.Linear(size, 3) for m, size in sizes.items()})
+        self.head = nn.Linear(3 * len(sizes), self.task.outputs)
+
+    def forward(self, batch):
+        return {m: layer(batch.sequences[m].mean()) for m, layer in self.read.items()}
+
+    def present(self, batch):
+        return {m: batch.present[m] for m in self.read}
+
+    def predict(self, variables):
+        return self.head(torch.cat([variables[m] for m in self.read], 1))
+
+    def losses(self, variables, batch):
+        return {"Y": self.task.loss(self.predict(variables), batch.labels, batch.labeled)}
+
+
+def apart(model, options):
+    return Pairwise({("audio", "vision"): HSIC()})
+
+
+PAPER = Experiment(
+    build=Heard,
+    objective=lambda options: lambda losses, penalties: losses["Y"].mean() + sum(penalties.values()),
+    penalty=apart,
+    embedded={"lr": 1e-2, "epochs": 1},
+    data=lambda: synthetic_recordings((40, 12, 12)),
+)
+
+
+def run(tmp_path, **changes):
+    return run_program(replace(PAPER, **changes), ["--out", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize(
+    ("objective", "asked"),
+    [
+        (lambda losses, penalties: losses["X"].mean(), "'X'"),
+        (lambda losses, penalties: losses["Y"].mean() + penalties["HSIC(vision;audio)"], "'HSIC(vision;audio)'"),
+        (lambda losses, penalties: losses["Y"].mean() + sum(penalties["apart"].values()), "'apart'"),
+    ],
+)
+def test_an_objective_that_asks_for_what_is_not_there_is_told_what_is(objective, asked, tmp_path):
+    told = "expected an objective of the losses Y and the penalties HSIC(audio;vision), got one that asks for"
+    with pytest.raises(ValueError, match=re.escape(f"{told} {asked}; ")) as caught:
+        run(tmp_path, objective=lambda options: objective)
+    assert isinstance(caught.value.__cause__, KeyError)  # whose place is in the objective
+
+
+def test_the_names_of_several_kinds_are_told_with_their_kinds(tmp_path):
+    def objective(losses, penalties):
+        return losses["Y"].mean() + penalties["apart"]["HSIC(vision;audio)"]
+
+    def penalty(model, options):
+        return nn.ModuleDict({"apart": apart(model, options)})
+
+    with pytest.raises(
+        ValueError, match=r"and the penalties apart/HSIC\(audio;vision\), got one that asks for 'HSIC\(vision"
+    ):
+        run(tmp_path, objective=lambda options: objective, penalty=penalty)
+
+
+def test_a_name_that_the_objective_misses_elsewhere_is_its_own_affair(tmp_path):
+    with pytest.raises(KeyError, match="Y"):
+        run(tmp_path, objective=lambda options: lambda losses, penalties: {}["Y"])
