@@ -389,6 +389,16 @@ def test_on_cuda_it_is_the_same_and_waits_for_nothing(cuda, no_waiting):
         torch.testing.assert_close({k: v.cpu() for k, v in ours.items()}, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_a_state_that_is_assigned_gives_values_to_estimators_without_any():
+    trained = Pairwise(singles())
+    with torch.device("meta"):
+        empty = Pairwise(singles())
+    empty.load_state_dict(trained.state_dict(), assign=True)
+    assert not any(p.is_meta for p in empty.parameters())
+    batch = variables()
+    torch.testing.assert_close(empty(batch), trained(batch))
+
+
 def test_stacked_layers_are_the_layers():
     layers = [nn.Linear(3, 2) for _ in range(4)]
     apart = copy.deepcopy(layers)

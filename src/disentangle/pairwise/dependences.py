@@ -91,6 +91,10 @@ def _join(
 ) -> None:
     """Loads the single estimators of the stacks, which writes into the stacks."""
     for stack in module.stacks:
+        if local_metadata.get("assign_to_params_buffers") and stack.last.weight.is_meta:
+            device = next((t.device for key, t in state_dict.items() if key.startswith(prefix)), torch.device("cpu"))
+            for part in (stack, *stack.members.values()):  # gives them room, which assigning to each would not share
+                part.to_empty(device=device)
         for name, member in stack.shared().items():
             start = f"{prefix}{name}."
             own = {key.removeprefix(start): state_dict.pop(key) for key in [*state_dict] if key.startswith(start)}

@@ -237,9 +237,8 @@ class PenaltyLoss(nn.Module):
         """Goes on from what `get_extra_state` returned; raises `ValueError` for anything else, other versions' states too."""
         saved = _read(state)
         self._refuse_other(saved)
-        if any(t.is_meta for t in self._tensors()):  # as `from_pretrained` of transformers builds a model
-            _give_room(self.pairwise)
-        self.pairwise.load_state_dict(saved["pairwise"])
+        empty = any(t.is_meta for t in self._tensors())  # as `from_pretrained` of transformers builds a model
+        self.pairwise.load_state_dict(saved["pairwise"], assign=empty)
         self._optimizer = self._optimizer_from(saved["optimizer"])
         self._lag.load_state_dict(saved["lag"])
         self.iteration, self._alike = saved["iteration"], False
@@ -354,13 +353,6 @@ def _read(state: Tensor) -> dict[str, Any]:
             "that saved it"
         )
     return saved
-
-
-def _give_room(pairwise: Pairwise) -> None:
-    """Tensors on the CPU, without values, for estimators on the meta device; those that are stacked are no submodules."""
-    stacked = [member for stack in pairwise.dependences.stacks for member in stack.members.values()]
-    for module in (pairwise, *stacked):
-        module.to_empty(device="cpu")
 
 
 class _Computed(torch.autograd.Function):
