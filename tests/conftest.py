@@ -88,7 +88,7 @@ def no_values(monkeypatch):
     """A device on which tensors have shapes and no values: whatever makes the host wait for one raises. No device is needed."""
     from contextlib import nullcontext
 
-    from disentangle.training.guards import Arriving
+    from disentangle.training.watch import Arriving
 
     autocast, enabled, read = torch.autocast, torch.is_autocast_enabled, Arriving.read
 

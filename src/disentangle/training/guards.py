@@ -1,4 +1,4 @@
-"""Guards around a step: refusing what would go wrong in silence, finding what is not finite, freezing a module."""
+"""Guards around a step: refusing what would go wrong in silence, and holding a module still."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from disentangle.training.encoded import Encoded
 from disentangle.variables import Rows, values_of
 
 __all__ = [
-    "Arriving",
-    "Watch",
     "frozen",
     "kinds_of",
     "refuse_dead_pairs",
@@ -228,50 +226,6 @@ def _refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: s
 
 def _held(optimizer: Optimizer) -> set[int]:
     return {id(p) for group in optimizer.param_groups for p in group["params"]}
-
-
-class Arriving:
-    """A tensor on its way to the host: reading it waits for its copy alone, and not for what was queued after that."""
-
-    def __init__(self, tensor: Tensor):
-        self.tensor, self.arrived = tensor.detach(), None
-        if tensor.is_cuda:
-            self.tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-            self.tensor.copy_(tensor.detach(), non_blocking=True)
-            self.arrived = torch.cuda.Event()
-            self.arrived.record()
-
-    def read(self) -> Tensor:
-        """The tensor, on the host."""
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        return self.tensor
-
-
-class Watch:
-    """Finds out which of some scalars, given by name, are not finite, without stalling a device.
-
-    On the CPU they are read at once. On a CUDA device, the copy of the answers to the host is queued; reading them waits for
-    that copy alone, and not for what was queued after it.
-
-    Example:
-        >>> Watch({"Y": torch.tensor(1.0), "CLUB(a;b)": torch.tensor(float("nan"))}).nonfinite()
-        ['CLUB(a;b)']
-    """
-
-    def __init__(self, values: Mapping[str, Tensor]):
-        self.names = list(values)
-        self.arrived = None
-        if not values:
-            return
-        self.flags = Arriving(torch.stack([value.detach().float() for value in values.values()]).isfinite())
-        self.arrived = self.flags.arrived
-
-    def nonfinite(self) -> list[str]:
-        """The names of those that are not finite."""
-        if not self.names:
-            return []
-        return [name for name, finite in zip(self.names, self.flags.read().tolist(), strict=True) if not finite]
 
 
 @contextmanager

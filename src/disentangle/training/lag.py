@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.errors import EstimatorWarning
-from disentangle.training.guards import Arriving
+from disentangle.training.watch import Arriving
 
 __all__ = ["FIRST_STEPS", "LAGS", "Lag", "LagMeans", "lag_warning"]
 

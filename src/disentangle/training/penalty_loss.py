@@ -21,7 +21,6 @@ from disentangle.training.determinism import noise_at
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import (
-    Watch,
     frozen,
     refuse_closure,
     refuse_dead_pairs,
@@ -34,6 +33,7 @@ from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, Lag, LagMeans, lag_warning
 from disentangle.training.processes import SingleProcess, all_processes
+from disentangle.training.watch import Watch
 
 __all__ = ["PenaltyLoss"]
 

@@ -27,7 +27,6 @@ from disentangle.training.determinism import seed_noise, seed_torch
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import (
-    Watch,
     frozen,
     kinds_of,
     refuse_dead_pairs,
@@ -46,6 +45,7 @@ from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import Lag
 from disentangle.training.processes import DistributedProcesses, SingleProcess
 from disentangle.training.reports import StepRecord, flat
+from disentangle.training.watch import Watch
 from disentangle.variables import Rows, as_rows
 
 __all__ = ["AlternatingStep", "Objective"]
