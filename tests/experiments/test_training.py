@@ -83,3 +83,17 @@ def test_the_names_of_several_kinds_are_told_with_their_kinds(tmp_path):
 def test_a_name_that_the_objective_misses_elsewhere_is_its_own_affair(tmp_path):
     with pytest.raises(KeyError, match="Y"):
         run(tmp_path, objective=lambda options: lambda losses, penalties: {}["Y"])
+
+
+def test_parameters_that_no_optimizer_holds_are_counted_at_the_start(tmp_path, capsys):
+    def head_alone(model, options):
+        model.read["vision"].requires_grad_(False)  # on purpose: not counted
+        return torch.optim.Adam(model.head.parameters(), options.lr)
+
+    assert run(tmp_path, optimizer=head_alone) == 0
+    *_, line = [line for line in capsys.readouterr().out.splitlines() if line.startswith("optimizer ")]
+    audio = 3 * synthetic_recordings((2, 2, 2))["train"].feature_sizes["audio"] + 3
+    named = "read.audio.weight, read.audio.bias"
+    assert line == f"optimizer {audio} parameters that could learn are in no optimizer, and stay: {named}"
+    assert run(tmp_path / "whole") == 0
+    assert "optimizer" not in capsys.readouterr().out

@@ -12,19 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.optim import Optimizer
 from torch.utils.data import ConcatDataset, DataLoader
 
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
+from disentangle.data.messages import listed
 from disentangle.experiments.card import PROVENANCE, provenance, write_card
 from disentangle.experiments.evaluation import baselines, metrics_of, outcomes_of
 from disentangle.experiments.experiment import Experiment, naming_what_there_is
 from disentangle.experiments.options import method_defaults, one_seed
-from disentangle.experiments.reading import (
-    labeled_splits,
-    labels_of,
-    read,
-    task_for,
-)
+from disentangle.experiments.reading import labeled_splits, labels_of, read, task_for
 from disentangle.experiments.studies.records import (
     CHECKSUMS,
     PROGRAM,
@@ -75,6 +72,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     run = run or create_run(experiment, options, digests)
     saved = {"run": run, "config": config, "tokenizer": tokenizer}
     trainer = trainer_for(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation), saved)
+    say_what_stays(model, trainer.step.optimizer, say)
 
     def metrics_on(name: str) -> Callable[[nn.Module], Metrics]:
         return lambda model: metrics_of(experiment, model, datasets[name], task)
@@ -125,6 +123,14 @@ def say_what_is_cut(train: RecordingDataset, tokenizer: Any, max_words: int, say
             f"ones the {'first' if right else 'last'} are kept (--truncation-side {'left' if right else 'right'} keeps the "
             f"{'last' if right else 'first'})"
         )
+
+
+def say_what_stays(model: nn.Module, optimizer: Optimizer, say: Callable[[str], None]) -> None:
+    """Says how many parameters of a model could learn and are held by no optimizer."""
+    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    left = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad and p not in held}
+    if left:
+        say(f"optimizer {sum(left.values())} parameters that could learn are in no optimizer, and stay: {listed(left)}")
 
 
 def keep_variables(run: Run, dataset: RecordingDataset) -> Callable[[AlternatingTrainer, dict[str, Any]], None]:
