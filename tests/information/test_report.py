@@ -121,6 +121,16 @@ def test_factors_bring_their_scores():
     assert whole_report().scores is None
 
 
+@pytest.mark.parametrize("rows", [0, 1])
+def test_where_hardly_a_row_has_everything_the_scores_say_so_by_name(rows):
+    present = {"A": np.arange(120) < 60 + rows, "label": np.arange(120) >= 60}
+    result = report(drawn(), factors={"label": np.arange(120) % 3}, present=present)
+    assert (
+        result.scores == f"{rows} of 120 rows have all of the variables and factors: {', '.join([*drawn(), 'label'])}"
+    )
+    assert f"no scores of the factors: {result.scores}" in str(result)
+
+
 def test_uses_the_rows_that_both_have():
     variables = drawn()
     present = {"S": np.arange(120) < 90, "A": torch.arange(120) % 3 > 0}

@@ -191,6 +191,8 @@ def _scores(
 ) -> FactorScores | str:
     """The scores of the factors, over the rows that have everything, or why there are none."""
     everything = np.logical_and.reduce([*masks.values()])
+    if (rows := int(everything.sum())) < 2:
+        return f"{rows} of {len(everything)} rows have all of the variables and factors: {', '.join(masks)}"
     factors = {name: array[everything] for name, array in drawn.items() if name not in latents}
     try:
         return factor_scores(
