@@ -165,7 +165,7 @@ def test_a_table_gives_what_its_rows_give_one_by_one_and_says_which_it_cannot_re
             f"b{i},x,,../said.srt,,{place / 'face.csv'}",
             f"c{i},x,,,../sound.npy,",
         ]
-    lines += ["blank,x,,,,", "short,x,so good", "both,x,so good,../said.srt,,"]
+    lines += ["blank,x,,,,", "short,x,so good", "both,x,so good,../said.srt,,", ",,,,,"]
     (place / "lists" / "clips.csv").write_text("\ufeff" + "\r\n".join(lines))
     out = tmp_path / "out.csv"
     assert run("predict", "--run", place / "run", "--csv", place / "lists" / "clips.csv", "--out", out) == 0
@@ -188,6 +188,12 @@ def test_a_table_gives_what_its_rows_give_one_by_one_and_says_which_it_cannot_re
     assert reasons["both"] == "both text and transcript, expected one of them"
     for name, reason in reasons.items():
         assert f"failed: {name}: {reason}" in err
+
+
+def test_a_column_without_a_name_is_named_by_its_place(place, capsys, tmp_path):
+    (tmp_path / "clips.csv").write_text(",id,text\n0,a,so good\n")
+    assert run("predict", "--run", place / "run", "--csv", tmp_path / "clips.csv", "--out", tmp_path / "out.csv") == 0
+    assert "columns that are not read: column 1 without a name\n" in capsys.readouterr().err
 
 
 def test_a_table_whose_writing_is_stopped_is_not_there_and_can_be_written_again(place, tmp_path):

@@ -67,11 +67,11 @@ def decoded(path: str | os.PathLike[str], content: bytes, errors: str = "strict"
 
 
 def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> Iterator[tuple[int, list[str]]]:
-    r"""The rows of a CSV file, header first, each with the number of its last line; blank lines are passed over.
+    r"""The rows of a CSV file, header first, each with the number of its last line; rows of blank cells are passed over.
 
     Cells are separated by whichever of comma, semicolon and tab makes the header have the columns `wanted`. With semicolons,
     a number such as 2,5 has a decimal comma, and is given with a point, but in columns of text and of names. Names in the
-    header lose blanks and quotes around them.
+    header lose blanks and quotes around them; a column that has none is called "column 3 without a name".
 
     Arguments:
         text: What is in the file.
@@ -91,9 +91,11 @@ def csv_rows(text: str, wanted: Sequence[str], *, keep_blanks: bool = False) -> 
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=skip, strict=True)
     header, kept = True, []
     try:
-        for row in filter(None, rows):
+        for row in rows:
+            if not any(map(str.strip, row)):  # as spreadsheets write rows that had something once
+                continue
             if header:
-                row = [name.strip() for name in row]
+                row = [name.strip() or f"column {c} without a name" for c, name in enumerate(row, 1)]
                 kept = [c for c, name in enumerate(row) if name.lower() in NOT_NUMBERS]
             elif separator == ";":
                 row = [cell if c in kept else DECIMAL_COMMA.sub(r"\1.\2", cell) for c, cell in enumerate(row)]

@@ -217,6 +217,22 @@ def test_tables_as_spreadsheets_write_them(tmp_path, table):
     assert read_splits(tmp_path) == {"a": "test"}
 
 
+def test_rows_of_blank_cells_are_passed_over(tmp_path):
+    table = b"id,text,label,split\r\na,so good,1,train\r\n,,,\r\nb,bad,2,train\r\n ,,,\r\n,,,,,\r\n"
+    got = read(write(tmp_path, {"index.csv": table, "splits.csv": b"id,split\na,test\n,\n"}))
+    assert {name: split.ids for name, split in got.items()} == {"train": ["a", "b"]}
+    assert read_splits(tmp_path) == {"a": "test"}
+
+
+def test_columns_without_a_name_are_named_by_their_place(tmp_path):
+    unnamed = "index.csv: columns that are not read: column {} without a name$"
+    for table, place in (b",id,text\n0,a,b\n", "1"), (b"id,text,\na,b,\n", "3"):
+        with pytest.warns(DataWarning, match=unnamed.format(place)):
+            assert read(write(tmp_path, {"index.csv": table}))["unlabeled"].text == ["b"]
+    with pytest.warns(DataWarning, match=unnamed.format("3 without a name, column 4")):
+        assert read(write(tmp_path, {"index.csv": b"id,text,,\na,b,,\n"}))["unlabeled"].text == ["b"]
+
+
 def test_columns_that_are_not_read_are_named(tmp_path):
     with pytest.warns(DataWarning, match=r"index.csv: columns that are not read: speaker, year$"):
         got = read(write(tmp_path, {"index.csv": b"id,text,speaker,year\na,b,anna,1999\n"}))
@@ -235,7 +251,7 @@ def test_columns_that_are_not_read_are_named(tmp_path):
         (b"id,text,text\na,b,c\n", "expected columns of different names, got id, text, text$"),
         (b"id,text\na\n", "row 1: expected 2 cells, got 1$"),
         (b"id\na\nb\na\n", "index.csv: id a comes twice$"),
-        (b"id,text\n,b\n", "index.csv: a blank id$"),
+        (b"id,text\na,b\n,\n,b\n", "index.csv: row 2: expected an id, got a blank cell$"),
         (b"id,label\na,good\n", "row 1: label: expected a number, got good$"),
         (b'id,"label_a\nb"\na,x\n', r"row 1: label_a\\nb: expected a number, got x$"),
         (b"id,label\na,1_0\n", "row 1: label: expected a number, got 1_0$"),

@@ -138,9 +138,11 @@ def _is_number(label: str) -> bool:
 def unique(where: str, ids: Sequence[str]) -> None:
     """Checks that no name is blank and none comes twice."""
     seen: set[str] = set()
-    for each in ids:
-        if not each or each in seen:
-            raise DataError(f"{where}: " + (f"id {messages.listed([each])} comes twice" if each else "a blank id"))
+    for row, each in enumerate(ids, 1):
+        if not each:
+            raise DataError(f"{where}: row {row}: expected an id, got a blank cell")
+        if each in seen:
+            raise DataError(f"{where}: id {messages.listed([each])} comes twice")
         seen.add(each)
 
 
