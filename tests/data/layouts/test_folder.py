@@ -217,6 +217,21 @@ def test_tables_as_spreadsheets_write_them(tmp_path, table):
     assert read_splits(tmp_path) == {"a": "test"}
 
 
+@pytest.mark.filterwarnings("error::disentangle.errors.DataWarning")
+def test_accents_of_file_names_may_be_written_either_way(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    for number, (name, file) in enumerate([(composed, apart), (apart, composed), (apart, apart)]):
+        table = csv_bytes(["id"], [name], ["b"])
+        arrays = {f"audio/{file}.npy": npy_bytes(FRAMES), "audio/b.npy": npy_bytes(FRAMES[:1])}
+        got = read(write(tmp_path / str(number), {"index.csv": table, **arrays}))["unlabeled"]
+        assert got.sequences["audio"].lengths == [3, 1]
+        np.testing.assert_array_equal(got.sequences["audio"][0], FRAMES)
+    write(tmp_path / "both", {"index.csv": csv_bytes(["id"], [composed], [apart])})
+    write(tmp_path / "both", {f"audio/{name}.npy": npy_bytes(FRAMES[:n]) for n, name in ((1, composed), (2, apart))})
+    if len(os.listdir(tmp_path / "both" / "audio")) == 2:  # some file systems take them for one
+        assert read(tmp_path / "both")["unlabeled"].sequences["audio"].lengths == [1, 2]
+
+
 def test_rows_of_blank_cells_are_passed_over(tmp_path):
     table = b"id,text,label,split\r\na,so good,1,train\r\n,,,\r\nb,bad,2,train\r\n ,,,\r\n,,,,,\r\n"
     got = read(write(tmp_path, {"index.csv": table, "splits.csv": b"id,split\na,test\n,\n"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
     """The frames of each modality, read when they are asked for; before, only the heads of the files are read.
 
     A modality is a folder with at least one `.npy` in it, and is missing for a name that has no file. What else is in the
-    folders is left alone, and a `DataWarning` names it.
+    folders is left alone, and a `DataWarning` names it. An accented letter is the same whether it is one character or, as
+    macOS writes names of files, two.
 
     Arguments:
         folder: Where the modalities' folders are.
@@ -35,7 +37,9 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
     result = {}
     for modality, files in _folders(folder).items():
         there = _arrays(files)
-        warn_of_features(modality, files, [RECORD, *(there[name] for name in names if name in there)], names)
+        composed = {_composed(name): file for name, file in there.items()}
+        found = [there.get(name) or composed.get(_composed(name)) for name in names]
+        warn_of_features(modality, files, [RECORD, *filter(None, found)], names)
         if not there or not names:
             continue
         _check_inside(str(modality), folder)
@@ -46,7 +50,7 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
         wrong = [name for name in names if not _is_plain(name)]
         if wrong:
             raise DataError(f"{modality}: expected ids that are plain names of files, got {messages.listed(wrong)}")
-        paths = [str(modality / there[name]) if name in there else None for name in names]
+        paths = [None if file is None else str(modality / file) for file in found]
         if not any(paths):
             raise DataError(
                 f"{modality}: none of its {len(there)} files is {messages.listed([names[0]])}.npy, or that of another recording"
@@ -105,6 +109,11 @@ def _folders(folder: Path) -> dict[Path, list[str]]:
 def _arrays(files: Sequence[str]) -> dict[str, str]:
     """The `.npy` files among some in order, by their names without it; of `a.NPY` and `a.npy` the second counts."""
     return {file[: -len(".npy")]: file for file in files if file.lower().endswith(".npy")}
+
+
+def _composed(name: str) -> str:
+    """A name with its accented letters as one character each."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _check_inside(path: str, folder: Path) -> None:
