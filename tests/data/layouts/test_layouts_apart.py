@@ -16,10 +16,7 @@ SPLITS = {name: writers.LAYOUTS[name].write(DRAW, writers.example())[0] for name
     ("layout", "key", "message"),
     [
         ("mmsa", "raw_text", "train: expected the transcripts as raw_text, got .*; text is what a BERT made of them"),
-        ("mmsa", "audio", "train: expected audio, got raw_text"),
-        ("mmsa", "vision", "train: expected vision or video, got raw_text"),
         ("mmsa", "regression_labels", "train: expected regression_labels or labels, got raw_text"),
-        ("paper", "video", "train: expected vision or video, got raw_text"),
         ("paper", "labels", "train: expected regression_labels or labels, got raw_text"),
         (
             "paper",

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from disentangle.data import DataError, Recordings, read_recordings, read_unlabeled
+from disentangle.data import DataError, DataWarning, Recordings, read_recordings, read_unlabeled
 from tests.data.mutations import objects
 
 relaxed = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
@@ -146,6 +147,25 @@ def test_other_forms_of_a_field_give_the_same(file, changes):
     assert got.labels.dtype == np.float32
 
 
+@pytest.mark.parametrize("absent", [["audio"], ["vision"], ["audio", "vision"]], ids="+".join)
+def test_a_file_may_lack_modalities(file, absent):
+    wanted = read(file, field_split())
+    got = read(file, without(field_split(), *absent))
+    assert list(got.sequences) == list(got.padding) == [name for name in ("audio", "vision") if name not in absent]
+    assert equal(got, replace(wanted, sequences={name: wanted.sequences[name] for name in got.sequences}))
+    keys = ["video" if name == "vision" else name for name in absent]
+    assert list(read_unlabeled(write(file, without(flat(), *keys))).sequences) == list(got.sequences)
+
+
+def test_a_modality_under_a_name_that_no_layout_has_is_named(file):
+    split = {**without(field_split(), "vision"), "visual": field_split()["vision"]}
+    with pytest.warns(DataWarning, match=r"data.pkl: train: not read: visual$"):
+        assert read(file, split).feature_sizes == {"audio": 4}
+    content = {"train": field_split(), "valid": without(field_split(), "vision"), "test": field_split()}
+    with pytest.raises(DataError, match=r"valid: expected 2 vision features as in the training data, got none$"):
+        read_recordings(write(file, content))
+
+
 def test_ids_are_text(file):
     assert read(file, field_split(id=np.array([7, 8, 9]))).ids == ["7", "8", "9"]
     assert read(file, field_split(id=[b"a", "b", 3])).ids == ["a", "b", "3"]
@@ -206,11 +226,6 @@ def test_values_that_are_not_finite_stay_and_are_counted(file):
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        (without(field_split(), "audio"), "train: expected audio, got raw_text, vision, regression_labels, id$"),
-        (
-            without(field_split(), "vision"),
-            "train: expected vision or video, got raw_text, audio, regression_labels, id$",
-        ),
         (
             without(field_split(), "raw_text"),
             "train: expected the transcripts as raw_text, got audio, vision, regression_labels, id$",

@@ -147,5 +147,3 @@ def test_the_wrong_kind_of_file(file):  # noqa: F811
         for name in "absent/data.pkl", "absent.csv", "absent.json":
             with pytest.raises(DataError, match=rf"{name}: no such file$"):
                 read(file.parent / name)
-    with pytest.raises(DataError, match=r"data.pkl: expected vision or video, got raw_text, audio$"):
-        read_unlabeled(write(file, without(flat(), "video")))

@@ -3,6 +3,7 @@
 MMSA's `unaligned_50.pkl`, `aligned_50.pkl` and `unaligned_39.pkl` (CMU-MOSI, CMU-MOSEI, CH-SIMS) hold `raw_text`, `audio`,
 `vision`, `regression_labels`, mostly `id`, and where each modality has a label of its own, `regression_labels_T`, `_A` and
 `_V`. The paper's files hold `raw_text`, `audio`, `video` and `labels`; an unlabelled one is one such split without labels.
+Either may lack audio or vision, or both.
 
 `text` and `text_bert` are what a BERT made of the transcripts, and are not read. Nor are `audio_lengths` and
 `vision_lengths`: they count frames from the front, which is wrong if the padding is there, and in files of aligned features
@@ -59,11 +60,10 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
         lost = "; text is what a BERT made of them, which does not bring them back" * ("text" in content)
         raise DataError(f"{where}: expected the transcripts as raw_text, got {messages.listed(content)}{lost}")
     wanted = {"text": ("raw_text",), **MODALITIES, **({"labels": LABELS} if labeled else {})}
-    keys = {}
-    for name, options in wanted.items():
-        keys[name] = next((option for option in options if option in content), "")
-        if not keys[name]:
-            raise DataError(f"{where}: expected {' or '.join(options)}, got {messages.listed(content)}")
+    there = {name: [option for option in options if option in content] for name, options in wanted.items()}
+    keys = {name: found[0] for name, found in there.items() if found}
+    if labeled and "labels" not in keys:
+        raise DataError(f"{where}: expected {' or '.join(LABELS)}, got {messages.listed(content)}")
     if "vision" in content and "video" in content:
         raise DataError(f"{where}: expected vision or video, got both")
     others = _other_labels(content) if labeled else {}
@@ -74,7 +74,7 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     columns = {key: expect.column(f"{where}: {key}", content[key]) for key in used}
     expect.same_length(where, columns)
     sequences, padding = {}, {}
-    for name in MODALITIES:
+    for name in filter(keys.get, MODALITIES):
         sequences[name], padding[name] = expect.frames(f"{where}: {keys[name]}", columns[keys[name]])
     return Recordings(
         text=expect.texts(f"{where}: raw_text", columns["raw_text"]),
