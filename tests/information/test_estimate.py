@@ -146,7 +146,11 @@ def test_unknown_method_is_refused_before_anything_is_read():
             torch.zeros(60, 2),
             r"^expected x as \(rows, dim\) or \(rows,\) with at least 2 .* shape \(\)$",
         ),
-        (torch.zeros(60, 1), torch.zeros(60, 2, 3), r"^expected y as \(rows, dim\) .* got shape \(60, 2, 3\)$"),
+        (
+            torch.zeros(60, 1),
+            torch.zeros(60, 2, 3),
+            r"^expected y as \(rows, dim\) .* got shape \(60, 2, 3\): of draws of .* give one, y\[0\]$",
+        ),
         (torch.full((60, 2), math.nan), torch.zeros(60, 1), r"^expected x finite, got 120 of 120 values that are not$"),
         (torch.zeros(60, 2), torch.tensor([[math.inf]] * 60), r"^expected y finite, got 60 of 60 values that are not$"),
     ],
