@@ -286,3 +286,18 @@ def test_rows_that_were_drawn_many_times_are_asked_about():
     index = RNG(0).integers(80, size=1600)
     warnings = as_pair(x=normal(80, 2)[index], y=normal(80, 2, seed=1)[index]).warnings
     assert warnings[0].startswith("x and y take 80 values each, one to one, in 1600 rows")
+
+
+def test_oversampled_copies_tell_nothing_whatever_their_numbers():
+    x, y = normal(100, 2), normal(100, 2, seed=1)
+    index = np.concatenate([np.repeat(np.arange(75), 5), np.repeat(np.arange(75, 100), 15)])
+    label = (normal(100, seed=2) > 0).astype(int)
+    for other in (y, label):
+        pair = as_pair(x=x[index], y=other[index])
+        assert len(pair.x.numbers) == 100
+        assert pair.warnings[0] == "650 of 750 rows are copies of others: each was counted once"
+        assert pair.warnings[1].startswith("x takes only 100 different values: if these are codes by design")
+        assert abs(estimate_mutual_information(x[index], other[index]).value) < 0.1
+        assert permutation_test(x[index], other[index], permutations=99).p_value > 0.05
+    said = estimate_mutual_information(x[index], label[index], classes=["x", "y"])
+    assert said.value > 0.5  # as classes they tell the label

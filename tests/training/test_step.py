@@ -2,6 +2,7 @@ import copy
 import re
 from itertools import count
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -763,6 +764,40 @@ def test_pieces_that_are_encoded_otherwise_the_second_time_are_refused(noise):
         step(x[:4], x[4:])
 
 
+def test_what_stands_in_padding_and_absent_rows_of_pieces_may_differ():
+    class Lacking(Plain):
+        def forward(self, batch):
+            latents = super().forward(batch)
+            mask = torch.arange(3) < torch.arange(len(batch))[:, None] % 3 + 1
+            steps = torch.where(mask[..., None], latents["a"][:, None], torch.randn(len(batch), 3, 2) * next(CALLS))
+            absent = torch.where(self.present(batch)["c"][:, None], latents["b"], next(CALLS))
+            return {**latents, "steps": Masked(steps, mask), "c": absent}
+
+        def present(self, batch):
+            return {"c": torch.arange(len(batch)) % 2 == 0}
+
+    _, step = plain(Lacking())
+    step(*torch.randn(8, 4).split(4))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        (torch.ones(7, dtype=torch.bool), ValueError, r"expected the presence of a as \(8,\), one per row, got \(7,\)"),
+        ([True] * 8, TypeError, r"expected the presence of a as a tensor \(8,\), got list"),
+    ],
+)
+def test_a_presence_that_is_none_is_named_in_a_step(given, error, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the types are checked first, here
+
+    class Lacking(Plain):
+        def present(self, batch):
+            return {"a": given}
+
+    with pytest.raises(error, match=message):
+        plain(Lacking(), Pairwise({("a", "b"): HSIC()}))[1](torch.randn(8, 4))
+
+
 def test_pieces_may_have_noise_of_torch():
     model, step = plain(Plain(nn.Dropout(0.5)))
     step(*torch.randn(8, 4).split(4))
@@ -788,6 +823,7 @@ def test_the_optimiser_of_another_model_is_refused():
 
 def test_a_rate_that_adapts_wants_an_optimiser_that_takes_a_tensor():
     penalty = Pairwise({("a", "b"): CLUBEstimator(2, 2)})
+    plain(penalty=penalty, penalty_optimizer=torch.optim.SGD(penalty.parameters(), 0.1, foreach=True), keep_up=KeepUp())
     optimizer = torch.optim.Adam(penalty.parameters(), foreach=True)
     with pytest.raises(ValueError, match="rate may be a tensor for keep_up, got one with foreach=True"):
         plain(penalty=penalty, penalty_optimizer=optimizer, keep_up=KeepUp())

@@ -333,6 +333,18 @@ def test_a_training_that_a_callback_ended_goes_on_without_it(tmp_path):
         assert [report["epoch"] for report in history] == list(range(1, epochs + 1))
 
 
+def test_a_larger_patience_goes_on_whatever_callbacks_there_are(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    log = lambda of, report: None  # noqa: E731
+    for resume, patience, epochs in ((False, 2, 3), (True, 4, 5)):
+        trainer, batches, _ = setting(run=run)
+        still = lambda model: {"mae": 1.0}  # noqa: E731
+        history = trainer.fit(
+            batches, 9, evaluate=still, monitor="mae", patience=patience, callbacks=[log], resume=resume
+        )
+        assert len(history) == epochs
+
+
 def test_each_evaluation_draws_the_same_noise_and_leaves_the_generators_alone():
     trainer, _, _ = setting()
     state = torch.get_rng_state()

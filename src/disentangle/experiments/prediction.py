@@ -235,7 +235,6 @@ def write(trained: Trained, path: str, first: list[str], source: Iterator[Chunk]
                     values = [*(whole[i] if outcomes else ()), *(contributions[m][i] for m in modalities)]
                     shown = ["" if value is None else f"{value:z.4f}" for value in values]
                     table.writerow([*cells, said[i], *shown, ""])
-                file.flush()
             for name, reason in failed:
                 table.writerow([name, *[""] * (len(columns) - 2), reason])
 

@@ -113,11 +113,16 @@ def _numbered(recordings: Recordings, classes: Mapping[str, float], where: str) 
 
 
 def read(
-    options: argparse.Namespace, embedded: Callable[[], dict[str, Recordings]], say: Callable[[str], None]
+    options: argparse.Namespace,
+    embedded: Callable[[], dict[str, Recordings]],
+    say: Callable[[str], None],
+    *,
+    resumed: bool = False,
 ) -> dict[str, Recordings]:
     """The recordings of each split, and `"unlabeled"` ones where there are any: those of a file of their own first.
 
-    An experiment that has no use for unlabelled ones has no such option; that there were some is then said.
+    An experiment that has no use for unlabelled ones has no such option; that there were some is then said. What no recording
+    of training has is left out of all splits, but not from a run that is `resumed`.
     """
     sources = labeled_splits(options.data, embedded, options.label)
     if "unlabeled" in sources and not hasattr(options, "unlabeled"):
@@ -140,7 +145,8 @@ def read(
         sources["unlabeled"] = replace(others, labels=none, more_labels={})
     learnt = [sources[name] for name in ("train", "unlabeled") if name in sources]
     heard = options.modalities or ["text", *sources["train"].feature_sizes]
-    if silent := [m for m in heard if all(each.missing.get(m, 0) == len(each) for each in learnt)]:
+    # a run that goes on was built for what it notes; those of earlier versions for all
+    if not resumed and (silent := [m for m in heard if all(each.missing.get(m, 0) == len(each) for each in learnt)]):
         heard = options.modalities = [m for m in heard if m not in silent]  # what was not learnt would speak at random
         if not heard:
             raise DataError(f"{options.data}: expected text or frames in some recording of training, got none")

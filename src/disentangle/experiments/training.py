@@ -54,7 +54,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     first, say = accelerator.is_main_process, accelerator.print  # of several processes, the first talks and writes
     if run is not None:
         say_if_edited(experiment, run, say)
-    sources = read(options, experiment.data, say)
+    sources = read(options, experiment.data, say, resumed=resume)
     labels = labels_of(sources)
     task = task_for(options, labels, class_names(sources["train"], options), say)
     torch.manual_seed(options.seed)

@@ -19,7 +19,8 @@ Samples = Tensor | np.ndarray | ArrayLike  # arrays are ArrayLike, which is slow
 ROWS_PER_CLASS = 5  # on average, for whole numbers to be taken for classes
 ROWS_PER_INTEGER = 2  # the same for a column of an integer type
 FEW_VALUES = 10  # of classes that are one to one, and may be rows
-OFTEN = 5  # rows that half of the values of a vocabulary have at least, a number unlike that of copies
+OFTEN = 15  # rows that half of the values of a vocabulary have at least, a number unlike that of copies
+AGAIN = 5  # the same, for copies to be asked about
 ATOMS = 2  # pairs of values, nowhere else alone, that may be there more than √rows times without being copies
 SALT = 0x6A09E667  # what is added to a variable as noise must not be what it was drawn from, by the same seed
 INDEPENDENT = "rows of one group are not independent draws; with groups=, one row of each is used at a time"
@@ -88,7 +89,7 @@ def as_pair(
 
     Of rows that are there several times one is kept. Where x and y are classes, equal rows are what is expected of
     them, and all are kept; so are equal rows of which each number is there in other rows too, such as zeros, and those of a
-    vocabulary: where half of the values are in five rows or more, some in far more than others.
+    vocabulary: where half of the values are in fifteen rows or more, in some more than in others.
 
     Arguments:
         classes: The names of those that are classes; told from the values if not given.
@@ -115,6 +116,7 @@ def as_pair(
     kept, warnings = _without_copies(x, y), []
     if len(kept) < given:
         warnings.append(f"{given - len(kept)} of {given} rows are copies of others: each was counted once")
+        warnings += [text for name, side in zip(sides, (x, y), strict=True) for text in _may_be_codes(name, side)]
     elif of_group is None:
         warnings += _may_be_copies(tuple(sides), x, y) if classes is None else []
         warnings += [text for name, side in zip(sides, (x, y), strict=True) for text in _repeats(name, side)]
@@ -255,8 +257,8 @@ def _without_copies(x: Variable, y: Variable) -> np.ndarray:
 def _are_drawn(counts: np.ndarray) -> bool:
     """Whether values are there as often as those of a vocabulary, such as the codes of a quantised latent.
 
-    Most of them are in many rows, in some in far more than in others. Copies of a set are equally many, and where some rows
-    were made more, most are still there once.
+    Half of them are in many rows, and some in more than others, as by draws. Copies of a set are equally many; rows that were
+    oversampled are rarely there so often, and where only some of them were made more, half of all are there once.
     """
     return bool(np.median(counts) >= OFTEN and counts.var() >= 0.5 * counts.mean())
 
@@ -273,6 +275,17 @@ def _may_be_copies(names: tuple[str, ...], x: Variable, y: Variable) -> list[str
     return [
         f"{a} and {b} take {count} values each, one to one, in {rows} rows: as classes they tell all of one another; "
         f"if these are copies of {count} rows, leave the copies out"
+    ]
+
+
+def _may_be_codes(name: str, side: Variable) -> list[str]:
+    """A warning where the values of a side whose copies were left out may be those of a codebook."""
+    counts = _codes(side.numbers.numpy())[1]
+    if side.classes is not None or np.median(counts) < AGAIN:
+        return []
+    return [
+        f"{name} takes only {len(counts)} different values: if these are codes by design and no copies, classes=['{name}'] "
+        "measures them"
     ]
 
 

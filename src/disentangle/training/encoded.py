@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disentangle.functional.precision import at_least_float32
 from disentangle.model import Variables
-from disentangle.variables import Masked, Rows, concatenate, row_count, values_of
+from disentangle.variables import Masked, Rows, concatenate, row_count, values_of, zero_in_padding
 
 __all__ = ["Encoded", "join"]
 
@@ -65,6 +65,16 @@ class Encoded:
     def differentiable(self) -> list[Tensor]:
         """The tensors through which gradients come back: the values of variables and of losses."""
         return [values_of(v) for v in self.variables.values()] + [rows.values for rows in self.losses.values()]
+
+    @torch.no_grad()
+    def what_counts(self) -> list[tuple[str, Tensor]]:
+        """The values of variables and losses by name, with zeros in padding and in rows that do not count."""
+        found = []
+        for name, variable in self.variables.items():
+            values = zero_in_padding(*variable) if isinstance(variable, Masked) else variable
+            rows = None if self.present is None else self.present.get(name)
+            found.append((name, values if rows is None else _zero_elsewhere(values, rows)))
+        return found + [(name, _zero_elsewhere(rows.values, rows.weights > 0)) for name, rows in self.losses.items()]
 
     @torch.no_grad()
     def root_mean_squares(self) -> dict[str, Tensor]:
@@ -123,6 +133,11 @@ def join(pieces: Sequence[Encoded]) -> Encoded:
         else None,
         {name: Rows(*(torch.cat(parts) for parts in zip(*rows, strict=True))) for name, rows in losses.items()},
     )
+
+
+def _zero_elsewhere(values: Tensor, rows: Tensor) -> Tensor:
+    there = rows.to(values.device, non_blocking=True).view(-1, *(1,) * (values.dim() - 1))
+    return torch.where(there, values, 0)
 
 
 def _raised(variable: Tensor | Masked) -> Tensor | Masked:

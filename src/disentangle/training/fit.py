@@ -264,7 +264,8 @@ class Fit:
                 part.load_state_dict(saved)
             except (ValueError, KeyError) as error:
                 raise RunError(f"{self.run.folder}: {type(part).__name__}: {error}") from error
-        if not (self.callbacks or self.monitor.exhausted):  # a larger patience, or no callback any more
+        by_patience = states[-1].get("exhausted", False)
+        if not self.monitor.exhausted and (by_patience or not self.callbacks):  # a larger one, or no callback any more
             self.position.stopped = False
 
     def _parts(self) -> list[Any]:

@@ -122,8 +122,11 @@ def refuse_schedulers(schedulers: Sequence[LRScheduler], penalty_optimizer: Opti
 
 
 def refuse_tensor_rates(optimizer: Optimizer | None) -> None:
-    """Refuses an optimiser that takes no tensor as its rate, which is what a rate that adapts is."""
-    for group in [] if optimizer is None else optimizer.param_groups:
+    """Refuses an Adam that takes no tensor as its rate, which is what a rate that adapts is."""
+    if not isinstance(getattr(optimizer, "optimizer", optimizer), torch.optim.Adam):  # AdamW is one
+        return
+    assert optimizer is not None
+    for group in optimizer.param_groups:
         if group.get("foreach") and not group.get("capturable"):
             raise ValueError(
                 "expected an optimiser whose rate may be a tensor for keep_up, got one with foreach=True: take fused=True"
@@ -132,18 +135,15 @@ def refuse_tensor_rates(optimizer: Optimizer | None) -> None:
 
 def refuse_other_values(first: Encoded, again: Encoded) -> None:
     """Refuses a piece that was encoded otherwise the second time: its gradients would be those of other values."""
-    for name in first.variables.keys() | first.losses.keys():
-        a, b = (
-            values_of(each.variables[name]) if name in each.variables else each.losses[name].values
-            for each in (first, again)
-        )
+    for (name, a), (_, b) in zip(first.what_counts(), again.what_counts(), strict=True):
         if (
             a.is_floating_point()
             and (difference := (a - b).double().norm() / a.double().norm().clamp(min=1e-30)) > 0.01
         ):
             raise ValueError(
                 f"{name}: expected the model to encode a piece twice alike, got values that differ by {difference:.0%}: its "
-                "noise has to come from torch's generators, and it must not count its calls; or give the batch whole"
+                "noise has to come from torch's generators, which that of nn.LSTM on a GPU does not, and it must not count "
+                "its calls; or give the batch whole"
             )
 
 

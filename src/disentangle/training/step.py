@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from disentangle.errors import NonFiniteError
 from disentangle.pairwise import Pairwise
+from disentangle.pairwise.samples import presences_of
 from disentangle.training.determinism import seed_noise, seed_torch
 from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded, join
@@ -252,6 +253,8 @@ class AlternatingStep:
             torch.clear_autocast_cache()  # of casts without a graph, which the second encoding must not take
         variables = {name: as_rows(variable, name) for name, variable in computed.items() if name[:1] != "_"}
         present = self.model.present(batch)
+        if present is not None:
+            present = {**present, **presences_of(variables, present)}
         if graph:
             for kind in self.kinds.values():
                 refuse_dead_pairs(kind, variables, present)

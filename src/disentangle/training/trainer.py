@@ -232,7 +232,8 @@ class AlternatingTrainer:
     def evaluate(self, evaluate: Evaluate) -> dict[str, float | None]:
         """Evaluates the model as `fit` does: in evaluation mode, without gradients, in the same precision.
 
-        What noise latents carry is the same each time, so that epochs are compared by the same draws of it. After `fit` with a
+        What noise latents carry is the same each time, so that epochs are compared by the same draws of it; for a mean over
+        draws, draw them within `evaluate`. After `fit` with a
         run and a metric to monitor, it returns exactly what the best report has.
         """
         self._refuse_other_precision()

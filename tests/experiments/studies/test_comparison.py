@@ -215,7 +215,8 @@ def test_runs_of_several_versions_of_one_program_are_warned_of(tmp_path):
     run("theirs", 0, "theirs.py", "c")
     run("before", 0, "ours.py")  # there were checksums
     message = (
-        "ours.py: expected runs of one version of this file, got 2: SHA-256 aaaaaaaaaaaa…: mixed, seed 0, mixed, seed 1; "
+        "ours.py: expected runs of one version of this file, got 2, or programs of one name: "
+        "SHA-256 aaaaaaaaaaaa…: mixed, seed 0, mixed, seed 1; "
         "SHA-256 bbbbbbbbbbbb…: mixed, seed 2. A run whose folder is removed is trained anew"
     )
     with pytest.warns(DataWarning) as caught:

@@ -114,8 +114,8 @@ def warn_of_edited(systems: Sequence[FinishedRuns]) -> None:
         if len(runs) > 1:
             each = "; ".join(f"SHA-256 {digest[:12]}…: {listed(names)}" for digest, names in runs.items())
             warn(
-                f"{program}: expected runs of one version of this file, got {len(runs)}: {each}. A run whose folder is removed "
-                "is trained anew"
+                f"{program}: expected runs of one version of this file, got {len(runs)}, or programs of one name: {each}. A "
+                "run whose folder is removed is trained anew"
             )
 
 

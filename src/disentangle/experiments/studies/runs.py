@@ -32,8 +32,8 @@ def refuse_another(experiment: Experiment) -> None:
     module = experiment.build.__module__
     if experiment is not getattr(sys.modules.get(module), "EXPERIMENT", None):
         raise ValueError(
-            f"{module}: expected its EXPERIMENT, which is what its file runs, got another experiment with a build of it: make "
-            "what differs an option of that file, or write a file with a build and an EXPERIMENT of its own"
+            f"{module}: expected its EXPERIMENT, by which name its file has to have what it runs, got another experiment with "
+            "a build of it: make what differs an option of that file, or write a file with a build and an EXPERIMENT of its own"
         )
 
 
