@@ -135,7 +135,7 @@ def test_a_program_that_was_edited_is_noticed(dump, data, tmp_path, monkeypatch,
     )
     assert said in capsys.readouterr().out
     assert module.main(other[2:]) == 0
-    with pytest.warns(DataWarning, match=r"^edited\.py: expected runs of one version of this file, got 2: "):
+    with pytest.warns(DataWarning, match=r"^edited\.py: expected runs of one version of this file, got 2, or programs"):
         table.table(resamples=0)
     assert [run["program_sha256"] for run in table.record()["runs"]] == [before, after]
     capsys.readouterr()
