@@ -10,19 +10,16 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from disentangle.data import RecordingDataset, loader
+from disentangle.data import RecordingDataset
 from disentangle.data.recordings import have_label
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.reading import classes_of, labeled_splits, labels_of, tell, with_modalities
 from disentangle.experiments.studies.records import CHECKSUMS, checksum, refuse_elsewhere
-from disentangle.experiments.trained import open_trained
+from disentangle.experiments.trained import open_trained, outcomes_for
 from disentangle.hub import local_folder
-from disentangle.inference import predict
 from disentangle.metrics import metrics_table
 from disentangle.tasks import Task
-from disentangle.tasks.task import refuse_other_scores
 from disentangle.training import Run, accelerator_for
-from disentangle.training.determinism import noise_at
 
 __all__ = ["baselines", "metrics_of", "outcomes_of", "prepare_evaluation"]
 
@@ -35,16 +32,10 @@ def metrics_of(experiment: Experiment, model: nn.Module, dataset: RecordingDatas
 
 
 def outcomes_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """What a model says of the rows of a split that have a label, `(N, K)`, and their labels.
-
-    A model whose latents carry noise draws the same each time.
-    """
+    """What a model says of the rows of a split that have a label, `(N, K)`, and their labels."""
     labels = dataset.labels
     there = have_label(labels)
-    with noise_at(0, "evaluation"):
-        scores = predict(model, loader(dataset))
-    refuse_other_scores(scores, task.outputs)
-    return task.outcomes(scores)[there], labels[there]
+    return outcomes_for(model, dataset, task)[there], labels[there]
 
 
 def baselines(experiment: Experiment, task: Task, labels: dict[str, np.ndarray]) -> dict[str, Metrics]:

@@ -17,10 +17,11 @@ from disentangle.hub import WEIGHTS, local_folder
 from disentangle.inference import encode, predict
 from disentangle.saving import load
 from disentangle.tasks import Task, as_task
+from disentangle.tasks.task import refuse_other_scores
 from disentangle.training import Run
 from disentangle.training.determinism import noise_at
 
-__all__ = ["DATA", "Trained", "arguments_of", "explained", "model_folder", "open_trained"]
+__all__ = ["DATA", "Trained", "arguments_of", "explained", "model_folder", "open_trained", "outcomes_for"]
 
 DATA = "_data"  # the entry of a model's configuration that says what it was trained on, and is no argument of its class
 
@@ -67,12 +68,11 @@ class Trained:
     def outcomes(self, recordings: Recordings, modalities: Sequence[str] | None = None) -> np.ndarray:
         """What the model says, `(N, K)`: numbers or probabilities; from some of the modalities, if they are given.
 
-        The others are then missing, as they would be in a file. A model whose latents carry noise draws the same each time.
+        The others are then missing, as they would be in a file. See `outcomes_for`.
         """
         if modalities is not None:
             recordings = self._only(recordings, modalities)
-        with noise_at(0, "evaluation"):
-            return self.task.outcomes(predict(self.model, loader(self.dataset(recordings))))
+        return outcomes_for(self.model, self.dataset(recordings), self.task)
 
     def explain(self, recordings: Recordings) -> tuple[np.ndarray, dict[str, list[float | None]]]:
         """The outcomes, `(N, K)`, and what each modality adds to the one that is `explained`: `None` where it is missing."""
@@ -94,6 +94,14 @@ class Trained:
             sequences={m: recordings.sequences[m] if m in modalities else none[m] for m in self.sizes},
             padding={},
         )
+
+
+def outcomes_for(model: nn.Module, dataset: RecordingDataset, task: Task) -> np.ndarray:
+    """What a model says of all rows of a data set, `(N, K)`. A model whose latents carry noise draws the same each time."""
+    with noise_at(0, "evaluation"):
+        scores = predict(model, loader(dataset))
+    refuse_other_scores(scores, task.outputs)
+    return task.outcomes(scores)
 
 
 def explained(outcomes: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,9 @@ AGAIN = 5  # the same, for copies to be asked about
 ATOMS = 2  # pairs of values, nowhere else alone, that may be there more than √rows times without being copies
 SALT = 0x6A09E667  # what is added to a variable as noise must not be what it was drawn from, by the same seed
 INDEPENDENT = "rows of one group are not independent draws; with groups=, one row of each is used at a time"
+
+
+_Values = tuple[Tensor, np.ndarray]  # the number of each row's value, and how often each value is there
 
 
 class Variable(NamedTuple):
@@ -113,13 +116,15 @@ def as_pair(
         raise ValueError(f"expected {names} with the same number of rows, got {given} and {len(arrays[1])}")
     of_group = None if groups is None else _groups(groups, given)
     x, y = (_variable(array, as_told) for array, as_told in zip(arrays, told, strict=True))
-    kept, warnings = _without_copies(x, y), []
+    coded = [_codes(side.numbers.numpy()) for side in (x, y)]
+    kept, warnings = _without_copies((x, y), coded), []
+    each = list(zip(sides, (x, y), [counts for _, counts in coded], strict=True))
     if len(kept) < given:
         warnings.append(f"{given - len(kept)} of {given} rows are copies of others: each was counted once")
-        warnings += [text for name, side in zip(sides, (x, y), strict=True) for text in _may_be_codes(name, side)]
+        warnings += [text for side in each for text in _may_be_codes(*side)]
     elif of_group is None:
-        warnings += _may_be_copies(tuple(sides), x, y) if classes is None else []
-        warnings += [text for name, side in zip(sides, (x, y), strict=True) for text in _repeats(name, side)]
+        warnings += _may_be_copies(tuple(sides), (x, y), coded) if classes is None else []
+        warnings += [text for side in each for text in _repeats(*side)]
     if of_group is not None:
         order = kept[np.random.default_rng(seed).permutation(len(kept))]
         kept = np.sort(order[np.unique(of_group[order], return_index=True)[1]])
@@ -201,7 +206,7 @@ def _missing(value: object) -> bool:
         return True
 
 
-def _codes(matrix: np.ndarray) -> tuple[Tensor, np.ndarray]:
+def _codes(matrix: np.ndarray) -> _Values:
     """The number of each row's value (in rising order for a single column), and how often each value occurs."""
     if matrix.shape[1] == 1:
         _, codes, counts = np.unique(matrix[:, 0], return_inverse=True, return_counts=True)
@@ -230,16 +235,15 @@ def _one_hot(matrix: Tensor) -> bool:
     return bool(((matrix == 0) | (matrix == 1)).all() and (matrix.sum(1) == 1).all())
 
 
-def _without_copies(x: Variable, y: Variable) -> np.ndarray:
+def _without_copies(sides: tuple[Variable, Variable], coded: Sequence[_Values]) -> np.ndarray:
     """The indices of the rows to keep: of rows that are copies of one another, the first."""
-    rows = len(x.numbers)
-    sides = [_codes(side.numbers.numpy()) for side in (x, y)]
-    (of_x, n_x), (of_y, n_y) = ((codes.numpy(), counts) for codes, counts in sides)
+    (of_x, n_x), (of_y, n_y) = ((codes.numpy(), counts) for codes, counts in coded)
+    rows = len(of_x)
     _, first, of_both, n_both = np.unique(
         of_x * len(n_y) + of_y, return_index=True, return_inverse=True, return_counts=True
     )
     alone = np.zeros(len(first), bool)
-    for side, codes, counts in ((x, of_x, n_x), (y, of_y, n_y)):
+    for side, codes, counts in zip(sides, (of_x, of_y), (n_x, n_y), strict=True):
         if side.classes is None and not _whole(side.numbers) and not _are_drawn(counts):
             alone |= counts[codes[first]] == n_both  # its numbers are nowhere else
     # of each group of equal rows: what is there far more often is a value, such as the zeros of both, not a row
@@ -263,13 +267,13 @@ def _are_drawn(counts: np.ndarray) -> bool:
     return bool(np.median(counts) >= OFTEN and counts.var() >= 0.5 * counts.mean())
 
 
-def _may_be_copies(names: tuple[str, ...], x: Variable, y: Variable) -> list[str]:
+def _may_be_copies(names: tuple[str, ...], sides: tuple[Variable, Variable], coded: Sequence[_Values]) -> list[str]:
     """A warning where few values of both are one to one, and neither looks like names or numbers of classes."""
-    if any(_whole(v.numbers) or _one_hot(v.numbers) for v in (x, y)):
-        return []
-    (of_x, n_x), (of_y, n_y) = (_codes(side.numbers.numpy()) for side in (x, y))
+    (of_x, n_x), (of_y, n_y) = coded
     count, rows = len(n_x), len(of_x)
     if count < FEW_VALUES or count * OFTEN > rows or not count == len((of_x * len(n_y) + of_y).unique()) == len(n_y):
+        return []
+    if any(_whole(side.numbers) or _one_hot(side.numbers) for side in sides):
         return []
     a, b = names
     return [
@@ -278,9 +282,8 @@ def _may_be_copies(names: tuple[str, ...], x: Variable, y: Variable) -> list[str
     ]
 
 
-def _may_be_codes(name: str, side: Variable) -> list[str]:
+def _may_be_codes(name: str, side: Variable, counts: np.ndarray) -> list[str]:
     """A warning where the values of a side whose copies were left out may be those of a codebook."""
-    counts = _codes(side.numbers.numpy())[1]
     if side.classes is not None or np.median(counts) < AGAIN:
         return []
     return [
@@ -289,15 +292,15 @@ def _may_be_codes(name: str, side: Variable) -> list[str]:
     ]
 
 
-def _repeats(name: str, side: Variable) -> list[str]:
+def _repeats(name: str, side: Variable, counts: np.ndarray) -> list[str]:
     """A warning where several columns of numbers are repeated from row to row beside another y."""
     if side.classes is not None or side.numbers.shape[1] < 2:
         return []
-    codes, counts = _codes(side.numbers.numpy())
-    repeated = int(counts[(counts > 1) & (counts * counts <= len(codes))].sum())  # what is there more often is a value
-    if repeated <= 0.1 * len(codes):
+    rows = len(side.numbers)
+    repeated = int(counts[(counts > 1) & (counts * counts <= rows)].sum())  # what is there more often is a value
+    if repeated <= 0.1 * rows:
         return []
-    return [f"{name} takes only {len(counts)} different values in {len(codes)} rows: {INDEPENDENT}"]
+    return [f"{name} takes only {len(counts)} different values in {rows} rows: {INDEPENDENT}"]
 
 
 def _groups(groups: Samples, rows: int) -> np.ndarray:
