@@ -15,6 +15,10 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=F64)
 
 
+def bits(rows, columns, seed=0, values=2):
+    return np.random.default_rng(seed).integers(0, values, (rows, columns))
+
+
 def test_columns_are_matched_whatever_their_order():
     x = normal(800, 5)
     order = torch.tensor([3, 0, 4, 2, 1])
@@ -77,3 +81,46 @@ def test_atoms_are_not_read_too_high():
     y = 0.8 * z + 0.6 * normal(2000, 2, seed=1)
     found = estimate_mutual_information(z.clamp(min=0), y.clamp(min=0))
     assert found.value == pytest.approx(2 * 0.3467, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "values"),
+    [(4000, 8, 2), (1000, 12, 2), (1000, 3, 5), (1000, 4, 3), (1000, 2, 10), (1000, 3, 10)],
+)
+def test_one_column_that_two_tables_of_whole_numbers_share(rows, columns, values):
+    """As one class per different row there are too few rows of each pair to see it."""
+    x, y = bits(rows, columns, 0, values), bits(rows, columns, 1, values)
+    y[:, -1] = x[:, 0]
+    found = estimate_mutual_information(x, y)
+    assert found.method == "counts, column by column"
+    assert found.value == pytest.approx(math.log(values), rel=0.05)
+
+
+def test_what_bits_share_with_noise():
+    x, y = bits(4000, 8), bits(4000, 8, 1)
+    flipped = np.random.default_rng(2).random(4000) < 0.1
+    y[:, 0] = x[:, 0] ^ flipped
+    truth = math.log(2) + 0.1 * math.log(0.1) + 0.9 * math.log(0.9)
+    low, high = estimate_mutual_information(x, y).interval
+    assert low - 0.01 < truth < high + 0.01
+
+
+def test_bits_that_share_nothing():
+    found = estimate_mutual_information(bits(4000, 8), bits(4000, 8, 1))
+    assert abs(found.value) < 0.01
+    assert "pairs of classes: the value may be too low" in found.warnings[0]
+
+
+def test_rows_that_bits_repeat_by_chance_are_no_groups():
+    found = estimate_mutual_information(bits(1000, 12), bits(1000, 12, 1))
+    assert not [warning for warning in found.warnings if "groups" in warning]
+    vectors = np.random.default_rng(0).normal(size=(100, 2))[np.arange(1000) % 100]
+    found = estimate_mutual_information(vectors, np.random.default_rng(1).normal(size=(1000, 2)))
+    assert any("groups" in warning for warning in found.warnings)
+
+
+def test_numbers_and_bits():
+    x, bit = np.random.default_rng(3).normal(size=(2000, 3)), bits(2000, 7)
+    x[:, 1] += 4 * bit[:, 5]
+    exact = estimate_mutual_information(x[:, 1], bit[:, 5]).value
+    assert estimate_mutual_information(x, bit).value > 0.85 * exact > 0.5

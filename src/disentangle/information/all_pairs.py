@@ -43,7 +43,8 @@ def dependence_report(
       method for all pairs of the report. With the adjusted ones below :math:`\alpha` called dependent, the probability
       that any independent pair is called so is at most :math:`\alpha`;
     - how well each can be read from the other on held-out rows, by a linear and by a neural probe, both ways: of numbers
-      R², of classes the accuracy, beside chance; see `probe_numbers` and `probe_classes`.
+      R², of classes the accuracy, beside chance; see `probe_numbers` and `probe_classes`. Several columns of whole numbers
+      are read as numbers.
 
     Of a variable that carries noise, as `disentangle.nn.NoisyLatent` makes, give several draws: probes read from all of them,
     and more than from one. What is read of it, its information and its p-value are those of the first draw.
@@ -209,14 +210,17 @@ def _scores(
 def _read(
     source: np.ndarray, target: np.ndarray, *, of: Sequence[bool | None], groups: np.ndarray | None, seed: int
 ) -> tuple[float, Probes]:
-    """How well a linear map reads the target, as R², of classes that of one-hot columns; and what both probes read of it."""
+    """How well a linear map reads the target, as R², of classes that of one-hot columns; and what both probes read of it.
+
+    Of classes that are rows of several columns of numbers it is these columns that are read.
+    """
     x, variable, folds, draws = rows_for(
         source, target, source_is_classes=of[0], target_is_classes=of[1], groups=groups, seed=seed
     )
     linear = read_numbers(x, Variable(variable.numbers), folds, "linear", seed, draws)
-    if variable.classes is not None:
+    if variable.classes is not None and (variable.order is None or variable.order.shape[1] == 1):
         return linear.r2, both_probes(x, variable, folds, seed, draws)
-    return linear.r2, Probes(linear, read_numbers(x, variable, folds, "neural", seed, draws))
+    return linear.r2, Probes(linear, read_numbers(x, Variable(variable.numbers), folds, "neural", seed, draws))
 
 
 def _at(values: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -95,18 +95,17 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
 
 
 def _of_pairs_of_classes(x: Variable, y: Variable, seed: int) -> MutualInformation:
-    """The estimate of counts, or where both are numbers what their order tells, if that is more."""
+    """The estimate of counts, or what both tell as numbers, if they are some and it is more."""
     assert x.classes is not None
     assert y.classes is not None
     estimate = counted_mutual_information(x.classes, y.classes)
-    if not (x.ordered and y.ordered and min(int(x.classes.max()), int(y.classes.max())) > 1):
+    if x.order is None or y.order is None or min(int(x.classes.max()), int(y.classes.max())) <= 1:
         return estimate
-    a, b = (side.double()[:, None] for side in (x.classes, y.classes))
-    return _or_by_order(estimate, a, b, min(entropy(x.classes), entropy(y.classes)), seed)
+    return _or_as_numbers(estimate, x.order, y.order, min(entropy(x.classes), entropy(y.classes)), seed)
 
 
-def _or_by_order(estimate: MutualInformation, x: Tensor, y: Tensor, most: float, seed: int) -> MutualInformation:
-    """The estimate, or that of classes as numbers, `most` at the largest, where their order tells more."""
+def _or_as_numbers(estimate: MutualInformation, x: Tensor, y: Tensor, most: float, seed: int) -> MutualInformation:
+    """The estimate, or that of classes as numbers, `most` at the largest, where these tell more."""
     if estimate.value >= 0.9 * most:
         return estimate
     found = _of_numbers(x, y, seed)
@@ -126,8 +125,8 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
         found = neighbors_of(Variable(scores), classes, least=estimate.value)
         estimate = _larger(estimate, found, _of_neighbors(rows))
     enough = rows > scores.shape[1] + 2  # for a copula
-    if enough and classes.ordered and count > 2:
-        estimate = _or_by_order(estimate, numbers, codes.double()[:, None], most, seed)
+    if enough and classes.order is not None and count > 2:
+        estimate = _or_as_numbers(estimate, numbers, classes.order, most, seed)
     warnings = list(estimate.warnings)
     if rows < 5 * count:
         warnings.append(f"{rows} rows are few for {count} classes: the value is probably too low")
@@ -167,7 +166,7 @@ def _degrees_of_freedom(x: Tensor, y: Tensor, generator: torch.Generator) -> flo
 
 def _by_copula(margins: _Margins) -> MutualInformation:
     rows, nu = len(margins.normal[0]), margins.degrees_of_freedom
-    if math.isinf(value := gaussian_mutual_information(*margins.normal)):
+    if math.isinf(value := gaussian_mutual_information(*margins.normal)) and _infinite(*margins.normal):
         return MutualInformation(value, 0.0, "copula", COPULA, rows, rows, warnings=(INFINITE,))
     if math.isinf(nu):
         value = gaussian_mutual_information(*margins.apart)
@@ -181,6 +180,12 @@ def _by_copula(margins: _Margins) -> MutualInformation:
         rows, copula.p, copula.q
     )  # which is left where the terms vanish, of independent variables
     return MutualInformation(value, math.sqrt(_standard_error(terms) ** 2 + noise), name, COPULA, rows, rows)
+
+
+def _infinite(x: Tensor, y: Tensor) -> bool:
+    """Whether columns of many values alone have a direction of one that is a function of the other."""
+    many = [side[:, 2 * (side.sort(0).values.diff(dim=0) > 0).sum(0) >= len(side)] for side in (x, y)]
+    return all(side.shape[1] for side in many) and math.isinf(gaussian_mutual_information(*many))
 
 
 def _folds(margins: _Margins, generator: torch.Generator, share: float = 1.0) -> list[Fold]:

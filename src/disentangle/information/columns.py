@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from disentangle.dependence import Bound
+from disentangle.information.counts import ROWS_PER_PAIR, CountTable
 from disentangle.information.neighbors import BLOCKS, neighbors_value
 from disentangle.information.result import MutualInformation
 
@@ -26,8 +28,9 @@ def column_mutual_information(x: Tensor, y: Tensor, *, least: float = -math.inf)
 
     .. math:: \hat I = \sum_k \hat I(x_k; y_k) - \min\Big(\sum_{j<k}\hat I(x_j; x_k),\ \sum_{j<k}\hat I(y_j; y_k)\Big)
 
-    by nearest neighbours. It holds on to sharp edges, products and atoms in many columns, each of which shares something
-    with its partner, where neighbours in all dimensions and critics see too few rows. For
+    by nearest neighbours, and of columns of few values by counting. It holds on to sharp edges, products and atoms in many
+    columns, each of which shares something with its partner, where neighbours in all dimensions and critics see too few
+    rows. For
 
     .. math:: I(x; y) \ge \sum_k I(x_k; y_k) - T(x)
 
@@ -47,11 +50,13 @@ def column_mutual_information(x: Tensor, y: Tensor, *, least: float = -math.inf)
     """
     s, t = matched_columns(x, y)
     a, b = x[:, s].numpy(), y[:, t].numpy()
-    rows, value, error = len(a), _value(a, b, least), 0.0
+    counted = _Counted(*(_few_values(left, right) for left, right in ((a, b), (a, a), (b, b))))
+    rows, value, error = len(a), _value(a, b, counted, least), 0.0
     if value > least:
         blocks = np.array_split(np.random.default_rng(0).permutation(rows), BLOCKS)
-        error = float(np.std([_value(a[i], b[i]) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
-    return MutualInformation(value, error, "nearest neighbors, column by column", BOUND, rows, rows)
+        error = float(np.std([_value(a[i], b[i], counted) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
+    method = "counts" if counted.between.diagonal().all() else "nearest neighbors"
+    return MutualInformation(value, error, f"{method}, column by column", BOUND, rows, rows)
 
 
 def matched_columns(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,14 +81,39 @@ def matched_columns(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return of_x[kept], of_y[kept]
 
 
-def _value(a: np.ndarray, b: np.ndarray, least: float = -math.inf) -> float:
+class _Counted(NamedTuple):
+    """Which pairs of columns are counted, `(columns, columns)` bool each: those of a and b, of a alone, of b alone."""
+
+    between: np.ndarray
+    of_a: np.ndarray
+    of_b: np.ndarray
+
+
+def _few_values(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """For each pair of columns whether there are five rows for each pair of their values."""
+    of_a, of_b = ([len(np.unique(column)) for column in side.T] for side in (a, b))
+    return ROWS_PER_PAIR * np.outer(of_a, of_b) <= len(a)
+
+
+def _value(a: np.ndarray, b: np.ndarray, counted: _Counted, least: float = -math.inf) -> float:
     """The estimate for columns that are matched already; where it is not above `least`, perhaps without what is taken off."""
-    together = sum(neighbors_value(a[:, [k]], b[:, [k]]) for k in range(a.shape[1]))
+    columns = range(a.shape[1])
+    together = sum(_shared(a[:, k], b[:, k], counted.between[k, k]) for k in columns)
     if together <= least:
         return together
-    pairs = list(itertools.combinations(range(a.shape[1]), 2))
-    within = (sum(neighbors_value(side[:, [j]], side[:, [k]]) for j, k in pairs) for side in (a, b))
+    pairs = list(itertools.combinations(columns, 2))
+    within = (
+        sum(_shared(side[:, j], side[:, k], by_counts[j, k]) for j, k in pairs)
+        for side, by_counts in ((a, counted.of_a), (b, counted.of_b))
+    )
     return together - max(min(within), 0.0)
+
+
+def _shared(a: np.ndarray, b: np.ndarray, counted: np.bool_) -> float:
+    if not counted:
+        return neighbors_value(a[:, None], b[:, None])
+    x, y = (torch.from_numpy(np.unique(column, return_inverse=True)[1]) for column in (a, b))
+    return CountTable(x, y).information
 
 
 def _unit(columns: Tensor) -> Tensor:

@@ -11,13 +11,36 @@ from disentangle.dependence import Bound
 from disentangle.information.classes import entropy
 from disentangle.information.result import MutualInformation
 
-__all__ = ["counted_mutual_information"]
+__all__ = ["ROWS_PER_PAIR", "CountTable", "counted_mutual_information"]
 
 ROWS_PER_PAIR, ONCE = 5, 0.02  # on average at least; the share of rows whose pair is there once, at most
 STRENGTHS = [2.0**i for i in range(-3, 16)]  # rows that the frequencies of y count for, beside those of a class of x
 DISCOUNTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 COUNTED = Bound("neither", "the number of rows is finite: it is exact as rows are added")
 SMOOTHED = Bound("lower", "the rows are drawn independently")
+
+
+class CountTable:
+    """How often two variables of classes, `(rows,)` int64 each, have each class and each pair of classes.
+
+    Attributes:
+        of_each: How many rows have each class of x, and of y, `(classes,)` float64.
+        counts: How many have each pair that there is, `(pairs,)` int64.
+        pair: Which pair each row has, `(rows,)` int64.
+        terms: The logarithm of how much more often a row's pair is there than by chance, `(rows,)`.
+        freedom: K_xy - K_x - K_y + 1 of `counted_mutual_information`.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor):
+        n_x, n_y = self.of_each = x.bincount().double(), y.bincount().double()
+        _, self.pair, self.counts = (x * len(n_y) + y).unique(return_inverse=True, return_counts=True)
+        self.terms = (len(x) * self.counts[self.pair].double() / (n_x[x] * n_y[y])).log()
+        self.freedom = len(self.counts) - len(n_x) - len(n_y) + 1
+
+    @property
+    def information(self) -> float:
+        """What the classes tell about one another, in nats, less its bias."""
+        return float(self.terms.mean()) - self.freedom / (2 * len(self.terms))
 
 
 def counted_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
@@ -52,20 +75,17 @@ def counted_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
         >>> print(counted_mutual_information(side, 1 - side))  # log 2
         0.693 ± 0.000 nats (counts, 100 rows)
     """
-    rows, n_x, n_y = len(x), x.bincount().double(), y.bincount().double()
-    _, pair, counts = (x * len(n_y) + y).unique(return_inverse=True, return_counts=True)
-    n_xy = counts.double()[pair]
-    most = min(entropy(x), entropy(y))
-    if rows < ROWS_PER_PAIR * len(counts) or int((counts == 1).sum()) > ONCE * rows:
-        terms = max(_smoothed(n_xy, n_x, n_y, x, y), _smoothed(n_xy, n_y, n_x, y, x), key=torch.mean)
-        value, error = float(terms.mean()), float(terms.std()) / math.sqrt(rows)
-        return MutualInformation(min(value, most), error, "counts, smoothed", SMOOTHED, rows, rows)
-    terms = (rows * n_xy / (n_x[x] * n_y[y])).log()
-    freedom = len(counts) - len(n_x) - len(n_y) + 1
-    value = min(float(terms.mean()) - freedom / (2 * rows), most)
+    table, most = CountTable(x, y), min(entropy(x), entropy(y))
+    rows, pairs = len(x), len(table.counts)
+    if rows < ROWS_PER_PAIR * pairs or int((table.counts == 1).sum()) > ONCE * rows:
+        n_xy = table.counts[table.pair].double()
+        terms = max(_smoothed(n_xy, *table.of_each, x, y), _smoothed(n_xy, *table.of_each[::-1], y, x), key=torch.mean)
+        value, error = min(float(terms.mean()), most), float(terms.std()) / math.sqrt(rows)
+        few = f"{rows} rows are few for {pairs} pairs of classes: the value may be too low"
+        return MutualInformation(value, error, "counts, smoothed", SMOOTHED, rows, rows, warnings=(few,))
     # of independent variables the terms vanish, and rows times twice the mean is a chi-square variable
-    error = math.sqrt(float(terms.var()) / rows + max(freedom, 0) / (2 * rows**2))
-    return MutualInformation(value, error, "counts", COUNTED, rows, rows)
+    error = math.sqrt(float(table.terms.var()) / rows + max(table.freedom, 0) / (2 * rows**2))
+    return MutualInformation(min(table.information, most), error, "counts", COUNTED, rows, rows)
 
 
 def _smoothed(n_xy: Tensor, n_x: Tensor, n_y: Tensor, x: Tensor, y: Tensor) -> Tensor:

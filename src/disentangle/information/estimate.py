@@ -69,6 +69,8 @@ def estimate_mutual_information(
     never above their entropy: numbers against classes by classifiers on rows that they were not fitted to, and by Ross'
     nearest neighbours in up to 6 dimensions; where the classes are numbers, their order is tried as well. Classes against
     classes are counted; where both are numbers, their order is tried, too. `classes` says it where the values do not.
+    Several columns of whole numbers, such as bits or answers on a scale, are one class per different row, of which there
+    may be too many to count: they are measured as numbers as well, column by column too, and the largest value counts.
 
     **Rows** have to be independent draws. Copies of a row, from several epochs or from oversampling, are found and counted
     once, with a warning. The vectors of a codebook come again as well: they are taken for values where half of them are in

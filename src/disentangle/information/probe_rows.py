@@ -94,9 +94,10 @@ def in_turn(x: np.ndarray, target: Variable, folds: Folds, draws: int) -> tuple[
     rows = len(x)
     x = x.reshape(rows, draws, -1).swapaxes(0, 1).reshape(draws * rows, -1)
     classes = None if target.classes is None else target.classes.repeat(draws)
+    order = None if target.order is None else target.order.repeat(draws, 1)
     turns = rows * np.arange(draws)[:, None]
     folds = [((train + turns).ravel(), (test + turns).ravel()) for train, test in folds]
-    return x, Variable(target.numbers.repeat(draws, 1), classes, target.ordered), folds
+    return x, Variable(target.numbers.repeat(draws, 1), classes, order), folds
 
 
 def _joined(name: str, train: Samples, test: Samples) -> np.ndarray:

@@ -36,12 +36,13 @@ class Variable(NamedTuple):
         numbers: `(rows, dim)` float64 on the CPU; one-hot of names, and of a column that is said to be classes or holds
             whole numbers with five rows per value.
         classes: `(rows,)` int64, 0 to C-1, each of them in at least one row, where the variable is classes; else `None`.
-        ordered: Whether the classes are those of a column of numbers, in their order.
+        order: Numbers that the classes can be taken for as well, `(rows, dim)`: where they were those of one column, their
+            places in order; where they were many rows of several columns, these columns.
     """
 
     numbers: Tensor
     classes: Tensor | None = None
-    ordered: bool = False
+    order: Tensor | None = None
 
 
 class Pair(NamedTuple):
@@ -150,11 +151,15 @@ def _variable(array: np.ndarray, classes: bool | None) -> Variable:
         return Variable(matrix)
     column, integers = matrix.shape[1] == 1, array.dtype.kind in "bui"
     codes, counts = _codes(array.reshape(len(array), -1) if integers else matrix.numpy())  # float64 merges large ones
-    few = integers and column and len(counts) * (1 if array.dtype.kind == "b" else ROWS_PER_INTEGER) <= len(matrix)
-    if not (classes or few or _are_classes(matrix, len(counts))):
+    few = len(counts) ** 2 <= len(matrix) or _one_hot(matrix)
+    if integers and column:
+        few |= len(counts) * (1 if array.dtype.kind == "b" else ROWS_PER_INTEGER) <= len(matrix)
+    if not (classes or few or _are_whole_classes(matrix, len(counts))):
         return Variable(matrix)
-    nominal = column and (classes or (_whole(matrix) and len(counts) * ROWS_PER_CLASS <= len(matrix)))
-    return Variable(one_hot(codes).double() if nominal else matrix, codes, column)
+    if not column:
+        return Variable(matrix, codes, None if classes or few else matrix)
+    nominal = classes or (_whole(matrix) and len(counts) * ROWS_PER_CLASS <= len(matrix))
+    return Variable(one_hot(codes).double() if nominal else matrix, codes, codes.double()[:, None])
 
 
 def as_array(values: Samples) -> np.ndarray:
@@ -217,13 +222,16 @@ def _codes(matrix: np.ndarray) -> _Values:
     return torch.from_numpy(codes.reshape(-1)), counts
 
 
-def _are_classes(matrix: Tensor, values: int) -> bool:
-    rows = len(matrix)
-    if values * values <= rows or _one_hot(matrix):
-        return True
-    if values * ROWS_PER_CLASS > rows or not bool((matrix == matrix.round()).all()):
+def _are_whole_classes(matrix: Tensor, values: int) -> bool:
+    """Whether it is whole numbers with five rows per value, which could make no more different rows than there are."""
+    if values * ROWS_PER_CLASS > len(matrix) or not bool((matrix == matrix.round()).all()):
         return False
-    return math.prod(len(column.unique()) for column in matrix.unbind(1)) <= rows
+    return _possible_rows(matrix) <= len(matrix)
+
+
+def _possible_rows(matrix: Tensor) -> float:
+    """How many different rows the values of the columns could make."""
+    return math.prod(float(len(column.unique())) for column in matrix.unbind(1))
 
 
 def _whole(matrix: Tensor) -> bool:
@@ -293,12 +301,14 @@ def _may_be_codes(name: str, side: Variable, counts: np.ndarray) -> list[str]:
 
 
 def _repeats(name: str, side: Variable, counts: np.ndarray) -> list[str]:
-    """A warning where several columns of numbers are repeated from row to row beside another y."""
+    """A warning where several columns of numbers are repeated from row to row beside another y, more than by chance."""
     if side.classes is not None or side.numbers.shape[1] < 2:
         return []
     rows = len(side.numbers)
     repeated = int(counts[(counts > 1) & (counts * counts <= rows)].sum())  # what is there more often is a value
-    if repeated <= 0.1 * rows:
+    possible = _possible_rows(side.numbers)
+    by_chance = -possible * math.expm1(-rows / possible)  # the different ones of so many, were all equally frequent
+    if repeated <= 0.1 * rows or 2 * len(counts) >= by_chance:
         return []
     return [f"{name} takes only {len(counts)} different values in {rows} rows: {INDEPENDENT}"]
 
