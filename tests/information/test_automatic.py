@@ -171,3 +171,29 @@ def test_the_order_of_whole_numbers_tells_more_than_counts_of_many(levels):
     assert found.value == pytest.approx(-math.log(0.8), abs=0.04)
     independent = estimate_mutual_information(x, y.flip(0))
     assert independent.value < 0.02
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: (rng.standard_normal(1000), np.arange(1000) < 5),
+        lambda rng: tuple(np.where(rng.random((2, 250)) < 0.95, 0, rng.standard_normal((2, 250)))),
+        lambda rng: tuple(rng.poisson(0.3, (2, 100))),
+    ],
+)
+def test_values_that_are_often_equal_and_tell_nothing(draw):
+    """Ten blocks of such rows may all read the same, and the standard error was 0."""
+    found = [estimate_mutual_information(*draw(np.random.default_rng(seed))) for seed in range(40)]
+    assert all(each.standard_error > 1e-5 for each in found)
+    assert sum(each.interval[0] > 0 for each in found) <= 3
+
+
+def test_neighbours_that_are_not_sure_are_said():
+    said = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal(250)
+        found = estimate_mutual_information(x, x**2 + 1.5 * rng.standard_normal(250))
+        said.append(any(warning.startswith("nearest neighbours show") for warning in found.warnings))
+        assert not (said[-1] and found.method == "nearest neighbors")
+    assert any(said)

@@ -89,3 +89,40 @@ def test_the_leave_one_out_prediction_is_that_of_the_other_rows():
     found = counted_mutual_information(x, y)
     assert found.method == "counts, smoothed"
     assert found.value == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    ("shares", "rows"),
+    [(1 / np.arange(1.0, 11) ** 2, 1000), ([0.02, 0.02, 0.02, 0.04, 0.9], 100), ([0.05, 0.95], 1000)],
+)
+def test_rare_classes_that_share_nothing(shares, rows):
+    """By Miller's bias of the pairs that were drawn, half of the intervals of the first lay above 0."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(200):
+        x, y = (
+            np.unique(rng.choice(len(shares), rows, p=shares / np.sum(shares)), return_inverse=True)[1] for _ in "xy"
+        )
+        found.append(counted_mutual_information(torch.from_numpy(x), torch.from_numpy(y)))
+    values = np.array([each.value for each in found])
+    assert abs(values.mean()) < 4 * values.std() / 200**0.5 + 1e-3
+    assert sum(each.interval[0] > 0 for each in found) < 0.1 * 200
+
+
+@pytest.mark.parametrize("agreement", [0.5, 0.8, 1.0])
+def test_rare_classes_that_agree(agreement):
+    shares = 1 / np.arange(1.0, 11) ** 2
+    shares /= shares.sum()
+    rng, found = np.random.default_rng(1), []
+    for _ in range(100):
+        x, other = rng.choice(10, (2, 2000), p=shares)
+        y = np.where(rng.random(2000) < agreement, x, other)
+        codes = [torch.from_numpy(np.unique(side, return_inverse=True)[1]) for side in (x, y)]
+        found.append(counted_mutual_information(*codes))
+    joint, independent = (
+        agreement * np.diag(shares) + (1 - agreement) * np.outer(shares, shares),
+        np.outer(shares, shares),
+    )
+    there = joint > 0
+    truth = (joint[there] * np.log(joint[there] / independent[there])).sum()
+    assert np.mean([each.value for each in found]) == pytest.approx(truth, rel=0.02)
+    assert sum(each.interval[0] <= truth <= each.interval[1] for each in found) >= 85

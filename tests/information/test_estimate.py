@@ -6,6 +6,7 @@ import torch
 
 from disentangle import estimate_mutual_information
 from disentangle.information import METHODS, MutualInformation
+from disentangle.information.pair import as_pair
 
 F64 = torch.float64
 TRAINED = METHODS[4:]
@@ -261,3 +262,17 @@ def test_a_default_precision_of_float64_changes_nothing_but_digits(method):
             assert estimate_mutual_information(x, y[:, 0] > 0).value > 0.1
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_of_groups_it_is_said_how_each_draw_was_measured():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(150), 4)
+    shared = rng.standard_normal((150, 2))[groups]
+    x, y = shared[:, :1] + 0.5 * rng.standard_normal((600, 1)), shared[:, :1] + rng.standard_t(2, (600, 1))
+    found = estimate_mutual_information(x, y, groups=groups)
+    pairs = [as_pair(x=x, y=y, groups=groups, seed=seed) for seed in range(5)]
+    draws = [estimate_mutual_information(pair.x.numbers, pair.y.numbers) for pair in pairs]
+    assert found.value == pytest.approx(np.mean([each.value for each in draws]))
+    assert found.method.split(" / ") == list(dict.fromkeys(each.method for each in draws))
+    assert set(found.warnings) == {warning for each in draws for warning in each.warnings}
+    assert len({each.method for each in draws}) > 1

@@ -10,6 +10,7 @@ from scipy.stats import special_ortho_group
 from sklearn.cross_decomposition import CCA
 
 from disentangle.information import gaussian_mutual_information
+from disentangle.information.gaussian import correlation_noise
 
 
 def correlated(rng, rows, dim, rho):
@@ -79,6 +80,16 @@ def test_noise_between_independent_gaussians_is_as_documented(p, q, rows, repeat
     values = [gaussian_mutual_information(x, y) for x, y in draws]
     wanted = math.sqrt(p * q / 2) / math.sqrt((rows - 1 - p) * (rows - 1 - q))
     assert 0.75 * wanted < np.std(values) < 1.33 * wanted
+
+
+@pytest.mark.parametrize(("p", "q", "rows"), [(1, 1, 10), (3, 4, 1000), (25, 20, 50), (40, 40, 100)])
+def test_the_standard_error_at_independence_is_right_however_few_the_rows(p, q, rows):
+    rng = np.random.default_rng(1)
+    values = [
+        gaussian_mutual_information(rng.standard_normal((rows, p)), rng.standard_normal((rows, q))) for _ in range(300)
+    ]
+    assert math.sqrt(correlation_noise(rows, p, q)) == pytest.approx(np.std(values), rel=0.15)
+    assert correlation_noise(rows, p, q) == pytest.approx(correlation_noise(rows, q, p), rel=1e-9)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.999])

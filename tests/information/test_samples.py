@@ -1,5 +1,6 @@
 import math
 
+import jaxtyping
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disentangle import dependence_report, estimate_mutual_information, linear_decodability, permutation_test
+from disentangle import (
+    dependence_report,
+    estimate_mutual_information,
+    factor_scores,
+    linear_decodability,
+    permutation_test,
+)
 from disentangle.information import nearest_neighbor_mutual_information
-from disentangle.information.samples import as_pair, as_variable
+from disentangle.information.pair import as_pair
+from disentangle.information.samples import as_variable
 
 RNG = np.random.default_rng
 NAMES = np.array(["anna", "ben", "cem"])
@@ -301,3 +309,79 @@ def test_oversampled_copies_tell_nothing_whatever_their_numbers():
         assert permutation_test(x[index], other[index], permutations=99).p_value > 0.05
     said = estimate_mutual_information(x[index], label[index], classes=["x", "y"])
     assert said.value > 0.5  # as classes they tell the label
+
+
+@pytest.mark.parametrize("decimals", [1, 2])
+@pytest.mark.parametrize("unit", [1.0, 0.37])
+def test_rounded_numbers_and_their_label_are_no_copies(decimals, unit):
+    """Whose label has no noise: each value goes with one label only."""
+    x = np.round(normal(3000), decimals)
+    label = (x > 1.5).astype(int)
+    assert as_pair(x=unit * x, y=label).warnings == ()
+    share = label.mean()
+    entropy = -share * math.log(share) - (1 - share) * math.log(1 - share)
+    assert estimate_mutual_information(unit * x, label).value == pytest.approx(entropy, rel=0.05)
+
+
+def test_whole_numbers_in_few_columns_and_a_function_of_them_are_no_copies():
+    a = RNG(0).integers(10, size=(300, 2))
+    ratings = RNG(1).integers(1, 6, size=(400, 3))
+    for x, y in ((a, a.sum(1) % 10), (ratings, ratings.sum(1)), (np.c_[a, a.sum(1)], a[:, 0] * 10 + a[:, 1])):
+        assert len(as_pair(x=x, y=y).x.numbers) == len(x)
+    pixels = RNG(2).integers(256, size=(200, 64))
+    assert len(as_pair(x=np.tile(pixels, (5, 1)), y=np.tile(normal(200), 5)).x.numbers) == 200
+
+
+@pytest.mark.parametrize("atoms", [2, 3, 6])
+def test_what_a_mixture_has_at_a_few_values_are_no_copies(atoms):
+    rng = RNG(8)
+    at_atom, atom = rng.random(2000) < 0.5, (rng.integers(atoms, size=2000) + 0.5) / atoms
+    x, y = (np.where(at_atom, atom, rng.random(2000)) for _ in range(2))
+    truth = math.log(2) + math.log(atoms) / 2
+    assert estimate_mutual_information(x, y).value == pytest.approx(truth, abs=0.1)
+    warnings = as_pair(x=x, y=y).warnings
+    assert warnings == () if atoms == 2 else warnings[0].startswith(f"{atoms} pairs of values are in")
+
+
+def test_rows_that_are_said_to_be_independent_are_no_copies():
+    x, y = np.tile(normal(60), 3), np.tile(normal(60, seed=1), 3)
+    assert len(as_pair(x=x, y=y).x.numbers) == 60
+    assert len(as_pair(x=x, y=y, groups=np.arange(180)).x.numbers) == 180
+
+
+def test_whole_numbers_that_come_again_may_be_labels():
+    label = RNG(2).integers(200, size=300)
+    warning = f"y has {len(set(label))} values in 300 rows and was taken as numbers: classes=['y'] if they are labels"
+    assert as_pair(x=normal(300), y=label).warnings == (warning,)
+    assert as_pair(x=normal(300), y=label.astype(float)).warnings == ()
+    assert as_pair(x=normal(300), y=RNG(2).permutation(300)).warnings == ()
+    for said in (["y"], []):
+        assert as_pair(x=normal(300), y=label, classes=said).warnings == ()
+
+
+def test_tables_whose_rows_are_in_another_order_are_refused():
+    x = normal(100)
+    frame, target = pd.DataFrame({"x": x}), pd.Series(x + normal(100, seed=1))
+    shuffled = target.sample(frac=1.0, random_state=0)
+    message = "expected x and y with rows in one order, got the labels of one index in two"
+    with pytest.raises(ValueError, match=message):
+        estimate_mutual_information(frame, shuffled)
+    with pytest.raises(ValueError, match="expected latent and f with rows in one order"):
+        factor_scores(frame, {"f": shuffled})
+    with pytest.raises(ValueError, match=message):
+        dependence_report({"x": frame, "y": shuffled})
+    aligned = estimate_mutual_information(frame, shuffled.loc[frame.index])
+    assert aligned == estimate_mutual_information(frame, target)
+    other_labels = target.set_axis(range(100, 200))
+    assert estimate_mutual_information(frame, other_labels) == aligned
+
+
+def test_variables_and_factors_are_given_by_name(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    z, known = normal(100, 2), normal(100)
+    table = factor_scores(z, pd.DataFrame({"f": known}))
+    assert table == factor_scores(z, {"f": known})
+    with pytest.raises(TypeError, match=r"expected variables by name, \{name: values\}, got list"):
+        dependence_report([z, known])
+    with pytest.raises(TypeError, match=r"expected factors by name, \{name: values\}, got ndarray"):
+        factor_scores(z, known)

@@ -11,20 +11,21 @@ import numpy as np
 
 from disentangle.information.estimate import estimate_mutual_information
 from disentangle.information.factor_tables import FactorScores
+from disentangle.information.pair import refuse_other_order
 from disentangle.information.permutation import permutation_test
 from disentangle.information.probe_rows import rows_for
 from disentangle.information.probes import Probes, both_probes, read_numbers
 from disentangle.information.report import DependenceReport, DependenceRow
-from disentangle.information.samples import Samples, Variable, as_array, as_variable
+from disentangle.information.samples import NamedSamples, Samples, Variable, as_array, as_variable, by_name
 from disentangle.information.scores import factor_scores
 
 __all__ = ["dependence_report"]
 
 
 def dependence_report(
-    variables: Mapping[str, Samples],
+    variables: NamedSamples,
     *,
-    factors: Mapping[str, Samples] | None = None,
+    factors: NamedSamples | None = None,
     pairs: Sequence[tuple[str, str]] | None = None,
     present: Mapping[str, Samples] | None = None,
     method: str = "auto",
@@ -82,6 +83,7 @@ def dependence_report(
         The report. Print it, `to_markdown()`, `to_latex()`, `to_dict()` or `plot(path)` it.
 
     Raises:
+        TypeError: Where variables or factors are not given by name.
         ValueError: Where variables are not finite matrices with the same number of rows, a mask is not `(rows,)` bool, a
             name is both a variable and a factor, a pair is there twice or is not one of two different names, or the
             information of no pair can be measured. What is wrong with some of the pairs only is a note.
@@ -97,14 +99,16 @@ def dependence_report(
     """
     from tqdm.auto import tqdm
 
+    variables, factors = by_name("variables", variables), by_name("factors", {} if factors is None else factors)
+    refuse_other_order({**variables, **factors, **(present or {}), "groups": groups})
     drawn = _drawn(variables)
-    arrays = _joined({name: _first(values) for name, values in drawn.items()}, factors or {})
+    arrays = _joined({name: _first(values) for name, values in drawn.items()}, factors)
     drawn = {**arrays, **drawn}
     if permutations < 1:
         raise ValueError(f"expected at least 1 permutation, got {permutations}")
     with_scores = bool(factors) and pairs is None
     if pairs is None:
-        pairs = [*itertools.combinations(variables, 2), *itertools.product(variables, factors or {})]
+        pairs = [*itertools.combinations(variables, 2), *itertools.product(variables, factors)]
     _check_pairs(pairs, arrays)
     masks = _masks(arrays, present or {})
     settings = _Settings(method, permutations, seed, classes, None if groups is None else as_array(groups))
@@ -121,7 +125,7 @@ def dependence_report(
     return DependenceReport(
         rows=tuple(rows),
         variables=tuple(variables),
-        factors=tuple(factors or {}),
+        factors=tuple(factors),
         dimensions={name: side.numbers.shape[1] for name, side in own.items()},
         classes={name: int(side.classes.max()) + 1 for name, side in own.items() if side.classes is not None},
         root_mean_squares={name: float(side.numbers.square().mean().sqrt()) for name, side in own.items()},

@@ -37,6 +37,7 @@ NEIGHBOR_DIMENSIONS = 6  # of x and y together, at most
 SIGNIFICANT = 2.0  # standard errors
 OF_NEIGHBORS = 3.0  # the same of neighbours, whose error is too small, and of columns, the best of many
 SMALL = 100  # rows at which twice as many of these are wanted
+ROUNDING = 1e-12  # of a standard error that is 0
 GROWTH, GROWTH_OF_GAIN = 0.04, 0.25  # from half of the rows to all: of the value, of what the critic adds
 
 COPULA = Bound(
@@ -44,6 +45,7 @@ COPULA = Bound(
 )
 CRITIC = Bound("lower", "the rows are drawn independently")
 GROWING = "half of the rows show {:.2g} nats less: with more rows than these the value would be higher"
+UNSURE = "nearest neighbours show {:.2g} ± {:.1g} nats, which so few rows may by chance: more rows would tell"
 INFINITE = "some direction of y is a function of x: the information is infinite, unless rounding or few values limit it"
 
 
@@ -70,7 +72,7 @@ def automatic_mutual_information(x: Variable, y: Variable, seed: int) -> MutualI
     return _of_classes(y.numbers, x, "x", seed) if y.classes is None else _of_classes(x.numbers, y, "y", seed)
 
 
-def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
+def _of_numbers(x: Tensor, y: Tensor, seed: int, neighbors: bool = True) -> MutualInformation:
     generator = torch.Generator().manual_seed(seed)
     margins = _margins(x, y, generator)
     estimate = _by_copula(margins)
@@ -78,14 +80,15 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
         return estimate
     dimensions = margins.normal[0].shape[1] + margins.normal[1].shape[1]
     drawn, correction = generator.get_state(), None
-    steps = STEPS if dimensions > 2 else 0  # of two columns neighbours find what a critic finds, in a tenth of the time
+    # of two columns neighbours find what a critic finds, in a tenth of the time
+    steps = STEPS if dimensions > 2 or not neighbors else 0
     if len(x) >= FEWEST_ROWS:
         correction = fit_correction(_folds(margins, generator), generator, steps)
         estimate = _with_critic(estimate, margins, correction)
         if dimensions > 2:
             columns = column_mutual_information(*margins.normal, least=estimate.value)
             estimate = _larger(estimate, columns, _of_neighbors(len(x)))
-    if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
+    if neighbors and len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         estimate = _with_neighbors(estimate, *margins.normal)
     if correction is not None and estimate.bound is CRITIC:
         generator.set_state(drawn)  # the same rows are held out
@@ -101,14 +104,18 @@ def _of_pairs_of_classes(x: Variable, y: Variable, seed: int) -> MutualInformati
     estimate = counted_mutual_information(x.classes, y.classes)
     if x.order is None or y.order is None or min(int(x.classes.max()), int(y.classes.max())) <= 1:
         return estimate
-    return _or_as_numbers(estimate, x.order, y.order, min(entropy(x.classes), entropy(y.classes)), seed)
+    # of which many are equal, and neighbours no use
+    most = min(entropy(x.classes), entropy(y.classes))
+    return _or_as_numbers(estimate, x.order, y.order, most, seed, neighbors=False)
 
 
-def _or_as_numbers(estimate: MutualInformation, x: Tensor, y: Tensor, most: float, seed: int) -> MutualInformation:
+def _or_as_numbers(
+    estimate: MutualInformation, x: Tensor, y: Tensor, most: float, seed: int, neighbors: bool = True
+) -> MutualInformation:
     """The estimate, or that of classes as numbers, `most` at the largest, where these tell more."""
     if estimate.value >= 0.9 * most:
         return estimate
-    found = _of_numbers(x, y, seed)
+    found = _of_numbers(x, y, seed, neighbors)
     return _larger(estimate, replace(found, value=min(found.value, most)))
 
 
@@ -242,6 +249,8 @@ def _with_neighbors(estimate: MutualInformation, x: Tensor, y: Tensor) -> Mutual
     found = neighbors_of(Variable(x), Variable(y), least=estimate.value)
     larger = _larger(estimate, found, _of_neighbors(len(x)))
     if larger is estimate:
+        if found.value - SIGNIFICANT * found.standard_error > estimate.interval[1]:
+            return replace(estimate, warnings=(*estimate.warnings, UNSURE.format(found.value, found.standard_error)))
         return estimate
     halves = [neighbors_value(x[i::2].numpy(), y[i::2].numpy()) for i in (0, 1)]
     growth = found.value - sum(halves) / 2
@@ -266,8 +275,8 @@ def _gain(correction: Correction, folds: int | None = None) -> float:
 
 
 def _larger(estimate: MutualInformation, other: MutualInformation, errors: float = SIGNIFICANT) -> MutualInformation:
-    """The larger estimate: `other` only where it wins by more than so many of its standard errors."""
-    if other.value - errors * other.standard_error <= estimate.value:
+    """The larger estimate: `other` only where it wins by more than so many of its standard errors, and has one."""
+    if other.standard_error < ROUNDING or other.value - errors * other.standard_error <= estimate.value:
         return estimate
     return replace(
         other,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,35 +25,58 @@ class CountTable:
     """How often two variables of classes, `(rows,)` int64 each, have each class and each pair of classes.
 
     Attributes:
+        classes: The two variables.
         of_each: How many rows have each class of x, and of y, `(classes,)` float64.
         counts: How many have each pair that there is, `(pairs,)` int64.
         pair: Which pair each row has, `(rows,)` int64.
         terms: The logarithm of how much more often a row's pair is there than by chance, `(rows,)`.
-        freedom: K_xy - K_x - K_y + 1 of `counted_mutual_information`.
     """
 
     def __init__(self, x: Tensor, y: Tensor):
+        self.classes = x, y
         n_x, n_y = self.of_each = x.bincount().double(), y.bincount().double()
         _, self.pair, self.counts = (x * len(n_y) + y).unique(return_inverse=True, return_counts=True)
         self.terms = (len(x) * self.counts[self.pair].double() / (n_x[x] * n_y[y])).log()
-        self.freedom = len(self.counts) - len(n_x) - len(n_y) + 1
+
+    @cached_property
+    def by_chance(self) -> float:
+        """What the table of independent variables with these classes says on average, in nats."""
+        from sklearn.metrics.cluster import expected_mutual_information
+
+        table = torch.zeros([len(n) for n in self.of_each], dtype=torch.int64)
+        of_x, of_y = self.classes
+        table.index_put_((of_x, of_y), torch.ones_like(of_x), accumulate=True)
+        return float(expected_mutual_information(table.numpy(), len(of_x)))
+
+    @property
+    def independence(self) -> float:
+        """1 where the table says what that of independent variables does, 0 where a class tells the other one."""
+        most = min(map(entropy, self.classes))
+        if most <= self.by_chance:
+            return 0.0
+        return min(1.0, (most - float(self.terms.mean())) / (most - self.by_chance))
 
     @property
     def information(self) -> float:
         """What the classes tell about one another, in nats, less its bias."""
-        return float(self.terms.mean()) - self.freedom / (2 * len(self.terms))
+        rows, of_classes = len(self.terms), sum(map(len, self.of_each)) - 1
+        bias = (len(self.counts) - of_classes) / (2 * rows)
+        by_chance = (float(_pairs_by_chance(*self.of_each)) - of_classes) / (2 * rows)
+        return float(self.terms.mean()) - bias - self.independence * (self.by_chance - by_chance)
 
 
 def counted_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
     r"""What two variables with classes tell about one another, at most the entropy of either.
 
     **Where a pair of classes that was drawn was drawn five times on average, and hardly any only once**: the information
-    of the table of counts. With n rows, :math:`n_{xy}` of them with a pair of classes, and K numbers of classes and pairs
-    that were drawn,
+    of the table of counts, less its bias. With n rows, :math:`n_{xy}` of them with a pair of classes, K numbers of classes and
+    pairs that were drawn, and :math:`E[\cdot]` the mean over all orders of the rows of y,
 
-    .. math:: \hat I = \frac1n\sum_{xy} n_{xy} \log\frac{n\,n_{xy}}{n_x n_y} - \frac{K_{xy} - K_x - K_y + 1}{2n}
+    .. math:: \hat I = I - \frac{K_{xy} - K_x - K_y + 1}{2n} - w\left(E[I] - \frac{E[K_{xy}] - K_x - K_y + 1}{2n}\right),
+              \qquad I = \frac1n\sum_{xy} n_{xy} \log\frac{n\,n_{xy}}{n_x n_y}
 
-    The second term is the bias.
+    The second term is Miller's bias. The third is what that lacks where classes are rare: of independent variables the mean
+    of I over orders is the bias exactly, so w is 1 where I is that mean, and falls to 0 where I is the smaller entropy.
 
     **Otherwise** that bias is not known well enough, and the value is a lower bound: how much better the class of a row is
     predicted by the other rows, its class of x known, than by the frequencies alone. With :math:`\tilde n` the counts of
@@ -64,6 +88,7 @@ def counted_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
 
     References:
         | Miller, Note on the bias of information estimates (1955)
+        | Vinh, Epps and Bailey, Information Theoretic Measures for Clusterings Comparison (JMLR 2010), the mean over orders
         | Teh, A hierarchical Bayesian language model based on Pitman-Yor processes (ACL 2006), the smoothing
 
     Arguments:
@@ -78,14 +103,23 @@ def counted_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
     table, most = CountTable(x, y), min(entropy(x), entropy(y))
     rows, pairs = len(x), len(table.counts)
     if rows < ROWS_PER_PAIR * pairs or int((table.counts == 1).sum()) > ONCE * rows:
-        n_xy = table.counts[table.pair].double()
-        terms = max(_smoothed(n_xy, *table.of_each, x, y), _smoothed(n_xy, *table.of_each[::-1], y, x), key=torch.mean)
+        n_xy, (n_x, n_y) = table.counts[table.pair].double(), table.of_each
+        terms = max(_smoothed(n_xy, n_x, n_y, x, y), _smoothed(n_xy, n_y, n_x, y, x), key=torch.mean)
         value, error = min(float(terms.mean()), most), float(terms.std()) / math.sqrt(rows)
         few = f"{rows} rows are few for {pairs} pairs of classes: the value may be too low"
         return MutualInformation(value, error, "counts, smoothed", SMOOTHED, rows, rows, warnings=(few,))
-    # of independent variables the terms vanish, and rows times twice the mean is a chi-square variable
-    error = math.sqrt(float(table.terms.var()) / rows + max(table.freedom, 0) / (2 * rows**2))
+    # of independent variables the terms vanish, and 2 rows times the mean is about a chi-square variable
+    error = math.sqrt((float(table.terms.var()) + table.independence * table.by_chance) / rows)
     return MutualInformation(min(table.information, most), error, "counts", COUNTED, rows, rows)
+
+
+def _pairs_by_chance(n_x: Tensor, n_y: Tensor) -> Tensor:
+    """How many pairs of classes there are on average over all orders of the rows of y."""
+    rows, a, b = n_x.sum(), n_x[:, None], n_y
+    # of choosing the rows of a class of y among those without the class of x
+    left = torch.lgamma((rows - a - b + 1).clamp(min=1))
+    none = torch.lgamma(rows - a + 1) + torch.lgamma(rows - b + 1) - left - torch.lgamma(rows + 1)
+    return (1 - none.exp().where(a + b <= rows, 0.0)).sum()
 
 
 def _smoothed(n_xy: Tensor, n_x: Tensor, n_y: Tensor, x: Tensor, y: Tensor) -> Tensor:

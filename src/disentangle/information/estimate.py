@@ -15,8 +15,9 @@ from disentangle.information.automatic import INFINITE, automatic_mutual_informa
 from disentangle.information.copula import quantiles, uniform_ranks
 from disentangle.information.gaussian import correlation_noise, gaussian_mutual_information, orthonormal_basis
 from disentangle.information.neighbors import neighbors_of
+from disentangle.information.pair import Pair, as_pair
 from disentangle.information.result import MutualInformation
-from disentangle.information.samples import Pair, Samples, as_pair
+from disentangle.information.samples import Samples
 from disentangle.information.trained import ESTIMATORS, trained_mutual_information
 
 __all__ = ["METHODS", "estimate_mutual_information"]
@@ -28,6 +29,7 @@ GAUSSIAN = Bound(
     "neither", "x and y are not jointly Gaussian: it is exact where they are, and too low where one of them is"
 )
 COPULA = Bound("neither", "the copula of x and y is not Gaussian: it is exact where it is")
+DIFFERENT = Bound("neither", "the draws of one row of each group were measured in different ways, named by `method`")
 
 
 @torch.inference_mode(False)  # it learns, wherever it is called
@@ -76,7 +78,7 @@ def estimate_mutual_information(
     once, with a warning. The vectors of a codebook come again as well: they are taken for values where half of them are in
     fifteen rows or more, in some more than in others; fewer are for `classes` to say. What is not quite a copy (crops, frames,
     utterances of one speaker) is for `groups`: then one row of each group is drawn, five times, and the five estimates are
-    averaged.
+    averaged. Groups that are all different say that no row is a copy.
 
     Of 4000 rows it takes 0.3 to 2 seconds, in hundreds of dimensions some ten. On tasks with a known answer
     (`benchmarks/mutual_information.py`), monotone and elliptical dependence and classes are measured to a few hundredths of a
@@ -94,7 +96,7 @@ def estimate_mutual_information(
 
     **The standard error** is the one of the mean over rows (of ten blocks of rows, for the estimators and nearest
     neighbours). It knows nothing of how far a bound is from the information. Of independent normals in two to four columns
-    and 100 to 600 rows, 6 of 500 intervals at 95 % lay above 0.
+    and 100 to 600 rows, 6 of 500 intervals at 95 % lay above 0; of rare classes and values that are mostly equal up to 8 %.
 
     References:
         | Czyż et al., Beyond Normal: On the Evaluation of Mutual Information Estimators (NeurIPS 2023), the kind of tasks
@@ -142,7 +144,15 @@ def estimate_mutual_information(
     pairs = [as_pair(x=x, y=y, classes=classes, groups=groups, seed=seed + i) for i in range(DRAWS)]
     estimates = [_of_pair(pair, method, seed) for pair in pairs]
     value, error = (sum(each) / DRAWS for each in zip(*((e.value, e.standard_error) for e in estimates), strict=True))
-    return replace(estimates[0], value=value, standard_error=error)
+    bounds = {estimate.bound for estimate in estimates}
+    return replace(
+        estimates[0],
+        value=value,
+        standard_error=error,
+        method=" / ".join(dict.fromkeys(estimate.method for estimate in estimates)),
+        bound=bounds.pop() if len(bounds) == 1 else DIFFERENT,
+        warnings=tuple(dict.fromkeys(warning for estimate in estimates for warning in estimate.warnings)),
+    )
 
 
 def _of_pair(pair: Pair, method: str, seed: int) -> MutualInformation:

@@ -95,8 +95,9 @@ def wishart_bias(rows: int, p: int, q: int) -> float:
 
 
 def correlation_noise(rows: int, p: int, q: int) -> float:
-    """The variance of the information of Gaussian rows that are independent: that of p x q correlations of so many."""
-    return p * q / (2 * (rows - 1 - p) * (rows - 1 - q))
+    """The variance of the information of Gaussian rows that are independent: that of the logarithms of Wishart determinants."""
+    freedom = (rows - 1 - torch.arange(p, dtype=torch.float64)) / 2
+    return float((torch.polygamma(1, freedom - q / 2) - torch.polygamma(1, freedom)).sum() / 4)
 
 
 def orthonormal_basis(name: str, values: Samples) -> Tensor:

@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from disentangle.dependence import Bound
+from disentangle.information.pair import as_pair
 from disentangle.information.result import MutualInformation
-from disentangle.information.samples import SALT, Samples, Variable, as_pair, unit_variance
+from disentangle.information.samples import SALT, Samples, Variable, unit_variance
 
 __all__ = ["nearest_neighbor_mutual_information", "neighbors_of", "neighbors_value"]
 
 BLOCKS = 10  # for the standard error
+SHUFFLES = 20  # that say what there is by chance
 BOUND = Bound("neither", "the number of rows is finite")
 JITTER = 1e-8  # in standard deviations: below what matters, above the rounding of float64
 
@@ -50,6 +52,8 @@ def nearest_neighbor_mutual_information(x: Samples, y: Samples, *, neighbors: in
     It is cut off at the entropy of the classes, and warns of nothing but many dimensions.
 
     **The standard error** is that of 10 disjoint blocks of rows, each estimated by itself: :math:`\mathrm{sd} / \sqrt{10}`.
+    Of classes, and of numbers that are there twice, blocks may all be alike: the error is then at least the standard deviation
+    of what 20 random orders of the rows of y show. Of the latter their mean is taken off as well.
     The terms of the sum depend on one another, and their own standard deviation would be up to a quarter too small. At 600
     to 2000 rows this one is still 5 to 20 % too small, and the 95 % interval of Gaussians in 1 + 1 and 2 + 2 dimensions
     covered the truth in 87 to 92 % of draws. It knows nothing of the bias.
@@ -115,15 +119,23 @@ def neighbors_of(x: Variable, y: Variable, neighbors: int = 3, *, least: float =
     if not constant and nats > least:
         blocks = np.array_split(np.random.default_rng(0).permutation(rows), BLOCKS)
         error = float(np.std([value(a[i], b[i], neighbors) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
+        tied = not of_classes and any(_tied(unit_variance(side.numbers.numpy())).any() for side in (x, y))
+        if of_classes or tied:
+            by_chance = [value(a, noise.permutation(b), neighbors) for _ in range(SHUFFLES)]
+            nats, error = nats - tied * float(np.mean(by_chance)), max(error, float(np.std(by_chance, ddof=1)))
     warnings = tuple(_warnings(nats, rows, dimensions, neighbors, of_classes))
     return MutualInformation(nats, error, "nearest neighbors", BOUND, rows, rows, warnings=warnings)
 
 
 def _apart(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The matrix with noise in those columns that hold a value twice."""
+    return matrix + JITTER * rng.standard_normal(matrix.shape) * _tied(matrix)
+
+
+def _tied(matrix: np.ndarray) -> np.ndarray:
+    """Which columns hold a value twice, `(dim,)` bool."""
     ordered = np.sort(matrix, axis=0)
-    tied = (ordered[1:] == ordered[:-1]).any(0)
-    return matrix + JITTER * rng.standard_normal(matrix.shape) * tied
+    return (ordered[1:] == ordered[:-1]).any(0)
 
 
 def _kraskov(x: np.ndarray, y: np.ndarray, neighbors: int) -> float:

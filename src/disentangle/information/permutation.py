@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from disentangle.functional.kernels import double_centered, radial_kernel
-from disentangle.information.samples import Samples, as_pair, unit_variance
+from disentangle.information.pair import as_pair
+from disentangle.information.samples import Samples, unit_variance
 
 __all__ = ["PermutationTest", "permutation_test"]
 

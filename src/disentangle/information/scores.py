@@ -10,16 +10,17 @@ import numpy as np
 
 from disentangle.information.axis_alignment import concentration, forest, gap, information_gap, threshold_scores
 from disentangle.information.factor_tables import FactorRow, FactorScores
+from disentangle.information.pair import as_pair, refuse_other_order
 from disentangle.information.probe_rows import Folds, halves, in_turn, side_by_side
 from disentangle.information.probes import NumberProbe, Probes, both_probes, held_out, probed_classes, probed_numbers
-from disentangle.information.samples import Samples, Variable, as_array, as_pair, as_variable
+from disentangle.information.samples import NamedSamples, Samples, Variable, as_array, as_variable, by_name
 
 __all__ = ["factor_scores"]
 
 
 def factor_scores(
     latents: Samples | Mapping[str, Samples],
-    factors: Mapping[str, Samples],
+    factors: NamedSamples,
     *,
     classes: Collection[str] | None = None,
     groups: Samples | None = None,
@@ -89,6 +90,8 @@ def factor_scores(
         (True, True)
     """
     blocks = latents if isinstance(latents, Mapping) else {"latent": latents}
+    factors = by_name("factors", factors)
+    refuse_other_order({**blocks, **factors, "groups": groups})
     sides, draws = {}, {}
     for name, value in blocks.items():
         sides[name], draws[name] = side_by_side(name, value)
