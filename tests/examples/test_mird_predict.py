@@ -332,26 +332,31 @@ def test_an_exported_model_says_what_the_model_says_of_any_number_of_rows(place,
     assert f"error: {files[0]}: exists; give the name of a new file" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("int8", [False, True])
-def test_a_model_too_large_for_one_file_is_exported_as_two(place, tmp_path, monkeypatch, int8):
-    onnxruntime = pytest.importorskip("onnxruntime")
+@pytest.fixture
+def too_large(monkeypatch):
+    """Any weights are: bytes above which they have a file of their own."""
     from torch.onnx._internal.exporter import _onnx_program
 
-    monkeypatch.setattr(
-        _onnx_program, "_LARGE_MODEL_THRESHOLD", 0
-    )  # bytes above which weights have a file of their own
-    options = ["--int8"] if int8 else []
-    assert run("export", "--run", place / "run", "--out", tmp_path / "model.onnx", *options) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx"] + ["model.onnx.data"] * (not int8)
+    monkeypatch.setattr(_onnx_program, "_LARGE_MODEL_THRESHOLD", 0)
+
+
+@pytest.mark.usefixtures("too_large")
+def test_weights_of_int8_are_in_one_file(place, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert run("export", "--run", place / "run", "--out", tmp_path / "model.onnx", "--int8") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     assert onnxruntime.InferenceSession(str(tmp_path / "model.onnx")).get_inputs()
 
 
 @pytest.mark.parametrize(("modalities", "inputs"), [(["text"], 3), (["audio", "vision"], 4)])
+@pytest.mark.usefixtures("too_large")
 def test_a_run_of_some_modalities_is_exported_with_the_inputs_that_it_reads(place, tmp_path, modalities, inputs):
+    """Where the weights are too large for one file they have another one."""
     onnxruntime = pytest.importorskip("onnxruntime")
     options = ["--data", place / "set", "--backbone", place / "backbone", "--epochs", 1, "--modalities", *modalities]
     assert run(*options, "--out", tmp_path / "run") == 0
     assert run("export", "--run", tmp_path / "run", "--out", tmp_path / "model.onnx") == 0
+    assert sorted(path.name for path in tmp_path.glob("model.*")) == ["model.onnx", "model.onnx.data"]
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     trained = open_trained(tmp_path / "run", mird_mosi.MIRD)
     names = [given.name for given in session.get_inputs()]

@@ -277,7 +277,7 @@ def test_a_group_is_one_row_to_the_probes():
     assert by_row.probes_x_to_y.linear.accuracy > 0.9  # near-copies on both sides tell the speaker
 
 
-def noisy(rows=400, draws=10):
+def noisy(rows=200, draws=3):
     """A factor, and a latent that tells its sign under much noise: draws of it."""
     rng = np.random.default_rng(0)
     factor = rng.standard_normal(rows)
@@ -294,8 +294,8 @@ def test_of_a_noisy_latent_probes_are_those_of_all_draws_and_the_rest_of_the_fir
     assert of_number.p_value == of_first.p_value
     assert result.root_mean_squares["z"] == pytest.approx(math.sqrt((draws[0] ** 2).mean()))
     assert result.dimensions["z"] == 2
-    assert result.draws == result.to_dict()["draws"] == {"z": 10}
-    assert "draws of the noise of each row, which probes read: z 10" in str(result)
+    assert result.draws == result.to_dict()["draws"] == {"z": 3}
+    assert "draws of the noise of each row, which probes read: z 3" in str(result)
     assert "draws of the noise" not in str(report({"z": draws[0], "f": factor}))
     for kind in ("linear", "neural"):
         assert getattr(of_number.probes_x_to_y, kind) == probe_numbers(draws, factor, kind=kind, seed=2)
@@ -309,7 +309,7 @@ def test_of_a_noisy_latent_probes_are_those_of_all_draws_and_the_rest_of_the_fir
 
 def test_draws_may_be_those_of_the_rows_that_have_them():
     factor, draws = noisy()
-    has = np.arange(400) % 4 > 0
+    has = np.arange(len(factor)) % 4 > 0
     hidden = np.where(has[:, None], draws, np.nan)
     whole, some = (
         report(variables, present=present).rows[0]
