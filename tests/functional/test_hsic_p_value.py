@@ -1,9 +1,13 @@
 """The p-value of HSIC beside that of permutations, and how it is distributed where variables are independent."""
 
+import itertools
+
 import pytest
 import torch
+from scipy.stats import gamma
 
 from disentangle import HSIC, functional
+from disentangle.errors import TooFewRowsError
 
 
 def by_permutations(statistic, x, y, check_first, times=500):
@@ -69,8 +73,47 @@ def test_that_of_the_dependence_is_that_of_its_own_kernel(options, check_first):
     assert found == pytest.approx(by_permutations(dependence, x, y, check_first), abs=0.06)
 
 
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace"])
+def test_it_is_by_the_moments_over_all_permutations(kernel):
+    torch.manual_seed(0)
+    x, y = torch.randn(6, 2, dtype=torch.float64) ** 3, torch.randn(6, 1, dtype=torch.float64).relu()
+    orders = [list(order) for order in itertools.permutations(range(6))]
+    values = torch.stack([functional.hsic(x, y[order], kernel=kernel) for order in orders])
+    scale = values.var(correction=0) / values.mean()
+    wanted = gamma.sf(values, values.mean() / scale, scale=scale)
+    for order, p in list(zip(orders, wanted, strict=True))[::90]:
+        assert functional.hsic_p_value(x, y[order], kernel=kernel).item() == pytest.approx(p, rel=1e-6)
+
+
+def mostly_zero(rows):
+    return torch.randn(rows, 1) * (torch.rand(rows, 1) < 0.05)
+
+
+def of_a_rare_class(rows):
+    return (torch.rand(rows, 1) < 1 / 15).float()
+
+
+@pytest.mark.parametrize(("rows", "of_y"), [(100, mostly_zero), (30, of_a_rare_class), (100, of_a_rare_class)])
+def test_what_is_mostly_zero_is_not_taken_for_dependent(rows, of_y, check_first):
+    torch.manual_seed(0)
+    values = []
+    for i in range(400):
+        check_first(i)
+        values.append(functional.hsic_p_value(mostly_zero(rows), of_y(rows)))
+    values = torch.stack(values)
+    for level, most in ((0.001, 0.01), (0.01, 0.03), (0.05, 0.09)):
+        assert (values <= level).float().mean() <= most  # was 5 to 10 %, 6 to 11 % and 7 to 12 %
+
+
+@pytest.mark.parametrize("times", [2, 4, 6])
+def test_classes_that_go_together_as_often_as_not_have_a_p_value(times):
+    x = (torch.arange(3).repeat_interleave(4).repeat(times) == 0).float()[:, None]
+    y = (torch.arange(4).repeat(3 * times) == 0).float()[:, None]
+    assert functional.hsic_p_value(x, y) > 0.99  # HSIC is zero, and may be rounded below it: was NaN
+
+
 def test_it_needs_six_rows():
-    with pytest.raises(ValueError, match="expected at least 6 rows for the p-value of HSIC, got 5"):
+    with pytest.raises(TooFewRowsError, match="expected at least 6 rows for the p-value of HSIC, got 5"):
         functional.hsic_p_value(torch.randn(5, 1), torch.randn(5, 1))
 
 

@@ -98,19 +98,26 @@ def hsic_p_value(
 ) -> Float[Tensor, ""]:
     r"""How often independent variables would have an HSIC as large as that of x and y, by a gamma distribution.
 
-    Over independent rows, the biased `hsic` is about gamma distributed. With :math:`\tilde K` and :math:`\tilde L` the centred
-    kernels, its mean, that over all permutations of the rows, and its variance are
+    Over independent rows, the biased `hsic` is about gamma distributed. The gamma distribution has the mean and the variance
+    that HSIC has over all permutations of the rows, both exactly. With :math:`\tilde K` the centred kernel, :math:`k` its
+    diagonal minus the mean of that, :math:`U` the kernel centred as for the unbiased `hsic`, and :math:`\tilde L, l, V`
+    likewise from y, they are
 
     .. math:: \frac{\operatorname{tr} \tilde K \operatorname{tr} \tilde L}{N^2 (N - 1)}, \qquad
-              \frac{2(N-4)(N-5)}{N(N-1)(N-2)(N-3)} \operatorname*{mean}_{i \ne j} \tilde K_{ij}^2 \tilde L_{ij}^2
+              \frac{1}{N^4} \left( \frac{2 \|U\|^2 \|V\|^2}{N (N - 3)} + \frac{N^2 \|k\|^2 \|l\|^2}{(N - 1)(N - 2)^2} \right)
 
-    It takes no permutations, and no time beyond that of `hsic`. It is an approximation: use a permutation test, such as
-    `disentangle.permutation_test`, where a decision hangs on it, or with few rows. Where x or y is constant, it is 1.
+    It takes no permutations, and no time beyond that of `hsic`. Where x or y is constant, it is 1.
+
+    **How far to trust it.** Of independent variables 5 % should have a p of at most 0.05. With 30 to 300 rows it was 3 to 7 %
+    of variables that are normal, Cauchy, ReLUs, a rare class, or zero in 80 or 95 % of the rows. Further out the gamma
+    distribution is short: 0.4 to 2 % had a p of at most 0.01, and up to 0.5 % one of at most 0.001. Of columns that are zero
+    in 95 % of 30 to 100 rows the mean p was 0.3 to 0.6, and not 0.5, since HSIC takes few values there. Use a permutation
+    test, such as `disentangle.permutation_test`, where a decision hangs on it.
 
     References:
-        Gretton et al., A Kernel Statistical Test of Independence (NeurIPS 2007), whose variance this is. Their mean, of the
-        kernels' entries off the diagonal, is too large by more than the spread of HSIC where kernels are narrow: with the
-        Laplace kernel and 32 columns, p is then 1 for any dependence.
+        Gretton et al., A Kernel Statistical Test of Independence (NeurIPS 2007), whose gamma distribution this is, with other
+        moments. Theirs are those of independent rows in the limit, estimated from the rows as they are paired: of variables
+        that are mostly zero, independent ones had a p of at most 0.001 up to two hundred times too often.
 
     Arguments:
         x: N samples, `(N, x_dim)`, at least 6.
@@ -123,7 +130,8 @@ def hsic_p_value(
         The p-value in [0, 1], `()`, without a gradient.
 
     Raises:
-        ValueError: If there are fewer than 6 rows, or on a bandwidth, scales or a kernel that `hsic` refuses.
+        TooFewRowsError: If there are fewer than 6 rows.
+        ValueError: On a bandwidth, scales or a kernel that `hsic` refuses.
 
     Example:
         >>> import torch
@@ -133,17 +141,28 @@ def hsic_p_value(
     """
     n = len(x)
     if n < 6:
-        raise ValueError(f"expected at least 6 rows for the p-value of HSIC, got {n}")
+        raise TooFewRowsError(f"expected at least 6 rows for the p-value of HSIC, got {n}")
     with torch.autocast(x.device.type, enabled=False):
         # at a mean of one, which p does not depend on: squares of products of small kernels would vanish
         kernels = [k / torch.where(k.mean() < 0, -k.mean(), 1.0) for k in _kernels((x, y), bandwidth, scales, kernel)]
-        x_kernel, y_kernel = (double_centered(each, unbiased=False) for each in kernels)
-        products = x_kernel * y_kernel
-        mean = x_kernel.trace() * y_kernel.trace() / (n**2 * (n - 1))
-        squares = (products.square().sum() - products.diagonal().square().sum()) / (n * (n - 1))
-        variance = 2 * (n - 4) * (n - 5) / (n * (n - 1) * (n - 2) * (n - 3)) * squares
-        p = torch.special.gammaincc(mean.square() / variance, products.mean() * mean / variance)
+        (x_mean, x_own, x_others), (y_mean, y_own, y_others) = map(_parts, kernels)
+        mean = n**2 / (n - 1) * x_mean * y_mean
+        value = mean + n / (n - 2) * (x_own * y_own).sum() + (x_others * y_others).sum()
+        variance = n**2 / ((n - 1) * (n - 2) ** 2) * x_own.square().sum() * y_own.square().sum()
+        variance = variance + 2 / (n * (n - 3)) * x_others.square().sum() * y_others.square().sum()
+        p = torch.special.gammaincc(mean.square() / variance, value.clamp(min=0) * mean / variance)
         return torch.where(variance <= 0, 1.0, p)
+
+
+def _parts(kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A kernel minus one, `(N, N)`, in three parts that stay what they are when rows are permuted.
+
+    They are its mean; how far each entry of the diagonal of the centred kernel is from their mean, `(N,)`; and what is left
+    between different rows, `(N, N)`. Over all permutations the products of the last two with those of another kernel have
+    mean zero, and are uncorrelated.
+    """
+    rows = kernel.mean(1)
+    return rows.mean(), 2 * (rows.mean() - rows), double_centered(kernel, unbiased=True)
 
 
 def dhsic(
