@@ -22,6 +22,7 @@ from disentangle.dependence import (
     SMILEEstimator,
     VariationalUpperBound,
 )
+from disentangle.errors import TooFewRowsError
 
 F64 = torch.float64
 ESTIMATORS = {
@@ -129,7 +130,8 @@ def test_learning_lowers_the_loss_on_a_batch_and_every_parameter_learns(name):
 def test_wrong_shapes_are_named_with_the_wanted_and_the_given(name, x, y, message):
     estimator = ESTIMATORS[name](3, 2)
     for call in (estimator, estimator.learning_loss):
-        with pytest.raises(ValueError, match=re.escape(message.format(estimator.label))):
+        kind = TooFewRowsError if "at least" in message else ValueError
+        with pytest.raises(kind, match=re.escape(message.format(estimator.label))):
             call(torch.randn(x), torch.randn(y))
 
 

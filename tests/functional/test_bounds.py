@@ -17,6 +17,7 @@ from torch.distributions import (
 )
 
 from disentangle import functional
+from disentangle.errors import TooFewRowsError
 
 F64 = torch.float64
 ON_SCORES = {
@@ -231,8 +232,13 @@ def test_one_row_has_no_unmatched_pairs(name):
         name
     ]
     message = "expected at least 2 rows, of which there are unmatched pairs, got 1"
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(TooFewRowsError, match=re.escape(message)):
         function(torch.zeros(1, 1))
+
+
+def test_no_scores_are_refused_in_words():
+    with pytest.raises(TooFewRowsError, match=r"^expected at least 1 row, got 0$"):
+        functional.infonce(torch.zeros(0, 0))
 
 
 def test_the_jensen_shannon_objective_is_greatest_at_the_log_ratio_of_densities():

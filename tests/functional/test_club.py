@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch.distributions import Categorical, Independent, MultivariateNormal, Normal
 
 from disentangle import functional
+from disentangle.errors import TooFewRowsError
 
 F64 = torch.float64
 
@@ -209,6 +210,6 @@ def test_a_q_that_ignores_x_gives_nothing_whatever_its_form(kind):
 def test_the_unbiased_form_of_one_row_is_refused():
     q, y = example("gaussian", 1)
     with pytest.raises(
-        ValueError, match=re.escape("expected at least 2 rows, of which there are unmatched pairs, got 1")
+        TooFewRowsError, match=re.escape("expected at least 2 rows, of which there are unmatched pairs, got 1")
     ):
         functional.club(q, y, unbiased=True)

@@ -10,6 +10,7 @@ from scipy.stats import moment
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from disentangle import functional
+from disentangle.errors import TooFewRowsError
 
 F64 = torch.float64
 
@@ -217,7 +218,7 @@ def test_a_constant_variable_gives_exactly_nothing(function):
 def test_few_rows_give_finite_gradients_or_a_clear_error(function, n):
     for x, y in ((torch.randn(n, 3), torch.randn(n, 3)), (torch.ones(n, 3), torch.ones(n, 3))):
         if function in UNBIASED:
-            with pytest.raises(ValueError, match=f"expected at least 4 rows for .*, got {n}: .*, drop_last=True"):
+            with pytest.raises(TooFewRowsError, match=f"expected at least 4 rows for .*, got {n}: .*, drop_last=True"):
                 function(x, y)
         else:
             assert all(result.isfinite().all() for result in value_and_gradients(function, x, y))
@@ -294,6 +295,13 @@ def test_no_value_is_read_back_from_the_device(function):
         assert x.grad is not None
         with pytest.raises(DataDependentOutputException):
             y.sum().item()
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, functional.dhsic])
+def test_no_rows_are_refused_in_words(function):
+    none = torch.zeros(0, 3)
+    with pytest.raises(TooFewRowsError, match=r"^expected at least (1 row|4 rows for .*), got 0$"):
+        function(none, none)
 
 
 def test_numbers_out_of_range_are_refused():

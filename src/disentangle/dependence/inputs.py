@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from disentangle.errors import TooFewRowsError
 from disentangle.functional.classes import one_hot
 from disentangle.functional.inputs import refuse_classes
 from disentangle.variables import Masked, as_rows
@@ -79,7 +80,7 @@ def fitting_rows(
     if values.dim() != (3 if masked else 2) or values.shape[-1] != x_dim or y.shape not in ((n, y_dim), (n,)):
         raise _mismatch(wanted, (given_x.values if masked else given_x, given_y))
     if n < 2:
-        raise ValueError(f"{label}: expected at least 2 rows to compare, got {n}")
+        raise TooFewRowsError(f"{label}: expected at least 2 rows to compare, got {n}")
     return x, y
 
 

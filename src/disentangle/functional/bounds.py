@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
 
+from disentangle.functional.inputs import refuse_few_rows
 from disentangle.functional.precision import at_least_float32
 
 __all__ = [
@@ -114,6 +115,7 @@ def infonce(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, ""]:
         (tensor(True), tensor(2.0794))
     """
     n = _rows_of(scores)
+    refuse_few_rows(n)
     return math.log(n) - F.cross_entropy(at_least_float32(scores), torch.arange(n, device=scores.device))
 
 
@@ -257,8 +259,7 @@ def unmatched_log_mean_exp(scores: Float[Tensor, "rows rows"]) -> Float[Tensor, 
 
 def _without_diagonal(scores: Tensor) -> Tensor:
     n = _rows_of(scores)
-    if n < 2:
-        raise ValueError(f"expected at least 2 rows, of which there are unmatched pairs, got {n}")
+    refuse_few_rows(n, 2, ", of which there are unmatched pairs")
     return scores.diagonal_scatter(scores.new_full((n,), -math.inf))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
 
 from disentangle.functional.classes import as_classes
-from disentangle.functional.inputs import aligned, refuse_broadcasting
+from disentangle.functional.inputs import aligned, refuse_broadcasting, refuse_few_rows
 from disentangle.functional.likelihoods import log_likelihoods, matched_log_likelihoods
 from disentangle.functional.precision import at_least_float32
 
@@ -42,8 +42,8 @@ def club(q: Distribution, y: Shaped[Tensor, "batch ..."], *, unbiased: bool = Fa
         The estimate in nats, `()`. It can be negative.
 
     Raises:
-        ValueError: If `unbiased` and there is one row, which has no unmatched pairs; if q and y do not fit together; on the
-            CPU, if y is to be classes and is not.
+        TooFewRowsError: If `unbiased` and there is one row, which has no unmatched pairs.
+        ValueError: If q and y do not fit together; on the CPU, if y is to be classes and is not.
 
     Example:
         >>> import torch
@@ -53,8 +53,8 @@ def club(q: Distribution, y: Shaped[Tensor, "batch ..."], *, unbiased: bool = Fa
         >>> torch.allclose(club(q, x), club_pairwise(q, x), atol=1e-5)
         True
     """
-    if unbiased and len(y) < 2:
-        raise ValueError(f"expected at least 2 rows, of which there are unmatched pairs, got {len(y)}")
+    if unbiased:
+        refuse_few_rows(len(y), 2, ", of which there are unmatched pairs")
     q, y = aligned(q, y)
     if isinstance(q, Independent) and isinstance(q.base_dist, Normal):
         value = club_gaussian(q.base_dist.loc, q.base_dist.scale, y)

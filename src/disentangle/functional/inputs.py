@@ -7,10 +7,11 @@ from jaxtyping import Shaped
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, LowRankMultivariateNormal, MultivariateNormal
 
+from disentangle.errors import TooFewRowsError
 from disentangle.functional.classes import Classes
 from disentangle.functional.precision import at_least_float32
 
-__all__ = ["aligned", "refuse_broadcasting", "refuse_classes"]
+__all__ = ["aligned", "refuse_broadcasting", "refuse_classes", "refuse_few_rows"]
 
 
 def aligned(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> tuple[Distribution, Shaped[Tensor, "rows y_dim"]]:
@@ -85,3 +86,20 @@ def refuse_broadcasting(mean: Tensor, y: Tensor) -> None:
     """
     if mean.shape != y.shape:
         raise ValueError(f"expected y of the shape of the means, {tuple(mean.shape)}, got {tuple(y.shape)}")
+
+
+def refuse_few_rows(rows: int, least: int = 1, why: str = "") -> None:
+    """Refuses a batch of too few rows for what is computed from them.
+
+    Example:
+        >>> refuse_few_rows(0)
+        Traceback (most recent call last):
+        disentangle.errors.TooFewRowsError: expected at least 1 row, got 0
+        >>> refuse_few_rows(1, 2, ", of which there are unmatched pairs")
+        Traceback (most recent call last):
+        disentangle.errors.TooFewRowsError: expected at least 2 rows, of which there are unmatched pairs, got 1:
+        leave a last batch of so few out, drop_last=True
+    """
+    if rows < least:
+        way = ": leave a last batch of so few out, drop_last=True" if rows else ""
+        raise TooFewRowsError(f"expected at least {least} row{'s' * (least > 1)}{why}, got {rows}{way}")

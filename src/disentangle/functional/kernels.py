@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from disentangle.errors import TooFewRowsError
+from disentangle.functional.inputs import refuse_few_rows
 from disentangle.functional.scaling import scaled, shifted
 
 __all__ = ["Kernel", "dhsic", "distance_correlation", "hsic", "hsic_p_value"]
@@ -72,8 +72,8 @@ def hsic(
         The criterion, `()`. It has no unit and is not an information in nats.
 
     Raises:
-        ValueError: If a bandwidth or a scale is not positive, if there is no scale, if the kernel is unknown, or if the
-            unbiased estimate is asked for with fewer than 4 rows.
+        TooFewRowsError: If there is no row, or if the unbiased estimate is asked for with fewer than 4.
+        ValueError: If a bandwidth or a scale is not positive, if there is no scale, or if the kernel is unknown.
 
     Example:
         >>> import torch
@@ -110,8 +110,8 @@ def hsic_p_value(
 
     **How far to trust it.** Of independent variables 5 % should have a p of at most 0.05. With 30 to 300 rows it was 3 to 7 %
     of variables that are normal, Cauchy, ReLUs, a rare class, or zero in 80 or 95 % of the rows. Further out the gamma
-    distribution is short: 0.4 to 2 % had a p of at most 0.01, and up to 0.5 % one of at most 0.001. Of columns that are zero
-    in 95 % of 30 to 100 rows the mean p was 0.3 to 0.6, and not 0.5, since HSIC takes few values there. Use a permutation
+    distribution is short: 0.4 to 2 % had a p of at most 0.01, and up to 0.6 % one of at most 0.001. Of columns that are zero
+    in 95 % of 30 to 300 rows the mean p was 0.3 to 0.6, and not 0.5, since HSIC takes few values there. Use a permutation
     test, such as `disentangle.permutation_test`, where a decision hangs on it.
 
     References:
@@ -140,8 +140,7 @@ def hsic_p_value(
         tensor(True)
     """
     n = len(x)
-    if n < 6:
-        raise TooFewRowsError(f"expected at least 6 rows for the p-value of HSIC, got {n}")
+    refuse_few_rows(n, 6, " for the p-value of HSIC")
     with torch.autocast(x.device.type, enabled=False):
         # at a mean of one, which p does not depend on: squares of products of small kernels would vanish
         kernels = [k / torch.where(k.mean() < 0, -k.mean(), 1.0) for k in _kernels((x, y), bandwidth, scales, kernel)]
@@ -251,7 +250,7 @@ def distance_correlation(
         R, or the bias-corrected :math:`R^2`, `()`.
 
     Raises:
-        ValueError: If the bias-corrected value is asked for with fewer than 4 rows.
+        TooFewRowsError: If there is no row, or if the bias-corrected value is asked for with fewer than 4.
 
     Example:
         >>> import torch
@@ -268,10 +267,8 @@ def distance_correlation(
 
 
 def _check_rows(x: Tensor, unbiased: bool, name: str) -> None:
-    if unbiased and len(x) < 4:
-        raise TooFewRowsError(
-            f"expected at least 4 rows for {name}, got {len(x)}: leave a last batch of so few out, drop_last=True"
-        )
+    if unbiased:
+        refuse_few_rows(len(x), 4, f" for {name}")
 
 
 def _squared_distances(x: Tensor) -> tuple[Tensor, Tensor]:

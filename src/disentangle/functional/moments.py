@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from disentangle.functional.inputs import refuse_few_rows
 from disentangle.functional.precision import at_least_float32
 from disentangle.functional.scaling import centered, directions, scaled, shifted
 
@@ -34,6 +35,7 @@ def orthogonality(
         tensor(0.)
     """
     n, d = x.shape
+    refuse_few_rows(n)
     with torch.autocast(x.device.type, enabled=False):
         x, y = at_least_float32(x) / n**0.5, at_least_float32(y) / n**0.5
         return ((x.T @ x) * (y.T @ y)).sum() if d < n else (x @ y.T).square().sum()
@@ -186,6 +188,7 @@ def central_moment_discrepancy(
         raise ValueError(f"expected at least 1 moment, got {moments}")
     if width is not None and width <= 0:
         raise ValueError(f"expected a positive width, got {width}")
+    refuse_few_rows(min(len(x), len(y)))
     both = torch.cat([at_least_float32(x), at_least_float32(y)])
     low, high = both.detach().aminmax()
     both = shifted(both) / (torch.where(high > low, high - low, 1.0) if width is None else width)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from disentangle.functional.inputs import refuse_few_rows
 from disentangle.functional.precision import at_least_float32
 
 __all__ = ["centered", "directions", "scaled", "shifted", "unit_rows"]
@@ -24,6 +25,7 @@ def shifted(x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features
                 [ 0.,  0.],
                 [ 0.,  3.]])
     """
+    refuse_few_rows(len(x))
     x = at_least_float32(x)
     rows = x[:64].detach().sort(0).values
     return x - rows[(len(rows) - 1) // 2]
