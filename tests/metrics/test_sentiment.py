@@ -185,6 +185,22 @@ def test_the_rounding_of_a_network_is_no_correlation():
     assert corr(1 + 1e-5 * label.astype(np.float32), label) == pytest.approx(1, abs=1e-3)
 
 
+def test_whole_numbers_are_exact_however_large():
+    draw = np.random.default_rng(0)
+    label = 2_000_000 + draw.integers(0, 11, 200)
+    near = label + draw.integers(-2, 3, 200)
+    wanted = pearsonr(near, label)[0]
+    assert wanted > 0.9
+    for p, y in ((near, label), (near.astype(np.float32), label), (label, near / 7)):
+        assert corr(p, y) == pytest.approx(wanted, abs=1e-9)  # was None
+
+
+def test_predictions_have_their_own_scale():
+    label = np.random.default_rng(0).normal(size=50)
+    assert corr((1e-6 * label).astype(np.float32), label) == pytest.approx(1)  # was None
+    assert corr((1e-6 * label).astype(np.float32), 1e6 * label) == pytest.approx(1)
+
+
 def test_only_one_class_is_no_error(recwarn):
     result = sentiment_metrics([1.0, 2.0], [1.0, 3.0])
     assert result["acc2_has0"] == result["f1_has0"] == result["f1_non0"] == 1.0

@@ -84,7 +84,7 @@ def mae(prediction: Array, label: Array) -> float:
 
 def corr(prediction: Array, label: Array) -> float | None:
     """Pearson's correlation over all samples; `None` for fewer than two, or where one side is constant up to rounding, of
-    predictions in float32 up to that of a network.
+    fractions in float32 up to that of a network.
 
     Example:
         >>> round(corr([1.0, 2.0, 3.0], [1.0, 2.0, 4.0]), 4)
@@ -168,14 +168,20 @@ def _without_neutral(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _direction(values: np.ndarray, among: float) -> np.ndarray | None:
     """The centred vector with length 1; `None` where nothing but rounding is left of it.
 
-    Numbers of float32 are those of a network, and sums of numbers as large as they are, or as what they are to be, `among`.
+    What fits in float32, and is not all whole numbers, which are exact, is taken for what a network says, also where it came
+    as float64, as from the file of a run. It was summed from numbers as large as it is, or, where it is one number that
+    rounding made a few of, as what it was to be, `among`: these can cancel.
     """
     centered = values - values[0]  # exact for a constant, whose mean would be off by a rounding
     centered = centered - centered.mean()
     size, largest = np.abs(centered).max(), np.abs(values).max()
     with np.errstate(over="ignore"):
-        of_network = np.array_equal(values, values.astype(np.float32))
-    rounding = 64 * np.finfo(np.float32).eps * max(largest, among) if of_network else 4 * np.finfo(float).eps * largest
+        fits = np.array_equal(values, values.astype(np.float32))
+    exact = largest < 2**23 and np.array_equal(values, np.rint(values))  # beyond, float32 has no others
+    rounding = 4 * np.finfo(float).eps * largest
+    if fits and not exact:
+        few = 2 * len(np.unique(values)) <= len(values)
+        rounding = 64 * np.finfo(np.float32).eps * (max(largest, among) if few else largest)
     if size <= rounding:
         return None
     centered = centered / size  # squares neither overflow nor vanish
