@@ -10,12 +10,12 @@ def mae(outcomes, labels):
 
 
 def test_differences_that_are_all_the_same_tell_nothing_of_their_spread():
-    assert over_seeds([0.0, 0.0, 0.0]) == (0.0, None, None, None)
+    assert over_seeds([0.5, 0.6, 0.7], [0.5, 0.6, 0.7]) == (0.0, None, None, None)
 
 
 def test_a_constant_shift_is_the_shift_whatever_the_rounding():
     values = np.array([0.71, 0.83, 0.64, 0.77])
-    mean, *others = over_seeds(list((values + 0.1) - values))
+    mean, *others = over_seeds(list(values + 0.1), list(values))
     assert mean == pytest.approx(0.1)
     assert others == [None] * 3
 
@@ -23,26 +23,35 @@ def test_a_constant_shift_is_the_shift_whatever_the_rounding():
 def test_differences_of_shares_that_are_equal_but_for_rounding_are_ties():
     before = np.array([555, 553, 544, 544, 541, 545, 548, 554])
     more = np.array([3, 6, 3, 3, -3, 6, 6, -3])
-    found = over_seeds(list((before + more) / 686 - before / 686))
+    found = over_seeds(list((before + more) / 686), list(before / 686))
     assert found.p_wilcoxon == pytest.approx(stats.wilcoxon(more).pvalue)  # 0.125; 0.031 by the rounding
 
 
+@pytest.mark.parametrize("unit", [1e-13, 1e-100, 1e9])
+def test_the_unit_of_a_metric_does_not_matter(unit):
+    values, others = np.array([3.0, 5.0, 8.0, 4.0]), np.array([2.0, 3.0, 5.0, 5.0])
+    found, wanted = over_seeds(list(unit * values), list(unit * others)), over_seeds(list(values), list(others))
+    assert wanted.interval
+    assert (found.p_t, found.p_wilcoxon) == pytest.approx((wanted.p_t, wanted.p_wilcoxon))  # was None at 1e-13
+    assert found.interval == pytest.approx([unit * end for end in wanted.interval])
+
+
 def test_one_seed_tells_the_difference_alone():
-    assert over_seeds([0.25]) == (0.25, None, None, None)
+    assert over_seeds([0.5], [0.25]) == (0.25, None, None, None)
 
 
 def test_the_p_value_of_three_differences_in_closed_form():
     """Of 2 degrees of freedom, Student's distribution is elementary: P(|T| > t) = 1 - t / sqrt(t² + 2)."""
     values = np.array([0.1, 0.2, 0.4])
     t = values.mean() / (values.std(ddof=1) / np.sqrt(3))
-    test = over_seeds(list(values))
+    test = over_seeds(list(values), [0.0] * len(values))
     assert test.p_t == pytest.approx(1 - t / np.sqrt(t**2 + 2))
     assert test.p_wilcoxon == pytest.approx(2 / 2**3)  # one of the 8 ways to put signs on three ranks, on either side
 
 
 def test_the_interval_of_seeds_covers_the_truth_as_often_as_it_says():
     draw = np.random.default_rng(0)
-    tests = [over_seeds(list(draw.normal(0.3, 0.1, 5))) for _ in range(400)]
+    tests = [over_seeds(list(draw.normal(0.3, 0.1, 5)), [0.0] * 5) for _ in range(400)]
     covered = sum(test.interval[0] <= 0.3 <= test.interval[1] for test in tests)
     assert stats.binomtest(covered, 400, 0.95).pvalue > 0.01
 

@@ -256,9 +256,9 @@ def compare_finished(
             pairs = {
                 n: (by_name[name].results[n][split].get(metric), base.results[n][split].get(metric)) for n in seeds
             }
-            known = {n: a - b for n, (a, b) in pairs.items() if a is not None and b is not None}
+            known = {n: (a, b) for n, (a, b) in pairs.items() if a is not None and b is not None}
             if known:
-                test = over_seeds(list(known.values()))
+                test = over_seeds(*zip(*known.values(), strict=True))
                 rows = _over_rows(drawn, name, first, metric, list(known))
                 differences.append(Difference(name, metric, len(known), *test, rows))
     results = {each.name: {n: of[split] for n, of in each.results.items()} for each in systems}

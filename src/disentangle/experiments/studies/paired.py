@@ -23,31 +23,29 @@ class OverSeeds(NamedTuple):
     p_wilcoxon: float | None
 
 
-def over_seeds(differences: Sequence[float]) -> OverSeeds:
-    """The mean of differences of pairs, with its 95 % interval by Student's t, a paired t test and Wilcoxon's.
+def over_seeds(values: Sequence[float], others: Sequence[float]) -> OverSeeds:
+    """The mean of `values - others`, seed by seed, with its 95 % interval by Student's t, a paired t test and Wilcoxon's.
 
     One difference has neither an interval nor a p-value, nor have differences that are all the same: their spread is unknown.
+    What rounding may have made of the values, 1e-12 of the largest, is no difference.
 
     Example:
-        >>> test = over_seeds([0.1, 0.2, 0.3])
+        >>> test = over_seeds([0.6, 0.7, 0.8], [0.5, 0.5, 0.5])
         >>> f"{test.mean:.1f} [{test.interval[0]:.2f}, {test.interval[1]:.2f}], p {test.p_t:.2f}, {test.p_wilcoxon:.2f}"
         '0.2 [-0.05, 0.45], p 0.07, 0.25'
     """
     from scipy import stats
 
-    values = np.asarray(differences, dtype=float)
-    mean = float(values.mean())
-    if len(values) < 2:
+    differences = np.subtract(values, others, dtype=float)
+    mean = float(differences.mean())
+    rounding = 1e-12 * float(np.abs([values, others]).max())
+    if len(differences) < 2 or np.ptp(differences) <= rounding:
         return OverSeeds(mean, None, None, None)
-    if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):  # but for rounding
-        return OverSeeds(mean, None, None, None)
-    test: Any = stats.ttest_1samp(values, 0.0)
+    test: Any = stats.ttest_1samp(differences, 0.0)
     low, high = test.confidence_interval(CONFIDENCE)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy 1.12 warns of differences of 0 and of few seeds
-        signed: Any = stats.wilcoxon(
-            np.round(values, 12)
-        )  # differences of shares that are equal but for rounding are ties
+        signed: Any = stats.wilcoxon(np.round(differences / rounding))  # those that are equal but for rounding are ties
     return OverSeeds(mean, (float(low), float(high)), float(test.pvalue), float(signed.pvalue))
 
 
