@@ -109,3 +109,12 @@ def test_difference_of_entropies_is_the_difference_of_its_likelihoods():
     assert estimate.log_likelihood is not None
     assert estimate.marginal_log_likelihood is not None
     assert estimate.log_likelihood - estimate.marginal_log_likelihood == pytest.approx(estimate.value, abs=1e-5)
+
+
+def test_the_generators_of_devices_are_left_as_they_are(monkeypatch):
+    seeded = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    state = torch.get_rng_state()
+    trained_mutual_information(*gaussian(60, 1, 0.3), method="infonce", seed=3)
+    assert seeded == []
+    assert torch.equal(torch.get_rng_state(), state)

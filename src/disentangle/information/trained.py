@@ -112,7 +112,7 @@ def trained_mutual_information(
     if classes is not None and method not in BY_CRITIC:
         y = classes[:, None]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed those of all devices, for good
         order = torch.randperm(len(x))
         first, second = (round(sum(SHARES[: i + 1]) * len(x)) for i in range(2))
         index = order[:first], order[first:second], order[second:]
