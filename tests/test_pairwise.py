@@ -152,9 +152,9 @@ def test_what_is_no_tensor_is_named():
 
 @pytest.mark.parametrize("number", [torch.float64, torch.float16, torch.int64])
 def test_pairs_in_one_network_take_the_numbers_that_single_ones_take(number):
-    clubs = {("L", "S"): CLUBEstimator(4, 1), ("X", "S"): CLUBEstimator(5, 1)}
+    clubs = {("L", "S"): CLUBEstimator(4, 2), ("X", "S"): CLUBEstimator(5, 2)}
     apart, pairs = copy.deepcopy(clubs), Pairwise(clubs)
-    batch = {**variables(), "S": torch.randint(0, 5, (8, 1)).to(number)}
+    batch = {**variables(), "S": torch.randint(0, 5, (8, 2)).to(number)}  # a single column of integers is classes
     expected = {f"CLUB({x};S)": club(batch[x], batch["S"]) for (x, _), club in apart.items()}
     torch.testing.assert_close(pairs(batch), expected)
     loss = sum(club.learning_loss(batch[x], batch["S"]) for (x, _), club in apart.items())

@@ -8,7 +8,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from disentangle import Masked, Rows, class_numbers, frames
+from disentangle import (
+    CKA,
+    HSIC,
+    CategoricalConditional,
+    CLUBEstimator,
+    DistanceCorrelation,
+    GivenClasses,
+    InfoNCEEstimator,
+    Masked,
+    OrthogonalLoss,
+    Pairwise,
+    Rows,
+    class_numbers,
+    frames,
+    functional,
+)
 from disentangle.variables import as_rows, zero_in_padding
 
 F64 = torch.float64
@@ -173,6 +188,28 @@ def test_a_mask_that_is_none_is_named(mask, got):
     message = f"expected the mask of x as torch.bool (2, 3), got {got}"
     with pytest.raises(ValueError, match=re.escape(message)):
         as_rows(Masked(torch.zeros(2, 3, 1), mask), "x")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+def test_one_column_of_whole_numbers_is_classes_to_every_dependence(dtype):
+    z, c = torch.randn(60, 3), torch.arange(60).remainder(3).to(dtype)
+    for dependence in (HSIC(), CKA(), DistanceCorrelation(), InfoNCEEstimator(3, len(c.unique()))):
+        assert dependence(z, c[:, None]) == dependence(z, c)
+    assert GivenClasses(HSIC())(z, z[:, :1], c[:, None]) == GivenClasses(HSIC())(z, z[:, :1], c)
+    q = CategoricalConditional(3, 3)
+    clubs = {("z", "c"): CLUBEstimator(3, 1, conditional=q), ("c", "z"): CLUBEstimator(len(c.unique()), 3)}
+    pairs = Pairwise(clubs)
+    assert pairs({"z": z, "c": c[:, None]}) == pairs({"z": z, "c": c})
+    for refuses in (OrthogonalLoss(), CLUBEstimator(3, 1), Pairwise({("x", "y"): CLUBEstimator(3, 1)})):
+        with pytest.raises(ValueError, match="which are classes"):
+            refuses({"x": z, "y": c[:, None]}) if isinstance(refuses, Pairwise) else refuses(z, c[:, None])
+    with pytest.raises(ValueError, match="which are classes"):
+        functional.club(CLUBEstimator(3, 1).conditional(z), c[:, None])
+
+
+def test_several_columns_of_whole_numbers_are_numbers():
+    z, counts = torch.randn(20, 3), torch.randint(5, (20, 2))
+    assert HSIC()(z, counts) == HSIC()(z, counts.float())
 
 
 def test_classes_are_numbered_in_their_order_or_in_that_given():

@@ -1,7 +1,7 @@
 """What the parts of the library hand to one another: a padded batch of sequences, and one loss term per row.
 
 A *variable* is a named batch of samples. It is a tensor `(B, D)`, or, while its time axis is still there, `Masked`; one
-number per row may also come as `(B,)` floats, and one class per row as `(B,)` whole numbers.
+number per row may also come as `(B,)` floats, and one class per row as `(B,)` or `(B, 1)` whole numbers.
 A *loss* is a batch of terms, one per row, with the weight that each row has in the mean: `Rows`.
 """
 
@@ -209,7 +209,8 @@ def _take(values: Tensor, index: Tensor) -> Tensor:
 def as_rows(variable: object, name: str) -> Tensor | Masked:
     """A variable as it was given; as `(N, 1)` where it is one number per row, `(N,)` floats.
 
-    Whole numbers and booleans `(N,)` are classes, and stay `(N,)`: what is computed with them is for their reader to know.
+    Whole numbers and booleans, `(N,)` or `(N, 1)`, are classes, and become `(N,)`: what is computed with them is for their
+    reader to know.
 
     Raises:
         TypeError: If it is neither a tensor nor masked, with what makes it a tensor.
@@ -219,6 +220,8 @@ def as_rows(variable: object, name: str) -> Tensor | Masked:
         >>> as_rows(torch.zeros(5), "y").shape
         torch.Size([5, 1])
         >>> as_rows(torch.tensor([2, 0]), "y")
+        tensor([2, 0])
+        >>> as_rows(torch.tensor([[2], [0]]), "y")
         tensor([2, 0])
         >>> as_rows(["happy", "sad"], "y")
         Traceback (most recent call last):
@@ -231,7 +234,9 @@ def as_rows(variable: object, name: str) -> Tensor | Masked:
     if not isinstance(variable, Tensor):
         raise TypeError(f"expected {name} as a tensor (N, d), got {_kind_and_way(variable, name)}")
     _refuse_numbers(variable, 1, f"{name} of shape (N, d)")
-    return variable[:, None] if variable.dim() == 1 and variable.is_floating_point() else variable
+    if variable.is_floating_point():
+        return variable[:, None] if variable.dim() == 1 else variable
+    return variable[:, 0] if variable.shape[1:] == (1,) else variable
 
 
 def _refuse_other_mask(sequence: Masked, name: str) -> None:

@@ -1,7 +1,8 @@
 """What a dependence is given: rows of numbers, or one line that says what was wanted, what was given and what to do.
 
-One number per row may come as `(N,)` floats, and is taken as `(N, 1)`. Whole numbers and booleans `(N,)` are classes. Where
-numbers are needed they become one-hot: a column for each class of the batch, or as many as an estimator was built for.
+One number per row may come as `(N,)` floats, and is taken as `(N, 1)`. Whole numbers and booleans, `(N,)` or `(N, 1)`, are
+classes. Where numbers are needed they become one-hot: a column for each class of the batch, or as many as an estimator
+was built for.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ def aligned(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> tuple[Distributio
     """`q(y|x)` and y such that likelihoods of the one under the other are right or refused.
 
     What would broadcast is refused; y may be `(N,)` where it has one column. Categories refuse what is no class, and
-    distributions of numbers refuse whole numbers `(N,)`, which are classes. Numbers are at least float32, and a full
-    covariance takes the higher precision of both.
+    distributions of numbers refuse whole numbers `(N,)` or `(N, 1)`, which are classes. Numbers are at least float32, and a
+    full covariance takes the higher precision of both.
 
     Raises:
         ValueError: If q is not a batch of N distributions over `y_dim` numbers, or y is classes and q is of numbers.
@@ -59,7 +59,7 @@ def aligned(q: Distribution, y: Shaped[Tensor, "rows ..."]) -> tuple[Distributio
 
 
 def refuse_classes(y: Tensor) -> None:
-    """Refuses whole numbers `(N,)` where y is to be numbers: the classes 0, 1 and 2 do not lie on a line.
+    """Refuses whole numbers `(N,)` or `(N, 1)` where y is to be numbers: the classes 0, 1 and 2 do not lie on a line.
 
     Example:
         >>> import torch
@@ -68,7 +68,7 @@ def refuse_classes(y: Tensor) -> None:
         ValueError: expected y as numbers, got whole numbers (3,), which are classes:
         CategoricalConditional is q(y|x) of classes; y.float() makes numbers of them
     """
-    if y.dim() == 1 and not y.is_floating_point():
+    if not y.is_floating_point() and y.shape[1:] in ((), (1,)):
         raise ValueError(
             f"expected y as numbers, got whole numbers {tuple(y.shape)}, which are classes: CategoricalConditional is q(y|x) "
             "of classes; y.float() makes numbers of them"
