@@ -9,7 +9,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "disentangle"
 MAY_IMPORT = {
-    "variables": set(),
+    "arrays": set(),
+    "variables": {"arrays"},
     "model": {"variables"},
     "text_tables": set(),
     "functional": {"errors", "functional"},
@@ -21,7 +22,9 @@ MAY_IMPORT = {
     "critics": {"functional", "variables", "networks"},
     "dependence": {"errors", "functional", "variables", "networks", "conditionals", "critics", "dependence"},
     "pairwise": {"errors", "variables", "functional", "conditionals", "dependence", "pairwise"},
-    "information": {"functional", "conditionals", "critics", "dependence", "plots", "text_tables", "information"},
+    "information": {
+        *("arrays", "functional", "conditionals", "critics", "dependence", "plots", "text_tables", "information"),
+    },
     "erasure": {"errors", "functional", "information"},
     "errors": set(),
     "contents": set(),

@@ -227,9 +227,34 @@ def test_classes_are_numbered_in_their_order_or_in_that_given():
         (["a", None], None, "expected a label in each of 2 rows, got none in 1"),
         (pd.Series(["a", None, "b"], dtype="string"), None, "expected a label in each of 3 rows, got none in 1"),
         ([1.0, float("nan")], None, "expected a label in each of 2 rows, got none in 1"),
+        ([float("nan"), "a"], None, "expected a label in each of 2 rows, got none in 1"),
+        (np.ma.array([1, 2, 3], mask=[False, True, False]), None, "expected a label in each of 3 rows, got none in 1"),
+        (np.ma.array(["a", "b"], mask=[False, True]), None, "expected a label in each of 2 rows, got none in 1"),
         (["a", "z"], ["a", "b"], "expected one of a, b, got 'z'"),
     ],
 )
 def test_labels_without_a_class_are_refused(labels, names, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         class_numbers(labels, names)
+
+
+@pytest.mark.parametrize("labels", [[1, "a"], [True, "a"], np.array([1, "a"], dtype=object)])
+def test_labels_of_two_kinds_are_refused(labels):
+    with pytest.raises(TypeError, match=r"^expected labels as strings or as numbers, got (int|bool), str$"):
+        class_numbers(labels)
+
+
+def test_labels_may_be_numbers_of_numpy_and_masked_arrays_that_lack_none():
+    assert class_numbers([np.int64(2), np.int64(1)])[0].tolist() == [1, 0]
+    assert class_numbers(np.array([np.float64(2), np.float64(1)], dtype=object))[0].tolist() == [1, 0]  # were missing
+    assert class_numbers(np.ma.array([2, 1], mask=False))[0].tolist() == [1, 0]
+
+
+def test_a_mask_of_numbers_is_refused_in_words():
+    sequence = Masked(torch.ones(2, 3, 4), torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
+    message = re.escape(
+        "expected a mask as torch.bool, True for each real step, got torch.float32: mask > 0.5 makes one"
+    )
+    for call in (sequence.mean, lambda: sequence.lengths, lambda: zero_in_padding(*sequence)):
+        with pytest.raises(ValueError, match=message):
+            call()

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from disentangle.arrays import as_array, is_missing
+
 __all__ = [
     "Masked",
     "Rows",
@@ -65,12 +67,16 @@ class Masked(NamedTuple):
     @property
     def lengths(self) -> Tensor:
         """The number of real steps of each row, `(B,)`."""
+        _refuse_other_dtype(self.mask)
         return self.mask.sum(1)
 
     def mean(self) -> Tensor:
         """The mean over the real steps, `(B, ...)`; zeros in a row that has none. What stands in padding never counts.
 
         It is summed in at least float32, so that a long sequence of half precision does not overflow.
+
+        Raises:
+            ValueError: If the mask is not bool.
         """
         dtype = torch.promote_types(self.values.dtype, torch.float32)
         total = zero_in_padding(self.values, self.mask).sum(1, dtype=dtype)
@@ -104,10 +110,18 @@ def zero_in_padding(values: Tensor, mask: Tensor) -> Tensor:
         >>> zero_in_padding(values, mask) is values
         True
     """
+    _refuse_other_dtype(mask)
     may_look = values.device.type == "cpu" and not values.requires_grad and not torch.compiler.is_compiling()
     if may_look and not values[~mask].any():
         return values
     return torch.where(mask.view(*mask.shape, *(1,) * (values.dim() - 2)), values, 0)
+
+
+def _refuse_other_dtype(mask: Tensor) -> None:
+    if mask.dtype != torch.bool:
+        raise ValueError(
+            f"expected a mask as torch.bool, True for each real step, got {mask.dtype}: mask > 0.5 makes one"
+        )
 
 
 def row_count(variable: Tensor | Masked) -> int:
@@ -254,14 +268,15 @@ def class_numbers(labels: Any, names: Sequence[str] | None = None) -> tuple[Tens
     class, and its numbers would then be others.
 
     Arguments:
-        labels: N strings or numbers: a list, an array, a series of pandas, or a tensor.
+        labels: N strings, or N numbers: a list, an array, a series of pandas, or a tensor.
         names: The names of classes 0, 1, ...; by default those that the labels have, in order.
 
     Returns:
         The numbers and the names.
 
     Raises:
-        ValueError: If labels are not one per row, if one is missing (None or NaN), or is none of `names`.
+        TypeError: If some are strings and others are not.
+        ValueError: If labels are not one per row, if one is missing (None, NaN or masked), or is none of `names`.
 
     Example:
         >>> numbers, names = class_numbers(["sad", "happy", "sad"])
@@ -270,12 +285,17 @@ def class_numbers(labels: Any, names: Sequence[str] | None = None) -> tuple[Tens
         >>> class_numbers(["sad", "sad"], names)[0]
         tensor([1, 1])
     """
-    array = np.asarray(labels.detach().cpu() if isinstance(labels, Tensor) else labels)
+    array = as_array(labels)
     if array.ndim != 1:
         raise ValueError(f"expected labels of shape (N,), got {array.shape}")
-    if missing := sum(label is None or (label == label) is not True for label in array.tolist()):  # NaN, pandas.NA
+    if missing := sum(map(is_missing, array.tolist())):
         raise ValueError(f"expected a label in each of {len(array)} rows, got none in {missing}")
     if array.dtype.kind == "O":
+        kinds = {type(label) for label in array.tolist()}
+        if len({issubclass(kind, str) for kind in kinds}) > 1:
+            raise TypeError(
+                f"expected labels as strings or as numbers, got {', '.join(sorted(k.__name__ for k in kinds))}"
+            )
         array = array.astype(str)
     given = [str(label) for label in array.tolist()]
     found = map(str, np.unique(array).tolist()) if names is None else names

@@ -236,6 +236,7 @@ def test_takes_tensors_on_a_device():
         ([], [], "expected at least 1 sample, got 0"),
         ([1.0, math.nan, math.inf], [1.0, 1.0, 1.0], "expected prediction finite, got 2 of 3 values that are not"),
         ([1.0], [math.nan], "expected label finite, got 1 of 1 values that are not"),
+        ([1.0, 2.0], np.ma.array([1, 2], mask=[False, True]), "expected label finite, got 1 of 2 values that are not"),
     ],
 )
 def test_refuses(prediction, label, message):

@@ -36,4 +36,6 @@ def vector(values: Array, name: str = "label") -> np.ndarray:
 def _float64(values: Array) -> np.ndarray:
     if isinstance(values, Tensor):  # by way of torch, since numpy has no bfloat16
         values = values.detach().to("cpu", float64).numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     return np.asarray(values, dtype=np.float64)
