@@ -54,6 +54,16 @@ def test_no_page_has_code_that_is_not_run():
     assert pages == {*SNIPPETS, *ELSEWHERE}
 
 
+def test_the_readme_says_where_each_name_is_imported_from():
+    table = (DOCS.parent / "README.md").read_text().partition("## What is in it")[2]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) > 10
+    for row in rows:
+        modules = [disentangle, *map(importlib.import_module, re.findall(r"`(disentangle\.\w+)`", row))]
+        for name in re.findall(r"`([A-Za-z_]+)`", row):
+            assert any(hasattr(module, name) for module in modules), name
+
+
 def test_the_code_of_the_readme_runs_and_its_loop_takes_the_digit_out_of_the_style(capsys):
     digit = torch.arange(64) % 4
     image = 3 * one_hot(digit, 6) + 0.3 * torch.randn(64, 6)
