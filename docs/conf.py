@@ -1,17 +1,17 @@
 import inspect
 import re
 from importlib import import_module
-from importlib.metadata import version as installed
 from pathlib import Path
 
 from docutils import nodes
 
+from disentangle import __version__
 from disentangle.text_tables import Shown
 
 project = "disentangle"
 author = "The disentangle developers"
 copyright = "2026, The disentangle developers"
-version = release = installed("disentangle")
+version = release = __version__
 
 TORCH = "https://docs.pytorch.org/docs/stable"
 

@@ -53,7 +53,7 @@ from disentangle.saving import load, save
 from disentangle.training import AlternatingStep, AlternatingTrainer, Dial, KeepUp, PenaltyLoss
 from disentangle.variables import Masked, Rows, class_numbers, frames
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"  # the only place: packages and the documentation read it here
 
 __all__ = [
     "CKA",
