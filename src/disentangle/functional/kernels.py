@@ -110,7 +110,7 @@ def hsic_p_value(
 
     **How far to trust it.** Of independent variables 5 % should have a p of at most 0.05. With 30 to 300 rows it was 3 to 7 %
     of variables that are normal, Cauchy, ReLUs, a rare class, or zero in 80 or 95 % of the rows. Further out the gamma
-    distribution is short: 0.4 to 2 % had a p of at most 0.01, and up to 0.6 % one of at most 0.001. Of columns that are zero
+    distribution is short: 0.3 to 2.5 % had a p of at most 0.01, and up to 0.8 % one of at most 0.001. Of columns that are zero
     in 95 % of 30 to 300 rows the mean p was 0.3 to 0.6, and not 0.5, since HSIC takes few values there. Use a permutation
     test, such as `disentangle.permutation_test`, where a decision hangs on it.
 
