@@ -384,7 +384,7 @@ PRESETS = {  # they differ in what is the default; all else follows from the opt
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs what is asked for, with the defaults of the preset that is named."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--preset")
     return run_program(PRESETS.get(parser.parse_known_args(arguments)[0].preset, EXPERIMENT), arguments)
 

@@ -115,6 +115,7 @@ def test_all_examples_with_a_text_encoder_are_systems():
             "figure7: expected options of every run without --alpha, got --alpha 0.3",
         ),
         (["figure7", "--", "--preset", "independent"], "figure7: expected options of every run without --preset, got"),
+        (["figure7", "--", "--alph", "0.5"], "mird_mosi.py: unknown option --alph"),
         (["table4", "--", "--colour", "red"], "mird_mosi.py: unknown option --colour"),
     ],
 )

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from disentangle.experiments import Experiment, adamw
-from disentangle.experiments.options import one_seed, parse
+from disentangle.experiments.options import of_each_seed, parse
 from disentangle.nn import NonverbalInjection, SequenceEncoder
 
 
@@ -71,15 +71,16 @@ def test_earlier_checkpoints_with_two_rates_fit():
     assert [[tuple(p.shape) for p in group["params"]] for group in adamw(model, options).param_groups] == shapes
 
 
-def parsed(*arguments, build=None, **settings):
+def experiment_of(build=None, **settings):
     def reads(backbone, sizes, task):
         raise AssertionError
 
     build = build or reads
-    experiment = Experiment(
-        build=build, objective=lambda options: lambda losses, penalties: losses["Y"].mean(), **settings
-    )
-    return parse(experiment, [str(each) for each in arguments])
+    return Experiment(build=build, objective=lambda options: lambda losses, penalties: losses["Y"].mean(), **settings)
+
+
+def parsed(*arguments, **settings):
+    return parse(experiment_of(**settings), [str(each) for each in arguments])
 
 
 def test_a_recipe_is_the_options_that_are_not_given():
@@ -147,8 +148,8 @@ def test_without_text_the_shared_defaults_hold_but_for_the_backbone():
 
 
 @pytest.mark.parametrize("recipe", ["paper", "tuned"])
-def test_each_of_several_seeds_has_the_recipe(recipe, tmp_path):
+def test_each_of_several_seeds_has_the_recipe(recipe):
     options = parsed("--data", "x", "--recipe", recipe, "--seeds", 0, 1)
-    again = parsed(*one_seed(options, 1, tmp_path))
+    again = parsed(*of_each_seed(experiment_of(), options), "--seed", 1)
     same = ("recipe", "lr", "backbone_lr", "weight_decay", "epochs")
     assert [getattr(again, name) for name in same] == [getattr(options, name) for name in same]

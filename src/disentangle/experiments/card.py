@@ -252,12 +252,12 @@ def _arguments(told: _Finished) -> list[str]:
     """The arguments that train the run again: data, recipe and seed, and what is not the default with these."""
     options = told.run.config
     always = {name: options[name] for name in ("data", "recipe") if options.get(name)}
-    defaults = vars(parse(told.experiment, as_arguments(always)))
+    defaults = vars(parse(told.experiment, as_arguments(told.experiment, always)))
     names = [name for name in options if name in defaults and name not in ELSEWHERE]
     given = {**always, **{name: options[name] for name in names if options[name] != defaults[name]}}
     names_of_files = {name: Path(given[name]).resolve().name for name in ("data", "unlabeled") if name in given}
     backbone = {"backbone": told.backbone} if "backbone" in given else {}
-    return as_arguments({**given, **names_of_files, **backbone, "seed": options["seed"]})
+    return as_arguments(told.experiment, {**given, **names_of_files, **backbone, "seed": options["seed"]})
 
 
 def _metrics(told: _Finished) -> str:

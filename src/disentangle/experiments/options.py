@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.recipe import recipe_defaults
 from disentangle.tasks import TASKS
 
-__all__ = ["as_arguments", "method_defaults", "one_seed", "parse", "recording_of"]
+__all__ = ["as_arguments", "method_defaults", "of_each_seed", "parse", "recording_of"]
 
+OF_ONE_RUN = ("seed", "seeds", "at_once", "out", "resume", "command")  # options in which runs of several seeds differ
 PREDICT = """\
 What a run's model, at its best epoch, says of your own recordings, and what each modality contributes: the prediction
 from everything given, less the one from everything but this modality, which is then masked in all of the model, as it
@@ -30,8 +32,22 @@ reason in the column error."""
 
 def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Namespace:
     """The options of an experiment's program."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(experiment)
+    options = _parse_or_say_what_is_left_over(parser, given)
+    if options.command is None:
+        _refuse_beside_resume(parser, options, given)
+        _take_defaults(parser, experiment, options)
+        options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    return options
+
+
+def _parser(experiment: Experiment) -> argparse.ArgumentParser:
+    """The command line. Options go by their full names alone: whatever looks for one among arguments knows no other."""
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=experiment.description, formatter_class=form, exit_on_error=False)
+    parser = argparse.ArgumentParser(
+        description=experiment.description, formatter_class=form, exit_on_error=False, allow_abbrev=False
+    )
     _add_data(parser, experiment)
     method = parser.add_argument_group("method")
     if experiment.reads_text:
@@ -41,24 +57,23 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
     experiment.options(method)
     _add_training(parser, experiment)
     commands = parser.add_subparsers(dest="command", title="instead of training")
-    again = commands.add_parser(
+    add_command = functools.partial(commands.add_parser, formatter_class=form, allow_abbrev=False)
+    again = add_command(
         "evaluate",
         help="the metrics of a run",
         description="The metrics of a run, at its best epoch so far: those that fit the labels that it was trained on.",
     )
     again.add_argument("--data", metavar="FILE", help="evaluate on this file, not on the run's own")
-    own = commands.add_parser(
-        "predict", help="predictions for your own recordings", description=PREDICT, formatter_class=form
-    )
+    own = add_command("predict", help="predictions for your own recordings", description=PREDICT)
     _add_prediction(own)
-    written = commands.add_parser(
+    written = add_command(
         "export",
         help="a run's model as an ONNX file",
         description="A run's model, at its best epoch, as a file for ONNX Runtime: see docs/deploying.md.",
     )
     written.add_argument("--out", required=True, metavar="FILE.onnx", help="the file to write, a new one")
     written.add_argument("--int8", action="store_true", help="store and multiply matrices in 8 bits")
-    pushed = commands.add_parser(
+    pushed = add_command(
         "push",
         help="a run's model to the Hugging Face Hub",
         description="Uploads a run's model, at its best epoch, with its card: see docs/deploying.md.",
@@ -74,12 +89,7 @@ def parse(experiment: Experiment, arguments: list[str] | None) -> argparse.Names
         )
     for command in (again, own):
         command.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
-    options = _parse_or_say_what_is_left_over(parser, sys.argv[1:] if arguments is None else arguments)
-    if options.command is None:
-        _refuse_beside_resume(parser, options, sys.argv[1:] if arguments is None else arguments)
-        _take_defaults(parser, experiment, options)
-        options.out = options.out or f"runs/{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-    return options
+    return parser
 
 
 def method_defaults(experiment: Experiment) -> dict[str, Any]:
@@ -89,24 +99,44 @@ def method_defaults(experiment: Experiment) -> dict[str, Any]:
     return vars(parser.parse_args([]))
 
 
-def one_seed(options: argparse.Namespace, seed: int, folder: Path) -> list[str]:
-    """The arguments of the run with one of several seeds."""
-    own = {"seed": seed, "out": folder, "seeds": None, "at_once": None, "command": None}
-    return as_arguments({**vars(options), **own})
-
-
-def as_arguments(options: Mapping[str, Any]) -> list[str]:
-    """Options by name as the command line has them."""
-    arguments: list[str] = []
-    for name, value in options.items():
-        option = "--" + name.replace("_", "-")
-        if value is True:
-            arguments.append(option)
-        elif isinstance(value, list):
-            arguments += [part for each in value for part in (option, each)]
-        elif value is not None and value is not False:
-            arguments += [option, str(value)]
+def of_each_seed(experiment: Experiment, options: argparse.Namespace) -> list[str]:
+    """What the runs with several seeds have in common, as arguments; raises `ValueError` where these would not say it."""
+    shared = {name: value for name, value in vars(options).items() if name not in OF_ONE_RUN}
+    arguments = as_arguments(experiment, shared)
+    read = vars(parse(experiment, arguments))
+    for name, value in shared.items():
+        if name in read and read[name] != value:
+            raise ValueError(
+                f"expected options that arguments can give to each of several seeds, got {name} {value!r}, which "
+                f"{shlex.join(arguments)} makes {read[name]!r}"
+            )
     return arguments
+
+
+def as_arguments(experiment: Experiment, options: Mapping[str, Any]) -> list[str]:
+    """Options by name as the command line has them; those that have a value which they have by themselves are left out."""
+    actions = [each for each in _parser(experiment)._actions if each.dest in options]
+    return [part for action in actions for part in _given(action, options[action.dest])]
+
+
+def _given(action: argparse.Action, value: Any) -> list[str]:
+    """The arguments that give an option a value."""
+    if value is None or value == action.default:
+        return []
+    if action.nargs == 0:
+        return [option for option in action.option_strings if _value_of(action, option) == value][:1]
+    option = next((each for each in action.option_strings if each.startswith("--")), action.option_strings[0])
+    if action.nargs not in (None, "?"):
+        return [option, *map(str, value)]
+    values = map(str, value if isinstance(value, list) else [value])
+    return [part for each in values for part in ([f"{option}={each}"] if each.startswith("-") else [option, each])]
+
+
+def _value_of(action: argparse.Action, option: str) -> Any:
+    """What an option that takes no value stands for, such as `--skip` or `--no-skip`."""
+    options = argparse.Namespace()
+    action(argparse.ArgumentParser(), options, [], option)
+    return getattr(options, action.dest)
 
 
 def recording_of(options: argparse.Namespace) -> dict[str, str]:
@@ -128,18 +158,18 @@ def recording_of(options: argparse.Namespace) -> dict[str, str]:
 
 def _parse_or_say_what_is_left_over(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
     """The options; of a value that no option takes, argparse itself would say that it is no command."""
-    defaults = {"--" + name.replace("_", "-"): value for name, value in vars(parser.parse_args([])).items()}
+    flags = {"--json", *(option for each in parser._actions if each.nargs == 0 for option in each.option_strings)}
     try:
         options, left = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         value = re.match(r"invalid choice: '(.*?)' \(", error.message)
         blamed = value[1] if error.argument_name == "command" and value else None
-        parser.error(_left_over(arguments, blamed, defaults) if blamed is not None else str(error))
+        parser.error(_left_over(arguments, blamed, flags) if blamed is not None else str(error))
     if options.command is not None and arguments[0] != options.command:
         parser.error(f"expected the options of {options.command} behind it, got {arguments[0]} before it")
     if left:
         unknown = left[0].startswith("--")
-        parser.error(f"unknown option {left[0]}" if unknown else _left_over(arguments, left[0], defaults))
+        parser.error(f"unknown option {left[0]}" if unknown else _left_over(arguments, left[0], flags))
     return options
 
 
@@ -180,9 +210,8 @@ def _refuse_names_that_do_not_count(
                 )
 
 
-def _left_over(arguments: list[str], value: str, defaults: dict[str, object]) -> str:
-    """What is wrong with a value that no option takes: which option it stands behind."""
-    flags = {"--json", *(option for option, default in defaults.items() if default is False)}
+def _left_over(arguments: list[str], value: str, flags: set[str]) -> str:
+    """What is wrong with a value that no option takes: which option it stands behind; `flags` are those that take none."""
     places = [i for i, each in enumerate(arguments) if each == value]
     place = next(
         (i for i in places if not i or not arguments[i - 1].startswith("--") or arguments[i - 1] in flags), None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from disentangle.data.messages import listed
 from disentangle.experiments.card import PROVENANCE, provenance, write_card
 from disentangle.experiments.evaluation import baselines, metrics_of, outcomes_of
 from disentangle.experiments.experiment import Experiment, naming_what_there_is
-from disentangle.experiments.options import method_defaults, one_seed
+from disentangle.experiments.options import method_defaults, of_each_seed
 from disentangle.experiments.reading import labeled_splits, labels_of, read, task_for
 from disentangle.experiments.studies.records import (
     CHECKSUMS,
@@ -31,7 +30,7 @@ from disentangle.experiments.studies.records import (
     refuse_changed,
     refuse_elsewhere,
 )
-from disentangle.experiments.studies.runs import program_of
+from disentangle.experiments.studies.runs import program_of, run_command
 from disentangle.experiments.trained import DATA
 from disentangle.files import make_folder, write_file
 from disentangle.inference import encode
@@ -325,15 +324,13 @@ def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run 
     sources = labeled_splits(options.data, experiment.data, options.label)
     labels = labels_of(sources)
     task = task_for(options, labels, class_names(sources["train"], options), print)
-    digests = digests_of(options, run)
+    digests, arguments = digests_of(options, run), of_each_seed(experiment, options)
     if run is not None:
         say_if_edited(experiment, run, print)
     run = run or Run.create(options.out, config_of(experiment, options, digests))
-    program = str(program_of(experiment))
 
     def command(seed: int, folder: Path) -> list[str]:
-        started = (folder / "config.json").exists()
-        return [sys.executable, program, *(["--resume", str(folder)] if started else one_seed(options, seed, folder))]
+        return run_command(experiment, arguments, seed, folder)
 
     def train() -> None:
         run_seeds(command, options.seeds, run.folder, at_once=options.at_once)
