@@ -104,6 +104,17 @@ def test_a_metric_of_the_experiments_own_has_no_bootstrap(tmp_path):
     assert [(each.metric, each.rows_interval is None) for each in table.differences] == [("mae", True), ("corr", False)]
 
 
+def test_runs_without_predictions_have_no_bootstrap_whichever_of_them_they_are(tmp_path):
+    runs = {name: system(tmp_path / name, [k]) for k, name in enumerate(("base", "first", "second"))}
+    (runs["base"] / "seed-0" / "predictions.json").unlink()
+    table = compare_runs(runs, resamples=20)
+    assert [each.rows_interval for each in table.differences] == [None] * len(table.differences)
+    assert (table.rows, "bootstrap" in str(table)) == (0, False)
+    table = compare_runs(runs, against="first", resamples=20)
+    assert {each.system for each in table.differences if each.rows_interval} == {"second"}
+    assert table.rows == len(LABELS)
+
+
 def test_single_runs_compare_by_their_seed_and_without_tests(tmp_path):
     for name, mae in (("a", 1.0), ("b", 0.5)):
         write(tmp_path / name, result={"test": {"mae": mae}}, config={"seed": 3, "data": "x/m.pkl"})

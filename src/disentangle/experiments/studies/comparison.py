@@ -277,11 +277,10 @@ def _bootstrap(
     seed: int,
     progress: bool,
 ) -> Drawn:
-    """The metrics of all runs that some difference needs, on resamples of rows; of runs whose predictions were kept."""
-    keys = {(name, n) for name, seeds in common.items() for n in seeds} | {
-        (base.name, n) for seeds in common.values() for n in seeds
-    }
-    kept = {(name, n): systems[name].predictions[n] for name, n in sorted(keys) if n in systems[name].predictions}
+    """The metrics on resamples of rows, of all runs that some difference needs whose two have kept predictions."""
+    both = [(name, n) for name, seeds in common.items() for n in seeds if n in base.predictions]
+    keys = {(each, n) for name, n in both if n in systems[name].predictions for each in (name, base.name)}
+    kept = {(name, n): systems[name].predictions[n] for name, n in sorted(keys)}
     if not kept:
         return {}
     one = next(iter(kept.values()))
