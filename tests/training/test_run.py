@@ -3,6 +3,7 @@ import os
 import re
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -56,6 +57,20 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         Run.open(tmp_path)
 
 
+@pytest.mark.parametrize("config", ["[]", "3", "null", "[" * 100_000])
+def test_a_configuration_that_is_no_object_is_refused(config, tmp_path):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(RunError, match="expected"):
+        Run.open(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), Path("data"), {1: 2}, {3}])
+def test_a_configuration_that_json_would_not_give_back_is_refused_before_anything_is_written(value, tmp_path):
+    with pytest.raises(ValueError, match=r"^expected config\['options'\]\['limit'\] to be JSON, got"):
+        Run.create(tmp_path / "run", {"options": {"limit": value}})
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_has_checkpoints(tmp_path):
     run = Run.create(tmp_path / "run", {})
     run.checkpoints.save(3, {"model": nn.Linear(2, 2)}, {"step": 3})
@@ -98,7 +113,7 @@ def test_fewer_lines_than_there_were_are_told(tmp_path):
 def test_a_line_that_is_no_record_is_named(tmp_path):
     run = Run.create(tmp_path / "run", {})
     (run.folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo\n{"epoch": 3}\n')
-    with pytest.raises(RunError, match=re.escape("""metrics.jsonl: expected JSON in line 2, got '{"epo'""")):
+    with pytest.raises(RunError, match=re.escape("""metrics.jsonl: expected a JSON object in line 2, got '{"epo'""")):
         _ = run.history
 
 
@@ -161,6 +176,17 @@ def test_lines_that_are_no_epochs_are_not_drawn(tmp_path):
     run.log({"epoch": 1, "losses": {"Y": 1.0}})
     run.draw()
     assert (run.folder / "curves.png").exists()
+
+
+@pytest.mark.parametrize("line", ["{half", "3"])
+def test_a_damaged_line_is_no_reason_to_lose_a_run(line, tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    run.log({"epoch": 1, "losses": {"Y": 1.0}})
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.warns(UserWarning, match=r"no curves.png: .*expected a JSON object in line 2, got"):
+        run.draw()
+    assert not (run.folder / "curves.png").exists()
 
 
 def test_no_temporary_file_is_left(tmp_path):

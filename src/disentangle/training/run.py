@@ -26,6 +26,7 @@ from typing import Any
 from disentangle.contents import misplaced
 from disentangle.errors import RunError
 from disentangle.files import append_line, make_folder, remove_leftovers, write_file, writing
+from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.checkpoints import Checkpoints
 
 __all__ = ["Run"]
@@ -50,7 +51,13 @@ class Run:
 
     @classmethod
     def create(cls, folder: str | os.PathLike[str], config: Mapping[str, Any]) -> Run:
-        """A new folder with its `config.json`; raises `RunError` where the folder exists and holds anything."""
+        """A new folder with its `config.json`.
+
+        Raises:
+            RunError: If the folder exists and holds anything, or cannot be written.
+            ValueError: If something in `config` is not JSON, such as a path or a number that is not finite.
+        """
+        refuse_what_json_lacks(dict(config), "config")
         folder = Path(folder)
         try:
             make_folder(folder)
@@ -72,9 +79,12 @@ class Run:
         if path.is_file() and (wrong := misplaced(path, "JSON")):
             raise RunError(f"{path}: {wrong}")
         try:
-            return cls(folder, json.loads(path.read_text()))
-        except (OSError, ValueError) as error:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{folder}: expected the folder of a run, with its config.json: {error}") from error
+        if not isinstance(config, dict):
+            raise RunError(f"{path}: expected an object with the configuration of a run, got {type(config).__name__}")
+        return cls(folder, config)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -104,10 +114,13 @@ class Run:
         records = []
         for number, line in enumerate(self._lines(), 1):
             try:
-                records.append(json.loads(line))
-            except ValueError as error:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
                 given = line.decode(errors="replace").strip()[:40]
-                raise RunError(f"{self._metrics}: expected JSON in line {number}, got {given!r}") from error
+                raise RunError(f"{self._metrics}: expected a JSON object in line {number}, got {given!r}")
+            records.append(record)
         return records
 
     @property
@@ -138,11 +151,11 @@ class Run:
         """Draws `curves.png` from `metrics.jsonl`, where there is anything to draw; warns where that cannot be done."""
         from disentangle.plots import plot_curves
 
-        if history := [record for record in self.history if "epoch" in record]:
-            try:
+        try:
+            if history := [record for record in self.history if "epoch" in record]:
                 self._write("curves.png", lambda path: plot_curves(history, path))
-            except (ImportError, RunError) as error:  # no reason to lose a run
-                warnings.warn(f"no curves.png: {error}", stacklevel=2)
+        except (ImportError, RunError) as error:  # no reason to lose a run
+            warnings.warn(f"no curves.png: {error}", stacklevel=2)
 
     def _write(self, name: str, write: Callable[[Path], object]) -> None:
         with writing(self.folder, RunError):
