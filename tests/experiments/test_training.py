@@ -1,7 +1,9 @@
 """What a run says of an experiment that is not as it should be."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +12,8 @@ from torch import nn
 from disentangle import HSIC, Model, Pairwise
 from disentangle.data import synthetic_recordings
 from disentangle.experiments import Experiment, run_program
+from disentangle.experiments.options import parse
+from disentangle.experiments.studies.costs import time_a_step
 from disentangle.tasks import as_task
 
 
@@ -97,3 +101,45 @@ def test_parameters_that_no_optimizer_holds_are_counted_at_the_start(tmp_path, c
     assert line == f"optimizer {audio} parameters that could learn are in no optimizer, and stay: {named}"
     assert run(tmp_path / "whole") == 0
     assert "optimizer" not in capsys.readouterr().out
+
+
+def penalty_that_fails(model, options):
+    raise ValueError("expected a penalty, got none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"penalty": penalty_that_fails}, "expected a penalty, got none"),
+        ({"objective": lambda options: {}[0]}, ""),
+        (
+            {"optimizer": lambda model, options: torch.optim.Adam([nn.Parameter(torch.zeros(1))])},
+            "optimiser to hold some",
+        ),
+        ({"arguments": lambda options: {"limit": float("inf")}}, "expected config['limit'] to be JSON, got float: inf"),
+        (
+            {"options": lambda group: group.add_argument("--place", type=Path, default="x")},
+            "config['place'] to be JSON",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_leaves_no_folder(changes, said, tmp_path, capsys):
+    with nullcontext() if said else pytest.raises(KeyError):
+        assert run(tmp_path, **changes) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_step_is_timed_in_the_precision_that_is_asked_for():
+    seen = []
+
+    class Noting(Heard):
+        def predict(self, variables):
+            seen.append(super().predict(variables).dtype)
+            return super().predict(variables)
+
+    paper = replace(PAPER, build=Noting)
+    options = parse(paper, ["--precision", "bf16", "--device", "cpu"])
+    seconds, steps = time_a_step(paper, options, PAPER.data(), 1)
+    assert set(seen) == {torch.bfloat16}
+    assert (seconds > 0, steps) == (True, 2)

@@ -36,8 +36,9 @@ from disentangle.files import make_folder, write_file
 from disentangle.inference import encode
 from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
+from disentangle.saving import refuse_what_json_lacks
 from disentangle.tasks import Task
-from disentangle.training import AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
+from disentangle.training import AlternatingStep, AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
 
 __all__ = ["prepare_resuming", "prepare_seeds", "prepare_training"]
 
@@ -68,9 +69,9 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     }
     say_what_is_cut(datasets["train"], tokenizer, config[DATA]["max_words"], say)
     batches = batches_of(datasets, options)
+    parts = parts_of(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation))
     run = run or create_run(experiment, options, digests)
-    saved = {"run": run, "config": config, "tokenizer": tokenizer}
-    trainer = trainer_for(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation), saved)
+    trainer = trainer_for(options, model, parts, {"run": run, "config": config, "tokenizer": tokenizer})
     say_what_stays(model, trainer.step.optimizer, say)
 
     def metrics_on(name: str) -> Callable[[nn.Module], Metrics]:
@@ -151,21 +152,30 @@ def zipped(arrays: dict[str, np.ndarray]) -> bytes:
     return stream.getvalue()
 
 
-def trainer_for(
-    experiment: Experiment, options: argparse.Namespace, model: Any, steps: int, saved: dict[str, Any]
-) -> AlternatingTrainer:
-    """The trainer of a model, with its penalty and their optimisers; `saved` is where and how it saves what."""
+def parts_of(experiment: Experiment, options: argparse.Namespace, model: Any, steps: int) -> dict[str, Any]:
+    """What an experiment trains a model by: its penalty, its objective, their optimisers."""
     penalty = experiment.penalty(model, options)
     learns = penalty is not None and any(p.requires_grad for p in penalty.parameters())
     optimizer = experiment.optimizer(model, options)
+    parts: dict[str, Any] = {
+        "penalty": penalty,
+        "objective": naming_what_there_is(experiment.objective(options)),
+        "optimizer": optimizer,
+        "penalty_optimizer": experiment.penalty_optimizer(penalty, options) if learns else None,
+        "schedulers": [experiment.schedule(optimizer, steps)],
+        "inner_steps": experiment.inner_steps,
+    }
+    AlternatingStep(model, **parts)  # or says what is wrong with these
+    return parts
+
+
+def trainer_for(
+    options: argparse.Namespace, model: Any, parts: dict[str, Any], saved: dict[str, Any]
+) -> AlternatingTrainer:
+    """The trainer of a model by the parts of an experiment; `saved` is where and how it saves what."""
     return AlternatingTrainer(
         model,
-        penalty,
-        objective=naming_what_there_is(experiment.objective(options)),
-        optimizer=optimizer,
-        penalty_optimizer=experiment.penalty_optimizer(penalty, options) if learns else None,
-        schedulers=[experiment.schedule(optimizer, steps)],
-        inner_steps=experiment.inner_steps,
+        **parts,
         accumulation=options.accumulation,
         clip_norm=options.clip_norm,
         seed=options.seed,
@@ -186,6 +196,7 @@ def built(
     if options.modalities and "text" not in options.modalities:
         data["hears_words"] = False
     config = {"sizes": train.feature_sizes, "task": task.to_dict(), **experiment.arguments(options), DATA: data}
+    refuse_what_json_lacks(config, "config")
     arguments = {name: value for name, value in config.items() if name != DATA}
     if not experiment.reads_text:
         return experiment.build(**arguments), config, None

@@ -18,7 +18,7 @@ from disentangle.experiments.reading import labels_of, read, task_for
 from disentangle.experiments.studies.runs import trained_by
 from disentangle.experiments.studies.study import Study
 from disentangle.experiments.trained import DATA
-from disentangle.experiments.training import batches_of, built, class_names, trainer_for
+from disentangle.experiments.training import batches_of, built, class_names, parts_of, trainer_for
 from disentangle.text_tables import aligned
 from disentangle.training.seeds import cores, finished
 
@@ -116,7 +116,7 @@ def time_a_step(
     }
     batches = batches_of(datasets, options)
     steps = options.epochs * -(-len(batches) // options.accumulation)
-    trainer = trainer_for(experiment, options, model, steps, {})
+    trainer = trainer_for(options, model, parts_of(experiment, options, model, steps), {})
     trainer.model.train()
     pieces, taken, threads = iter(batches), [], torch.get_num_threads()
     torch.set_num_threads(max(1, cores() // at_once))
@@ -124,7 +124,8 @@ def time_a_step(
         for _ in range(min(1 + STEPS, len(batches) // options.accumulation or 1)):
             batch = [piece.to(trainer.accelerator.device) for piece in islice(pieces, options.accumulation)]
             started = time.perf_counter()
-            trainer.step(*batch)
+            with trainer.accelerator.autocast():
+                trainer.step(*batch)
             if trainer.accelerator.device.type == "cuda":
                 torch.cuda.synchronize()
             taken.append(time.perf_counter() - started)
