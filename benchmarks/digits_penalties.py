@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="write the table of the finished runs to this folder")
     options = parser.parse_args()
     if options.report:
-        (options.report / "digits_tables.md").write_text(table(options.out) + "\n")
+        (options.report / "digits_tables.md").write_text(table(options.out) + "\n", encoding="utf-8")
         print(table(options.out))
         return
     for seed in options.seeds:

@@ -226,7 +226,7 @@ def report(out: Path, target: Path) -> None:
     tables = {name: table(name, out / name) for name in SETS if [*(out / name).glob("*/seed-*/result.json")]}
     text = "\n".join(line for lines, _ in tables.values() for line in lines)
     (target / "independent_latents.json").write_text(json.dumps({n: runs for n, (_, runs) in tables.items()}) + "\n")
-    (target / "independent_latents_tables.md").write_text(text)
+    (target / "independent_latents_tables.md").write_text(text, encoding="utf-8")
     print(text)
 
 

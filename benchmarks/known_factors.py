@@ -122,7 +122,7 @@ def report(out: Path, target: Path) -> None:
         matrix = [[r2[f][m]["mean"] for m in LATENTS] for f in FACTORS]
         path = target / f"{folder_of(out, setting).name}.png"
         plot_matrix(matrix, list(FACTORS), list(LATENTS), path, f"{setting}: R² of factors", maximum=1.0)
-    (target / "known_factors_tables.md").write_text("\n".join(lines) + "\n")
+    (target / "known_factors_tables.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 

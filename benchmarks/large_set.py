@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="rows with a label per step (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=30, help="(default: %(default)s)")
     options = parser.parse_args()
-    base = (RESULTS / "iteration.txt").read_text().split("\nbase:")[1]
-    of_gpu = (RESULTS / "gpu.txt").read_text().split("bert-base's shape")[1]
+    base = (RESULTS / "iteration.txt").read_text(encoding="utf-8").split("\nbase:")[1]
+    of_gpu = (RESULTS / "gpu.txt").read_text(encoding="utf-8").split("bert-base's shape")[1]
     operations, parameters = 1e9 * before("GFLOP", base), 1e6 * before("M parameters", base)
     ours, bf16, one = (after(name, text) / 1e3 for name, text in (("ours", base), ("bf16", base), ("with MI", of_gpu)))
     rows = options.batch_size * (1 + options.unlabeled_rate)

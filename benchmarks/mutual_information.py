@@ -186,7 +186,7 @@ def main() -> None:
     options = parser.parse_args()
     records = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     if options.report:
-        (options.report / "known_truths_tables.md").write_text(report(records))
+        (options.report / "known_truths_tables.md").write_text(report(records), encoding="utf-8")
         print(report(records))
         return
     if options.estimator:

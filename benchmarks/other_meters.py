@@ -127,7 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     records = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
     if options.report:
-        (options.report / "other_meters_tables.md").write_text(report(records))
+        (options.report / "other_meters_tables.md").write_text(report(records), encoding="utf-8")
         print(report(records))
         return
     done = {(r["task"], r["meter"]) for r in records}

@@ -94,7 +94,7 @@ def table(out: Path) -> list[str]:
 def report(out: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     lines = "\n".join(table(out / "all") + table(out / "unseen"))
-    (target / "speech_tables.md").write_text(lines)
+    (target / "speech_tables.md").write_text(lines, encoding="utf-8")
     for picture in sorted((out / "all" / "hsic").glob("seed-*/conversion.png"))[:1]:
         shutil.copyfile(picture, target / "speech_conversion.png")
     print(lines)

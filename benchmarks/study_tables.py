@@ -22,7 +22,7 @@ Rows = dict[str, dict[str, dict[str, str]]]  # of the CSV file, by system and me
 
 def read(path: Path) -> Rows:
     systems: Rows = {}
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             systems.setdefault(row["system"], {})[row["metric"]] = row
     return systems
@@ -58,7 +58,8 @@ def interval(row: dict[str, str], of: str) -> str:
 
 def write(path: Path, tables: dict[str, str]) -> None:
     path.write_text(
-        "\n".join(f"<!-- {name} -->\n\n{table}\n\n<!-- end of {name} -->\n" for name, table in tables.items())
+        "\n".join(f"<!-- {name} -->\n\n{table}\n\n<!-- end of {name} -->\n" for name, table in tables.items()),
+        encoding="utf-8",
     )
 
 
@@ -71,7 +72,7 @@ def main() -> None:
     if options.small:
         names = ("table1", "table4", "table5", "table6")
         tables = {name: side_by_side(read(options.small / f"{name}.csv"), SMALL) for name in names}
-        tables["table2"] = (options.small / "table2.md").read_text().strip()
+        tables["table2"] = (options.small / "table2.md").read_text(encoding="utf-8").strip()
         write(options.report / "study_tables.md", tables)
     if options.pom:
         real = read(options.pom / "table1.csv")

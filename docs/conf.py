@@ -80,7 +80,9 @@ def write_pages_of_names(app):
     folder, written = Path(app.srcdir, "api"), set()
     (folder / "names").mkdir(exist_ok=True)
     for page in folder.glob("*.md"):
-        for module, name in re.findall(r"^   ~(disentangle\S*)\.(\w+)$", page.read_text(), re.MULTILINE):
+        for module, name in re.findall(
+            r"^   ~(disentangle\S*)\.(\w+)$", page.read_text(encoding="utf-8"), re.MULTILINE
+        ):
             what = getattr(import_module(module), name)
             kind = "class" if inspect.isclass(what) else "function"
             shown = inspect.isclass(what) and issubclass(what, Shown)  # with how it is written, which its base does
@@ -94,8 +96,8 @@ def write_pages_of_names(app):
             )
             path = folder / "names" / f"{module}.{name}.rst"
             written.add(path)
-            if not path.exists() or path.read_text() != text:
-                path.write_text(text)
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                path.write_text(text, encoding="utf-8")
     for path in set((folder / "names").glob("*.rst")) - written:
         path.unlink()
 

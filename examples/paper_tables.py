@@ -189,7 +189,11 @@ def variant(setting: Setting, experiment: Experiment, *arguments: str, use: bool
 
 def systems() -> list[str]:
     """The examples that have an experiment with a text encoder, the baseline first and MIRD last."""
-    named = [path for path in HERE.glob("*.py") if re.search(r"^EXPERIMENT\b", path.read_text(), re.MULTILINE)]
+    named = [
+        path
+        for path in HERE.glob("*.py")
+        if re.search(r"^EXPERIMENT\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
     found = sorted(path.stem for path in named if experiment_of(path.stem).reads_text)
     return [BASELINE, *(name for name in found if name not in (BASELINE, "mird_mosi")), "mird_mosi"]
 

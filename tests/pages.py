@@ -11,7 +11,7 @@ def run_code(path: Path, namespace: dict) -> int:
 
     Blank lines in front keep the line numbers of a traceback those of the page.
     """
-    page = path.read_text()
+    page = path.read_text(encoding="utf-8")
     blocks = list(re.finditer(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
     namespace["__name__"] = "page"
     for block in blocks:

@@ -124,7 +124,7 @@ class _Finished:
         run = Run.open(folder)
         place = model_folder(run.folder)
         result = next(iter(read_finished("", run.folder).results.values()))
-        return cls(experiment, run, place, json.loads((place / CONFIG).read_text()), result)
+        return cls(experiment, run, place, json.loads((place / CONFIG).read_text(encoding="utf-8")), result)
 
     @property
     def name(self) -> str:

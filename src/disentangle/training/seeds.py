@@ -156,7 +156,7 @@ def seed_results(folder: str | os.PathLike[str]) -> dict[int, dict[str, dict[str
         if seed is None:
             continue
         try:
-            results[int(seed[1])] = json.loads(path.read_text())
+            results[int(seed[1])] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SeedsError(f"{path}: cannot be read: {error}") from error
     return dict(sorted(results.items()))

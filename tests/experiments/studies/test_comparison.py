@@ -1,6 +1,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -164,6 +167,19 @@ def test_it_is_saved_in_four_notations(tmp_path):
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == names
     assert (tmp_path / "new" / "folder" / "comparison.md").read_text() == f"{table.to_markdown()}\n"
     table.save(tmp_path / "new" / "folder")  # again, in its place
+
+
+@pytest.mark.slow
+def test_what_is_saved_is_utf_8_whatever_the_locale(tmp_path):
+    for name, values in {"one": {0: 1.0, 1: 2.0}, "other": {0: 1.5, 1: 0.5}}.items():
+        maes(tmp_path / name, values)
+    program = (
+        "import sys; from disentangle.experiments import compare_runs; folder = sys.argv[1]; "
+        "compare_runs({'one': folder + '/one', 'other': folder + '/other'}).save(folder + '/out')"
+    )
+    elsewhere = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], env=elsewhere, check=True)
+    assert "1.500 ± 0.707" in (tmp_path / "out" / "comparison.md").read_text(encoding="utf-8")
 
 
 def test_a_terminal_gets_columns_and_a_notebook_markdown(tmp_path):

@@ -94,7 +94,7 @@ def refuse_elsewhere(files: Iterable[str], run: Run) -> None:
 def pinned(folder: str | os.PathLike[str]) -> dict[str, str]:
     """The checksums of the files that the runs in a folder learn from; empty where they learn from the embedded set."""
     path = Path(folder) / RECORD
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def versions() -> dict[str, str]:

@@ -103,7 +103,7 @@ class Sweep:
         refuse_another(self.experiment)
         for value in self.values:
             trained_by(self.experiment, [*self.arguments, f"{self.flag}={value}"])
-        if self._record.exists() and (kept := json.loads(self._record.read_text())) != self._what:
+        if self._record.exists() and (kept := json.loads(self._record.read_text(encoding="utf-8"))) != self._what:
             before = " ".join([kept["program"], *kept["arguments"], kept["option"]])
             raise ValueError(
                 f"{self.folder}: expected a new folder, or this sweep of {before} with more values or seeds"

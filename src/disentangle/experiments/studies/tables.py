@@ -38,6 +38,7 @@ class Table(Shown):
         """
         folder, name = Path(folder), name or self.file_name
         make_folder(folder)
-        for ending, text in {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}.items():
-            write_file(folder / f"{name}.{ending}", lambda path, text=text: path.write_text(text.rstrip("\n") + "\n"))
+        for ending, content in {"md": self.to_markdown(), "csv": self.to_csv(), "tex": self.to_latex()}.items():
+            text = content.rstrip("\n") + "\n"
+            write_file(folder / f"{name}.{ending}", lambda path, text=text: path.write_text(text, encoding="utf-8"))
         write_file(folder / f"{name}.png", self.plot)
