@@ -117,6 +117,22 @@ def test_other_warnings_are_shown_and_these_are_shown_to_whoever_does_not_collec
     assert lines == []
 
 
+def test_of_what_fails_all_warnings_are_shown():
+    def fail():
+        warnings.warn("not read: notes.json", DataWarning, stacklevel=1)
+        warnings.warn("another", RuntimeWarning, stacklevel=1)
+        raise ValueError("no recordings")
+
+    with (
+        pytest.warns(DataWarning, match="not read: notes.json"),
+        pytest.warns(RuntimeWarning, match="another"),
+        pytest.raises(ValueError, match="no recordings"),
+        collected() as lines,
+    ):
+        fail()
+    assert lines == []
+
+
 # -- intervals ---------------------------------------------------------------------------------------------------------
 
 

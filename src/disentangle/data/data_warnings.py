@@ -26,7 +26,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """Keeps each `DataWarning` of a block for a program that prints them itself.
+    """Keeps each `DataWarning` of a block for a program that prints them itself; those of a block that raises are shown.
 
     Example:
         >>> with collected() as lines:
@@ -35,15 +35,18 @@ def collected() -> Iterator[list[str]]:
         ['my_set: not read: notes.json']
     """
     lines: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DataWarning)
-        yield lines
-    for each in caught:
-        if issubclass(each.category, DataWarning):
-            lines.append(str(each.message))
-        else:
-            warnings.showwarning(each.message, each.category, each.filename, each.lineno)
-    lines[:] = dict.fromkeys(lines)
+    caught: list[warnings.WarningMessage] = []
+    kept: tuple[type[Warning], ...] = ()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            yield lines
+        kept = (DataWarning,)
+    finally:
+        for each in caught:
+            if not issubclass(each.category, kept):
+                warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+        lines[:] = dict.fromkeys(str(each.message) for each in caught if issubclass(each.category, kept))
 
 
 def warn_of_fields(where: object, content: Iterable[object], known: Iterable[object]) -> None:
