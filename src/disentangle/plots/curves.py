@@ -115,12 +115,8 @@ def _by_kind(penalties: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndar
 
 
 def _best(history: Sequence[Mapping[str, Any]]) -> int | None:
-    """The place of the last record that says it is the best so far; without any, of that with the least validation error."""
-    marked = [place for place, record in enumerate(history) if record.get("best")]
-    if marked:
-        return marked[-1]
-    errors = _series(history, "valid").get("mae")
-    return None if errors is None else int(np.nanargmin(errors))
+    """The place of the last record that says it is the best so far."""
+    return max((place for place, record in enumerate(history) if record.get("best")), default=None)
 
 
 def _draw_lines(ax: Axes, times: np.ndarray, title: str, series: Mapping[str, np.ndarray]) -> None:
