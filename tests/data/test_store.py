@@ -196,7 +196,8 @@ def test_a_half_written_store_is_none(tmp_path):
 
 def test_what_cannot_be_written_is_said(tmp_path):
     (tmp_path / "there").mkdir()
-    with pytest.raises(DataError, match=r"there: expected a new folder, got one that is there already$"):
+    write_store(tmp_path / "there", {"train": recordings()})  # an empty folder is taken
+    with pytest.raises(DataError, match=r"there: expected a new folder, got one that is not empty$"):
         write_store(tmp_path / "there", {"train": recordings()})
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file/set: cannot be written: File exists$"):

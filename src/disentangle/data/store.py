@@ -25,8 +25,8 @@ import numpy as np
 from disentangle.data import expect, messages
 from disentangle.data.opening import map_array, read_bytes
 from disentangle.data.recordings import LazyFrames, Recordings
+from disentangle.data.writing import write_new_folder
 from disentangle.errors import DataError
-from disentangle.files import make_folder, write_folder
 
 __all__ = ["open_store", "write_store"]
 
@@ -48,13 +48,13 @@ def write_store(
     The folder gets its name once everything is on the disk; a process that is stopped earlier leaves no folder.
 
     Arguments:
-        folder: The folder, a new one.
+        folder: The folder, which is made; if it is there already, it has to be empty.
         splits: The recordings by the names of their splits.
         dtype: The type that frames are kept in; "float16" takes half the space and keeps three digits of values
             from 6e-5 up; smaller ones lose digits, and below 3e-8 they are 0.
 
     Raises:
-        DataError: If the folder is there already, or cannot be written.
+        DataError: If the folder is not empty, or cannot be written.
         ValueError: If there are no recordings, a file cannot have one of the names, frames differ in size, or a value is too
             large for float16.
 
@@ -71,21 +71,14 @@ def write_store(
     if not splits or not all(map(len, splits.values())):
         counts = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
         raise ValueError(f"expected recordings in every split, got {counts or 'no split'}")
-    folder = Path(folder).absolute()
     index = {"version": VERSION, "splits": {name: _entry(name, split) for name, split in splits.items()}}
-    if folder.exists():
-        raise DataError(f"{folder}: expected a new folder, got one that is there already")
 
     def write(part: Path) -> None:
         for name, split in splits.items():
             _write_split(part / name, split, np.dtype(dtype))
         (part / "store.json").write_bytes(json.dumps(index).encode())
 
-    try:
-        make_folder(folder.parent)
-        write_folder(folder, write)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    write_new_folder(folder, write)
 
 
 def open_store(folder: str | os.PathLike[str]) -> dict[str, Recordings]:

@@ -41,9 +41,8 @@ from disentangle.data.layouts.npy import modalities
 from disentangle.data.recordings import Recordings
 from disentangle.data.split_names import SPLITS
 from disentangle.data.text_files import DECIMAL_COMMA, load_table
+from disentangle.data.writing import write_new_folder
 from disentangle.errors import DataError, DataWarning
-from disentangle.files import make_folder
-from disentangle.files import write_folder as write_whole
 
 __all__ = ["read", "write_folder"]
 
@@ -127,7 +126,6 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
             longer than a cell of CSV can be, several labels at once, labels of a part of a labelled split; or if the features
             of two splits were computed by different things.
     """
-    folder = Path(folder).absolute()
     _check_names(splits)
     computed_by = _computed_by(splits)
     more = list(dict.fromkeys(name for split in splits.values() for name in split.more_labels))
@@ -149,13 +147,7 @@ def write_folder(folder: str | os.PathLike[str], splits: Mapping[str, Recordings
             if (part / modality).exists():
                 (part / modality / RECORD).write_text(record(name), encoding="utf-8")
 
-    try:
-        if folder.exists() and any(folder.iterdir()):
-            raise DataError(f"{folder}: expected a new folder, got one that is not empty")
-        make_folder(folder.parent)
-        write_whole(folder, write)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    write_new_folder(folder, write)
 
 
 def _check_names(splits: Mapping[str, Recordings]) -> None:
