@@ -33,6 +33,30 @@ def test_a_task_comes_back_from_json(task):
     assert as_task(task) is task
 
 
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"task": "regression"}, "expected scale and values of a task regression, got no scale"),
+        ({"task": "regression", "scale": "sentiment"}, "expected scale and values of a task regression, got no values"),
+        ({"task": "binary"}, "expected values and labels of a task binary, got no values"),
+        (
+            {"task": "binary", "values": [0], "labels": ["a"]},
+            "expected 2 values and 2 labels of a task binary, got 1 and 1",
+        ),
+        ({"task": "classes", "values": [0, 1, 2]}, "expected values and labels of a task classes, got no labels"),
+        (
+            {"task": "classes", "values": [0, 1], "labels": ["a"]},
+            "expected as many values as labels of a task classes, got 2",
+        ),
+        ({"task": "labels"}, "expected labels of a task labels, got no labels"),
+        ({}, "expected a task of regression, binary, classes, labels, got None"),
+    ],
+)
+def test_a_task_that_lacks_a_part_is_told_which(task, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        as_task(task)
+
+
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
 def test_the_loss_is_the_negative_log_likelihood_of_what_the_scores_say(task):
     draw = np.random.default_rng(0)

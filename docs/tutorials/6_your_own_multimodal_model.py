@@ -212,7 +212,8 @@ axes[1].legend(frameon=False)
 # - **Words as text**: a model that takes an argument ``backbone`` gets a text encoder, and the program ``--backbone``
 #   and ``--max-words``: :doc:`8_add_a_paper`.
 # - **Several losses and labels**: ``losses`` returns as many as there are; further labels of the data are in
-#   ``batch.more_labels``.
+#   ``batch.more_labels``. Labels are for ``losses`` alone: ``forward`` and ``predict`` read none, since a recording to
+#   be predicted has none.
 # - **Several kinds of penalties**, each with a weight of its own: an ``nn.ModuleDict`` of ``Pairwise``, as in
 #   ``examples/misa.py``.
 # - **What forward computed and losses needs again** goes along under a name that begins with ``_``; it is no

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import ConcatDataset, DataLoader
 
-from disentangle.data import LazyFrames, RecordingDataset, Recordings, collate, loader
+from disentangle.data import DataError, LazyFrames, RecordingDataset, Recordings, collate, loader
 from disentangle.data.samplers import MixedBatchSampler
 from disentangle.nn.backbones import tiny_backbone
 
@@ -24,6 +24,24 @@ def recordings(labels=True):
         sequences={"audio": audio, "vision": [a[:, :1] for a in audio[::-1]]},
         labels=np.array([1.0, -2.0, 0.0, 3.0], dtype=np.float32) if labels else None,
     )
+
+
+def test_without_frames_and_tokens_there_is_nothing_to_read():
+    with pytest.raises(
+        ValueError, match=r"^expected frames, or a tokenizer that makes tokens of transcripts, got neither$"
+    ):
+        RecordingDataset(Recordings(["a"], {}))
+
+
+def test_a_further_label_that_is_not_there_is_refused_by_its_name(tokenizer):
+    labels = {name: np.ones(4, np.float32) for name in "TA"}
+    (batch,) = loader(RecordingDataset(replace(recordings(), more_labels=labels), tokenizer), batch_size=4)
+    for each in (batch, batch.to("cpu"), pickle.loads(pickle.dumps(batch))):
+        assert list(each.more_labels) == ["T", "A"]
+        with pytest.raises(
+            DataError, match=r"^expected one of the further labels, T, A, got 'domain': recordings to be"
+        ):
+            each.more_labels["domain"]
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,20 @@
 """What a run says of an experiment that is not as it should be."""
 
+import json
 import re
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from disentangle import HSIC, Model, Pairwise
 from disentangle.data import synthetic_recordings
-from disentangle.experiments import Experiment, run_program
+from disentangle.errors import SavedModelError
+from disentangle.experiments import Experiment, open_trained, run_program
 from disentangle.experiments.options import parse
 from disentangle.experiments.studies.costs import time_a_step
 from disentangle.tasks import as_task
@@ -143,3 +146,43 @@ def test_a_step_is_timed_in_the_precision_that_is_asked_for():
     seconds, steps = time_a_step(paper, options, PAPER.data(), 1)
     assert set(seen) == {torch.bfloat16}
     assert (seconds > 0, steps) == (True, 2)
+
+
+def with_domains():
+    splits = PAPER.data()
+    return {n: replace(r, more_labels={"domain": np.ones(len(r), np.float32)}) for n, r in splits.items()}
+
+
+class OfDomains(Heard):
+    def forward(self, batch):
+        domain = batch.more_labels["domain"].values.unsqueeze(1)
+        return {m: x * domain for m, x in super().forward(batch).items()}
+
+
+def test_a_model_that_reads_labels_predicts_and_exports_nothing_and_says_why(tmp_path, capsys):
+    paper = replace(PAPER, build=OfDomains, data=with_domains)
+    assert run(tmp_path, build=OfDomains, data=with_domains) == 0
+    np.save(tmp_path / "x.npy", np.ones((3, with_domains()["train"].feature_sizes["audio"]), np.float32))
+    of_run = ["--run", str(tmp_path / "run")]
+    for command in (
+        ["predict", *of_run, "--audio", str(tmp_path / "x.npy")],
+        ["export", *of_run, "--out", str(tmp_path / "model.onnx")],
+    ):
+        capsys.readouterr()
+        assert run_program(paper, command) == 1
+        error = capsys.readouterr().err
+        assert (
+            "expected one of the further labels, nothing, got 'domain': recordings to be predicted have none" in error
+        )
+        assert error.count("\n") == 1
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_what_a_newer_version_notes_of_a_model_is_told(tmp_path):
+    assert run(tmp_path) == 0
+    path = tmp_path / "run" / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["_data"]["language"] = "en"
+    path.write_text(json.dumps(config))
+    with pytest.raises(SavedModelError, match="got language as well: a newer version of disentangle wrote it"):
+        open_trained(tmp_path / "run", Heard)

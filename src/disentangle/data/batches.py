@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from disentangle.data.messages import listed
 from disentangle.data.recordings import LazyFrames, Recordings, have_label
+from disentangle.errors import DataError
 from disentangle.variables import Masked, Rows
 
 __all__ = ["Batch", "RecordingDataset", "collate", "loader"]
@@ -70,7 +72,7 @@ class Batch:
             {name: Masked(*map(change, sequence)) for name, sequence in self.sequences.items()},
             change(self.labels),
             change(self.labeled),
-            {name: Rows(*map(change, each)) for name, each in self.more_labels.items()},
+            MoreLabels({name: Rows(*map(change, each)) for name, each in self.more_labels.items()}),
             self.present,
             self.has_label,
         )
@@ -78,6 +80,16 @@ class Batch:
     def rows(self, name: str) -> Tensor:
         """The indices of the rows that have a modality, or `"text"`: `(M,)` on the batch's device."""
         return self.present[name].nonzero().squeeze(1).to(self.labels.device, non_blocking=True)
+
+
+class MoreLabels(dict[str, Rows]):
+    """Labels by name, which says what there is when it is asked for another."""
+
+    def __missing__(self, name: str) -> Rows:
+        raise DataError(
+            f"expected one of the further labels, {listed(self)}, got {name!r}: recordings to be predicted have none, and so "
+            "losses alone can read labels"
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,8 @@ class RecordingDataset(Dataset[Row]):
             `truncation_side`.
 
     Raises:
-        ValueError: If `max_words` is below 1, or more than the tokenizer's model takes.
+        ValueError: If `max_words` is below 1, or more than the tokenizer's model takes; or if there is neither a tokenizer nor
+            a modality beside text.
     """
 
     def __init__(self, recordings: Recordings, tokenizer: Any = None, *, max_words: int = 256):
@@ -115,6 +128,8 @@ class RecordingDataset(Dataset[Row]):
         if tokenizer is not None:
             self._tokenize(tokenizer, max_words)
             return
+        if not recordings.sequences:
+            raise ValueError("expected frames, or a tokenizer that makes tokens of transcripts, got neither")
         self.lengths = np.max([_lengths(frames) for frames in recordings.sequences.values()], axis=0)
 
     def _tokenize(self, tokenizer: Any, max_words: int) -> None:
@@ -204,7 +219,7 @@ def collate(rows: Sequence[Row]) -> Batch:
         sequences=sequences,
         labels=labels.values,
         labeled=labels.weights,
-        more_labels={name: _labels([row.more_labels.get(name) for row in rows]) for name in names},
+        more_labels=MoreLabels({name: _labels([row.more_labels.get(name) for row in rows]) for name in names}),
         present={name: sequence.mask.any(1) for name, sequence in masks.items()},
         has_label=labels.weights.bool(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.data import RecordingDataset, Recordings, loader
-from disentangle.hub import WEIGHTS, local_folder
+from disentangle.errors import SavedModelError
+from disentangle.hub import CONFIG, WEIGHTS, local_folder
 from disentangle.inference import encode, predict
 from disentangle.saving import load
 from disentangle.tasks import Task, as_task
@@ -165,6 +166,12 @@ def data_of(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What the model was trained on. Of the earliest versions, the run alone knows to how many words transcripts were cut."""
     known = config.get(DATA)
     if known is not None:
+        wanted = [each.name for each in fields(Trained) if each.name not in ("model", "task", "tokenizer", "sizes")]
+        if more := [name for name in known if name not in wanted]:
+            raise SavedModelError(
+                f"{folder}: expected {', '.join(wanted)} in {DATA} of its {CONFIG}, got {more[0]} as well: a newer version of "
+                "disentangle wrote it"
+            )
         return dict(known)
     words = config.get("max_words") or Run.open(folder.parent).config["max_words"]
     return {"max_words": words, "computed_by": config.get("computed_by") or {}}

@@ -16,7 +16,13 @@ from disentangle.tasks.task import Task
 __all__ = ["TASKS", "as_task", "task_of"]
 
 MOST_CLASSES = 100
-TASKS = tuple(task.kind for task in (Regression, Binary, Classes, MultiLabel))
+PARTS = {  # of a task as JSON, by its kind
+    Regression.kind: ("scale", "values"),
+    Binary.kind: ("values", "labels"),
+    Classes.kind: ("values", "labels"),
+    MultiLabel.kind: ("labels",),
+}
+TASKS = tuple(PARTS)
 
 
 def task_of(labels: np.ndarray, kind: str | None = None, names: Sequence[str] = ()) -> Task:
@@ -84,17 +90,23 @@ def as_task(task: Task | Mapping[str, Any]) -> Task:
     """
     if isinstance(task, Task):
         return task
-    kind, labels = task.get("task"), tuple(task.get("labels", ()))
-    values = tuple(map(float, task.get("values", ())))
+    kind: Any = task.get("task")
+    if kind not in TASKS:
+        raise ValueError(f"expected a task of {', '.join(TASKS)}, got {kind!r}")
+    if lacking := [name for name in PARTS[kind] if not task.get(name)]:
+        raise ValueError(f"expected {' and '.join(PARTS[kind])} of a task {kind}, got no {lacking[0]}")
+    labels, values = tuple(task.get("labels", ())), tuple(map(float, task.get("values", ())))
+    counts = len(values), len(labels)
+    if (kind == "binary" and counts != (2, 2)) or (kind == "classes" and counts[0] != counts[1]):
+        wanted = "2 values and 2 labels" if kind == "binary" else "as many values as labels"
+        raise ValueError(f"expected {wanted} of a task {kind}, got {counts[0]} and {counts[1]}")
     if kind == "regression":
         return Regression(LabelScale(task["scale"], values))
     if kind == "binary":
         return Binary((values[0], values[1]), (labels[0], labels[1]))
     if kind == "classes":
         return Classes(values, labels)
-    if kind == "labels":
-        return MultiLabel(labels)
-    raise ValueError(f"expected a task of {', '.join(TASKS)}, got {kind!r}")
+    return MultiLabel(labels)
 
 
 def _labels_at_once(labels: np.ndarray, names: Sequence[str]) -> MultiLabel:
