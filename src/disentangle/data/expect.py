@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "frames",
     "ids",
     "labels",
+    "one_size",
     "same_length",
     "span",
     "text",
@@ -92,15 +93,19 @@ def frames(where: str, values: Column) -> tuple[list[np.ndarray], np.ndarray]:
             raise DataError(f"{where}[{i}]: expected (frames, features), got {messages.kind(array)}")
         arrays.append(array)
     # An array of no frames often has no features either.
-    sizes = {array.shape[1] for array in arrays if array.ndim == 2}
-    if len(sizes) != 1 or 0 in sizes:
-        raise DataError(f"{where}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
-    (size,) = sizes
+    size = one_size(where, {array.shape[1] for array in arrays if array.ndim == 2})
     arrays = [array.reshape(-1, size) for array in arrays]
     spans = [span(array) for array in arrays]
     cut = [(start, len(array) - stop) for array, (start, stop) in zip(arrays, spans, strict=True)]
     real = [array[start:stop].copy() for array, (start, stop) in zip(arrays, spans, strict=True)]
     return real, np.array(cut, np.int64).reshape(-1, 2)
+
+
+def one_size(where: str | os.PathLike[str], sizes: Collection[int], what: str = "frames") -> int:
+    """The size of all frames, of which there is one alone, above 0."""
+    if len(sizes) != 1 or 0 in sizes:
+        raise DataError(f"{where}: expected {what} of one size, got sizes {sorted(sizes)[:12]}")
+    return next(iter(sizes))
 
 
 def span(array: np.ndarray) -> tuple[int, int]:

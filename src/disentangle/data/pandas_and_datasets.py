@@ -146,7 +146,7 @@ def _cells(column: str, cells: Sequence[Any]) -> LazyFrames:
         if len(shape) != 2 and shape != (0,):
             raise DataError(f"{column}[{i}]: expected (frames, features) or a path, got {type(cell).__name__} {shape}")
         shapes.append(shape)
-    size = _one_size(column, {shape[1] for shape in shapes if shape[0]})
+    size = expect.one_size(column, {shape[1] for shape in shapes if shape[0]})
     return LazyFrames(functools.partial(_frames_of_cell, column), cells, [shape[0] for shape in shapes], size)
 
 
@@ -176,7 +176,7 @@ def _rows(dataset: datasets.Dataset, column: str) -> LazyFrames:
         if inner.null_count:
             raise DataError(f"{column}: {inner.null_count} frames are null")
         sizes |= set(call_function("list_value_length", [inner]).unique().to_pylist())
-    size = _one_size(column, sizes)
+    size = expect.one_size(column, sizes)
     return LazyFrames(functools.partial(_frames_of_row, rows, column), range(len(lengths)), lengths, size)
 
 
@@ -204,9 +204,3 @@ def _lists(column: str, table: Any) -> Any:
     if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind)):
         raise DataError(f"{column}: expected lists of frames, each a list of numbers, got {array.type}")
     return array
-
-
-def _one_size(column: str, sizes: set[int]) -> int:
-    if len(sizes) != 1 or 0 in sizes:
-        raise DataError(f"{column}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
-    return next(iter(sizes))

@@ -28,6 +28,7 @@ from disentangle.hub import CARD, CONFIG, push_to_hub
 from disentangle.information import DependenceReport
 from disentangle.metrics import metrics_table, seeds_table
 from disentangle.tasks import Task, as_task
+from disentangle.tasks.task import Metrics
 from disentangle.text_tables import markdown
 from disentangle.training import Run, seed_results
 
@@ -39,7 +40,6 @@ __all__ = ["PROVENANCE", "prepare_push", "provenance", "write_card"]
 PROVENANCE = "_provenance"  # the entry of a model's configuration that says what it comes from; a note, as `DATA` is
 # Options that say where a run is computed and kept, and not what it learns
 ELSEWHERE = ("out", "resume", "command", "seeds", "at_once", "device", "tracker", "checkpoint_every", "keep_variables")
-Metrics = Mapping[str, float | None]
 
 
 def provenance(

@@ -19,11 +19,10 @@ from disentangle.experiments.trained import open_trained, outcomes_for
 from disentangle.hub import local_folder
 from disentangle.metrics import metrics_table
 from disentangle.tasks import Task
+from disentangle.tasks.task import Metrics
 from disentangle.training import Run, accelerator_for
 
 __all__ = ["baselines", "metrics_of", "outcomes_of", "prepare_evaluation"]
-
-Metrics = dict[str, float | None]
 
 
 def metrics_of(experiment: Experiment, model: nn.Module, dataset: RecordingDataset, task: Task) -> Metrics:

@@ -19,13 +19,12 @@ from disentangle.data.messages import listed
 from disentangle.experiments.recipe import TUNED, adamw, warmup_then_decay
 from disentangle.pairwise import Pairwise
 from disentangle.tasks import Task
+from disentangle.tasks.task import Metrics
 from disentangle.training.reports import flat
 from disentangle.training.step import Objective
 from disentangle.variables import Rows
 
 __all__ = ["Experiment", "naming_what_there_is", "standardize_frames"]
-
-Metrics = dict[str, float | None]
 
 
 def adam(penalty: nn.Module, options: argparse.Namespace) -> Optimizer:

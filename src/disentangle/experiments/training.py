@@ -38,11 +38,10 @@ from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
 from disentangle.saving import refuse_what_json_lacks
 from disentangle.tasks import Task
+from disentangle.tasks.task import Metrics
 from disentangle.training import AlternatingStep, AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
 
 __all__ = ["prepare_resuming", "prepare_seeds", "prepare_training"]
-
-Metrics = dict[str, float | None]
 
 
 def prepare_training(experiment: Experiment, options: argparse.Namespace, run: Run | None = None) -> Callable[[], None]:

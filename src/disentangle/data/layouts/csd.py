@@ -140,8 +140,7 @@ def _recordings(path: Path) -> list[Recording]:
                     result.append(Recording(_video(video), name, start, end, row))
                 else:
                     empty.append(f"{name} from {start:g} to {end:g}")
-    if len(sizes) != 1:
-        raise DataError(f"{path}: expected labels of one size, got sizes {sorted(sizes)[:12]}")
+    expect.one_size(path, sizes, "labels")
     if empty:
         warn(f"{path}: {len(empty)} recordings do not end after they start and are left out: {messages.listed(empty)}")
     if not result:
@@ -211,12 +210,11 @@ def _frames(path: Path, recordings: Sequence[Recording]) -> LazyFrames:
         wrong = [name for name in used if entries.is_text(name)]
     if wrong:
         raise DataError(f"{path}: expected numbers in all entries, got text in {messages.listed(wrong)}")
-    if len(sizes) > 1 or 0 in sizes:
-        raise DataError(f"{path}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
     if not sizes:
         raise DataError(f"{path}: has none of the recordings of the labels")
+    size = expect.one_size(path, sizes)
     lengths = [each[2] if each else 0 for each in located]
-    return LazyFrames(_Reader(path), [each and each[:2] for each in located], lengths, sizes.pop())
+    return LazyFrames(_Reader(path), [each and each[:2] for each in located], lengths, size)
 
 
 class _Reader:

@@ -59,10 +59,7 @@ def modalities(folder: Path, names: Sequence[str]) -> dict[str, LazyFrames]:
             if path is not None and os.path.islink(path):
                 _check_inside(path, folder)
         heads = [(0, 0) if path is None else frames_shape(path) for path in paths]
-        sizes = {size for length, size in heads if length}
-        if len(sizes) != 1 or 0 in sizes:
-            raise DataError(f"{modality}: expected frames of one size, got sizes {sorted(sizes)[:12]}")
-        (size,) = sizes
+        size = expect.one_size(modality, {size for length, size in heads if length})
         lengths = [length for length, _ in heads]
         result[modality.name] = LazyFrames(functools.partial(read_frames, size=size), paths, lengths, size)
     return result

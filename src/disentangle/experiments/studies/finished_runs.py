@@ -19,11 +19,10 @@ from disentangle.data.messages import listed
 from disentangle.errors import RunError
 from disentangle.experiments.studies.records import CHECKSUMS, PROGRAM, PROGRAM_CHECKSUM
 from disentangle.tasks import Task, as_task
+from disentangle.tasks.task import Metrics
 from disentangle.training import Run
 
 __all__ = ["FinishedRuns", "Predictions", "check_comparable", "read_finished", "warn_of_edited"]
-
-Metrics = dict[str, float | None]
 
 
 @dataclass(frozen=True)
