@@ -385,3 +385,13 @@ def test_variables_and_factors_are_given_by_name(monkeypatch):
         dependence_report([z, known])
     with pytest.raises(TypeError, match=r"expected factors by name, \{name: values\}, got ndarray"):
         factor_scores(z, known)
+
+
+@pytest.mark.parametrize("missing", [float("nan"), None])
+def test_names_of_a_list_that_are_missing_are_refused(missing):
+    with pytest.raises(ValueError, match="expected y without missing values, got 30: leave these rows out"):
+        as_pair(x=normal(60), y=[missing, "anna"] * 30)
+    with pytest.raises(TypeError, match="expected y as numbers, or one column of names, got int, str"):
+        as_pair(x=normal(60), y=[1, "anna"] * 30)
+    with pytest.raises(ValueError, match="expected y without missing values, got 20"):
+        as_pair(x=normal(60), y=np.ma.array(normal(60), mask=np.arange(60) < 20))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from disentangle.arrays import as_array
 from disentangle.information.estimate import estimate_mutual_information
 from disentangle.information.factor_tables import FactorScores
 from disentangle.information.pair import refuse_other_order
@@ -16,7 +17,7 @@ from disentangle.information.permutation import permutation_test
 from disentangle.information.probe_rows import rows_for
 from disentangle.information.probes import Probes, both_probes, read_numbers
 from disentangle.information.report import DependenceReport, DependenceRow
-from disentangle.information.samples import NamedSamples, Samples, Variable, as_array, as_variable, by_name
+from disentangle.information.samples import NamedSamples, Samples, Variable, as_variable, by_name
 from disentangle.information.scores import factor_scores
 
 __all__ = ["dependence_report"]

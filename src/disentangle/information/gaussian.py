@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from disentangle.information.samples import Samples, as_array, as_matrix
+from disentangle.arrays import as_array
+from disentangle.information.samples import Samples, as_matrix
 
 __all__ = ["correlation_noise", "gaussian_mutual_information", "orthonormal_basis", "wishart_bias"]
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from disentangle.arrays import as_array
 from disentangle.information.pair import as_pair
-from disentangle.information.samples import Samples, Variable, as_array, as_variable
+from disentangle.information.samples import Samples, Variable, as_variable
 
 __all__ = ["Folds", "halves", "in_turn", "rows_for", "side_by_side"]
 

@@ -12,13 +12,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from disentangle.arrays import as_array, is_missing
+
 __all__ = [
     "SALT",
     "NamedSamples",
     "Samples",
     "Values",
     "Variable",
-    "as_array",
     "as_matrix",
     "as_variable",
     "by_name",
@@ -99,14 +100,6 @@ def unit_variance(matrix: np.ndarray) -> np.ndarray:
     return centered / centered.std(0)
 
 
-def as_array(values: Samples) -> np.ndarray:
-    """The values of a tensor on any device, an array, a list, or a pandas series or frame, as they are."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = (values.float() if values.dtype in (torch.bfloat16, torch.half) else values).numpy()
-    return np.asarray(values)
-
-
 def by_name(what: str, values: NamedSamples) -> dict[str, Samples]:
     """Variables by their names, as a mapping or a pandas frame has them; `TypeError` for anything else."""
     if not isinstance(values, NamedSamples):
@@ -184,7 +177,7 @@ def variable_of(array: np.ndarray, classes: bool | None) -> Variable:
 
 def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
     """The same as numbers or as names, as a column of a frame may hold them."""
-    missing = sum(map(_missing, array.flat))
+    missing = sum(map(is_missing, array.flat))
     if missing:
         raise ValueError(f"expected {name} without missing values, got {missing}: leave these rows out")
     kinds = {type(value) for value in array.flat}
@@ -195,13 +188,6 @@ def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
     except (TypeError, ValueError):
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise TypeError(f"expected {name} as numbers, or one column of names, got {names}") from None
-
-
-def _missing(value: object) -> bool:
-    try:
-        return value is None or bool(value != value)
-    except TypeError:  # of pandas' NA, which is neither equal to itself nor not
-        return True
 
 
 def _are_whole_classes(matrix: Tensor, values: int) -> bool:

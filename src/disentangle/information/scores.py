@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from disentangle.arrays import as_array
 from disentangle.information.axis_alignment import concentration, forest, gap, information_gap, threshold_scores
 from disentangle.information.factor_tables import FactorRow, FactorScores
 from disentangle.information.pair import as_pair, refuse_other_order
 from disentangle.information.probe_rows import Folds, halves, in_turn, side_by_side
 from disentangle.information.probes import NumberProbe, Probes, both_probes, held_out, probed_classes, probed_numbers
-from disentangle.information.samples import NamedSamples, Samples, Variable, as_array, as_variable, by_name
+from disentangle.information.samples import NamedSamples, Samples, Variable, as_variable, by_name
 
 __all__ = ["factor_scores"]
 
