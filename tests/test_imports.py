@@ -13,8 +13,9 @@ MAY_IMPORT = {
     "variables": {"arrays"},
     "model": {"variables"},
     "text_tables": set(),
+    "numbers_as_text": set(),
     "functional": {"errors", "functional"},
-    "metrics": {"text_tables", "metrics"},
+    "metrics": {"numbers_as_text", "text_tables", "metrics"},
     "plots": {"plots"},
     "nn": {"errors", "contents", "variables", "functional", "nn"},
     "networks": {"functional", "variables"},
@@ -37,12 +38,15 @@ MAY_IMPORT = {
         *("errors", "variables", "model", "functional", "pairwise", "plots", "contents"),
         *("files", "weights", "saving", "inference", "training"),
     },
-    "data": {"errors", "contents", "files", "variables", "metrics", "plots", "text_tables", "data"},
+    "data": {
+        *("errors", "contents", "files", "variables", "metrics", "plots", "numbers_as_text", "text_tables", "data")
+    },
     "features": {"errors", "contents", "files", "data", "features"},
-    "tasks": {"variables", "functional", "metrics", "tasks"},
+    "tasks": {"variables", "functional", "numbers_as_text", "metrics", "tasks"},
     "experiments": {
         *("errors", "model", "variables", "pairwise", "hub", "saving", "inference", "metrics", "tasks"),
         *("nn", "training", "data", "features", "files", "plots", "text_tables", "information", "experiments"),
+        "numbers_as_text",
     },
 }
 

@@ -37,6 +37,8 @@ TOLD = [
     ([-4.5, 0.5, 3.0], "numbers"),
     (range(11), "numbers"),
     (range(101), "numbers"),
+    ([-3e-6, 1e-6, 2e-6], "numbers"),  # within [-1, 1] by their unit alone
+    ([-0.3, 0.1, 0.25], "sims"),
     ([1.0, 2.5, 4.0], "numbers"),
 ]
 
@@ -243,3 +245,13 @@ def test_labels_that_tell_nothing_are_refused(labels, message):
 def test_a_scale_that_is_none_is_refused(kind, values, message):
     with pytest.raises(ValueError, match=message):
         LabelScale(kind, values)
+
+
+def test_values_that_differ_late_are_written_apart():
+    scale = label_scale([1600000000.0, 1600000128.0, 1600000256.0])
+    assert len(set(scale.shown.split(", "))) == 3
+    numbers = label_scale(1600000000 + 128.5 * np.arange(20))
+    low, high = numbers.shown.split(" to ")
+    assert low != high
+    (line,) = disagreements(label_scale([16777216.0, 16777218.0]), {"test": [2e7] * 3})
+    assert line == "test: 3 of 3 labels (2e+07) are none of 16777216, 16777218, those of training"

@@ -20,6 +20,7 @@ __all__ = [
     "floats",
     "frames",
     "ids",
+    "in_float32",
     "labels",
     "one_size",
     "same_length",
@@ -118,17 +119,38 @@ def labels(where: str, values: Column, *, absent: bool = False) -> np.ndarray:
     """One number per recording, `(N,)` float32; NaN, for a missing label, only if `absent` allows it."""
     if not isinstance(values, np.ndarray):
         values = np.fromiter(values, dtype=object, count=len(values))
-    array = floats(where, values)
+    array = floats(where, values, np.float64)
     if array.size != len(array):
         raise DataError(f"{where}: expected one label per recording, got {messages.kind(array)}")
-    wrong = np.isinf(array) if absent else ~np.isfinite(array)
+    result = in_float32(where, array.reshape(-1))
+    wrong = np.isinf(result) if absent else ~np.isfinite(result)
     if wrong.any():
-        raise DataError(f"{where}: {int(wrong.sum())} of {len(array)} labels are {'' if absent else 'NaN or '}infinite")
-    return array.reshape(-1)
+        raise DataError(
+            f"{where}: {int(wrong.sum())} of {len(result)} labels are {'' if absent else 'NaN or '}infinite"
+        )
+    return result
 
 
-def floats(where: str, value: object) -> np.ndarray:
-    """A numeric array as float32; what is too large for it becomes infinite."""
+def in_float32(where: str, labels: np.ndarray) -> np.ndarray:
+    """Labels in float32, as models learn them; refuses such as would be other labels then, as many become one.
+
+    These are labels that differ by more than a ten-thousandth of the range of all of them, and not in float32. Less than that
+    is how a number was computed: means of three ratings differ in their last digit.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = labels.astype(np.float32)
+    given = np.unique(labels[np.isfinite(result)])
+    kept = given.astype(np.float32)
+    if len(given) and ((np.diff(given) > 1e-4 * np.ptp(given)) & (np.diff(kept) == 0)).any():
+        raise DataError(
+            f"{where}: {len(given)} different labels become {len(np.unique(kept))} in float32: subtract an offset, or divide "
+            "by a unit"
+        )
+    return result
+
+
+def floats(where: str, value: object, kind: type[np.floating] = np.float32) -> np.ndarray:
+    """A numeric array as float32, or another kind; what is too large for it becomes infinite."""
     if not isinstance(value, np.ndarray):
         raise DataError(f"{where}: expected a numeric array, got {messages.kind(value)}")
     if value.dtype == object:
@@ -140,6 +162,6 @@ def floats(where: str, value: object) -> np.ndarray:
         raise DataError(f"{where}: expected a numeric array, got {messages.kind(value)}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # a signalling NaN is a NaN
-            return value.astype(np.float32)
+            return value.astype(kind)
     except OverflowError:
         raise DataError(f"{where}: a whole number too large for a float") from None

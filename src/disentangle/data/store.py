@@ -183,7 +183,9 @@ def _open_split(folder: Path, where: str, entry: object) -> Recordings:
         }
         for field, dimensions in DIMENSIONS.items()
     }
-    labels = np.array(_mapped(folder / "labels.npy", 1, 2)) if entry.get("labels") else None
+    labels = (
+        expect.in_float32(f"{where}: labels", _mapped(folder / "labels.npy", 1, 2)) if entry.get("labels") else None
+    )
     computed_by = expect.dictionary(f"{where}: computed_by", entry.get("computed_by", {}))
     _strings(f"{where}: computed_by", list(computed_by.values()))
     names = expect.dictionary(f"{where}: class_names", entry.get("class_names", {}))

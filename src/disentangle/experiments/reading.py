@@ -14,6 +14,7 @@ from disentangle.data import DataError, Recordings, read_recordings, read_unlabe
 from disentangle.data.computed_by import SIZE, Looks, check_computed_alike
 from disentangle.data.data_warnings import warn
 from disentangle.data.recordings import have_label
+from disentangle.numbers_as_text import told_apart
 from disentangle.tasks import Binary, Classes, Task, task_of
 
 __all__ = [
@@ -98,7 +99,7 @@ def _numbered(recordings: Recordings, classes: Mapping[str, float], where: str) 
         return recordings
     known = ", ".join(list(classes)[:8]) + ", ..." * (len(classes) > 8)
     if not own:
-        if any(name != f"{number:g}" for name, number in classes.items()):
+        if list(classes) != told_apart(classes.values()):
             raise DataError(f"{where}: expected the names of classes, {known}, got numbers")
         return recordings
     if not classes:

@@ -16,11 +16,13 @@ from disentangle.metrics.classes import binary_metrics, class_metrics
 from disentangle.metrics.sentiment import FEW, corr, mae, of_sentiments
 from disentangle.metrics.sims import sims_metrics
 from disentangle.metrics.vectors import Array, vector, vectors
+from disentangle.numbers_as_text import told_apart
 
 __all__ = ["Kind", "LabelScale", "disagreements", "label_scale"]
 
 Kind = Literal["binary", "classes", "ratings", "sentiment", "sims", "numbers"]
 MOST = 10  # whole numbers that are counted one by one; of more, how far off a prediction is says more
+LEAST = 0.3  # what labels reach that are sentiment: within that, they have another unit
 DISCRETE = ("binary", "classes", "ratings")
 CLASSES = ("acc", "f1_weighted", "f1_macro")
 NAMES: dict[Kind, tuple[str, ...]] = {
@@ -81,8 +83,8 @@ class LabelScale:
     def shown(self) -> str:
         """A short description of the labels."""
         if self.discrete and len(self.values) <= 7:
-            return ", ".join(f"{value:g}" for value in self.values)
-        return f"{self.values[0]:g} to {self.values[-1]:g}"
+            return ", ".join(told_apart(self.values))
+        return " to ".join(told_apart((self.values[0], self.values[-1])))
 
     def metrics(self, prediction: Array, label: Array) -> dict[str, float | None]:
         """The metrics that say something of these labels.
@@ -158,8 +160,9 @@ class LabelScale:
 
     @property
     def _meaning(self) -> str:
+        _, middle, high = told_apart((self.values[0], (self.values[0] + self.values[-1]) / 2, self.values[-1]))
         return {
-            "binary": f"two classes, a prediction from {sum(self.values) / 2:g} on counts as {self.values[-1]:g}",
+            "binary": f"two classes, a prediction from {middle} on counts as {high}",
             "classes": f"{len(self.values)} classes, taken in this order, a prediction counts as the nearest",
             "ratings": "whole numbers, a prediction counts as the nearest",
             "sentiment": "sentiment in [-3, 3]",
@@ -177,7 +180,7 @@ def label_scale(label: Array) -> LabelScale:
     - *classes*: 0, 1, ..., C - 1, up to 10 of them; taken in this order, since what is predicted is a number;
     - *ratings*: whole numbers, up to 10 different ones, such as 1 to 5 stars or -1, 0, 1; but those beyond -2 or 2 within
       [-3, 3], on both sides of 0, are sentiment;
-    - *sims*: on both sides of 0, within [-1, 1], as in CH-SIMS;
+    - *sims*: on both sides of 0, within [-1, 1], as in CH-SIMS, and not all within [-0.3, 0.3];
     - *sentiment*: on both sides of 0, within [-3, 3], as in CMU-MOSI and CMU-MOSEI;
     - *numbers*: everything else.
 
@@ -260,9 +263,9 @@ def _kind(found: np.ndarray) -> Kind:
             return "classes"
         if not signed or not _within(found, 3.0).all() or _within(found, 2.0).all():
             return "ratings"
-    if signed and _within(found, 1.0).all():
-        return "sims"
-    return "sentiment" if signed and _within(found, 3.0).all() else "numbers"
+    if not signed or max(-low, high) < LEAST or not _within(found, 3.0).all():
+        return "numbers"
+    return "sims" if _within(found, 1.0).all() else "sentiment"
 
 
 def _within(values: np.ndarray, bound: float) -> np.ndarray:
@@ -272,9 +275,9 @@ def _within(values: np.ndarray, bound: float) -> np.ndarray:
 
 def _listed(values: np.ndarray, names: Mapping[Any, str]) -> str:
     found = np.unique(values)
-    return _each(found, names) if names or len(found) <= 4 else f"{found[0]:g} to {found[-1]:g}"
+    return _each(found, names) if names or len(found) <= 4 else " to ".join(told_apart(found[[0, -1]]))
 
 
 def _each(values: Sequence[float] | np.ndarray, names: Mapping[Any, str]) -> str:
-    some = [names.get(float(value), f"{value:g}") for value in values[:7]]
+    some = [names.get(float(value), word) for value, word in zip(values[:7], told_apart(values[:7]), strict=True)]
     return ", ".join([*some, "..."] if len(values) > len(some) else some)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from disentangle.metrics import LabelScale, label_scale
+from disentangle.numbers_as_text import told_apart
 from disentangle.tasks.classes import Binary, Classes
 from disentangle.tasks.multi_label import MultiLabel
 from disentangle.tasks.regression import Regression
@@ -66,7 +67,7 @@ def task_of(labels: np.ndarray, kind: str | None = None, names: Sequence[str] = 
     if kind == "binary":
         if len(values) != 2:
             raise ValueError(f"expected 2 different labels for task binary, got {len(values)}: {_shown(found)}")
-        first, second = names or [f"{v:g}" for v in values]
+        first, second = names or told_apart(values)
         return Binary((values[0], values[1]), (first, second))
     fractions = [v for v in values if v != round(v)]
     if fractions:
@@ -75,7 +76,7 @@ def task_of(labels: np.ndarray, kind: str | None = None, names: Sequence[str] = 
         )
     if not 2 <= len(values) <= MOST_CLASSES:
         raise ValueError(f"expected 2 to {MOST_CLASSES} classes, got {len(values)}: {_shown(found)}")
-    return Classes(values, tuple(names or [f"{v:g}" for v in values]))
+    return Classes(values, tuple(names or told_apart(values)))
 
 
 def as_task(task: Task | Mapping[str, Any]) -> Task:
@@ -122,4 +123,4 @@ def _labels_at_once(labels: np.ndarray, names: Sequence[str]) -> MultiLabel:
 
 
 def _shown(values: np.ndarray) -> str:
-    return ", ".join(f"{v:g}" for v in values[:5]) + (", ..." if len(values) > 5 else "")
+    return ", ".join(told_apart(values[:5])) + (", ..." if len(values) > 5 else "")

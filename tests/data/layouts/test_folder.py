@@ -271,6 +271,10 @@ def test_columns_that_are_not_read_are_named(tmp_path):
         (b'id,"label_a\nb"\na,x\n', r"row 1: label_a\\nb: expected a number, got x$"),
         (b"id,label\na,1_0\n", "row 1: label: expected a number, got 1_0$"),
         (b"id,label\na,nan\n", "row 1: label: expected a finite number, got nan$"),
+        (
+            b"id,label_T\na,1600000001\nb,1600000002\nc,1600000900\n",
+            "index.csv: unlabeled: T: 3 different labels become 2 in float32: subtract an offset, or divide by a unit$",
+        ),
         (b"id,label\na,1e39\n", "row 1: label: expected a finite number, got 1e39$"),
         (b'id,label\na,"-0,67"\nb,"0,5"\n', "index.csv: label: expected numbers with a decimal point, got -0,67$"),
         (b"id,Text\na,b\n", "expected columns id, file, text, label, split, or label_..., got Text$"),

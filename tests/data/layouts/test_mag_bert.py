@@ -78,7 +78,7 @@ def test_emotions(file):
         ([recording("so good")], r"train\[0\]: words: expected a list or an array, got str$"),
         ([recording(label="1")], r"train\[0\]: label: expected numbers, got str$"),
         ([recording(label=[1.0])], r"train\[0\]: label: expected numbers, got list$"),
-        ([recording(label=(1.0, 2.0))], r"train\[0\]: label: expected 1 number or 7, got float32 \(2,\)$"),
+        ([recording(label=(1.0, 2.0))], r"train\[0\]: label: expected 1 number or 7, got float64 \(2,\)$"),
         ([recording(label=(np.nan,))], "train: labels: 1 of 1 labels are NaN or infinite$"),
         ([recording(), recording(label=(1.0,) * 7)], "train: expected labels of one size, got sizes 1 and 7$"),
         ([recording(label=(1.0,) * 6 + (np.inf,))], "train: fear: 1 of 1 labels are infinite$"),

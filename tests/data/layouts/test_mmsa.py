@@ -276,7 +276,7 @@ def test_values_that_are_not_finite_stay_and_are_counted(file):
         (field_split(audio=[np.zeros(0)] * 3), r"of one size, got sizes \[\]$"),
         (field_split(regression_labels=["a", "b", "c"]), "train: regression_labels: expected numbers, got str$"),
         (field_split(regression_labels=[1.0, None, 2.0]), "regression_labels: expected numbers, got NoneType$"),
-        (field_split(regression_labels=np.ones((3, 2))), r"expected one label per recording, got float32 \(3, 2\)$"),
+        (field_split(regression_labels=np.ones((3, 2))), r"expected one label per recording, got float64 \(3, 2\)$"),
         (
             field_split(regression_labels=[1.0, np.nan, -np.inf]),
             "train: regression_labels: 2 of 3 labels are NaN or inf",

@@ -77,7 +77,7 @@ def test_without_names(file):
         ({"text": 1, "audio": 2}, "train: expected vision, got text, audio$"),
         (
             split(labels=np.ones((3, 4, 2))),
-            r"train: labels: expected one label per recording, got float32 \(3, 4, 2\)$",
+            r"train: labels: expected one label per recording, got float64 \(3, 4, 2\)$",
         ),
         (split(labels=np.full((3, 1, 1), np.nan)), "train: labels: 3 of 3 labels are NaN or infinite$"),
         (

@@ -131,7 +131,7 @@ def _recordings(path: Path) -> list[Recording]:
         for video in entries.ids:
             labels, intervals = entries.features(video), entries.intervals(video)
             sizes.add(labels.shape[1])
-            labels = expect.floats(f"{path}: {messages.listed([video])}", labels)
+            labels = expect.floats(f"{path}: {messages.listed([video])}", labels, np.float64)
             expect.labels(f"{path}: {messages.listed([video])}", labels[:, :1])
             whole = len(labels) == 1 and video.endswith("]")
             for k, (row, (start, end)) in enumerate(zip(labels, intervals.tolist(), strict=True)):

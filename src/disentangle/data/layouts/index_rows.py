@@ -68,18 +68,23 @@ def gather(
             result[split] = Recordings(
                 text=[rows[i].text for i in indices],
                 sequences={name: frames.select(indices) for name, frames in sequences.items()},
-                labels=None if None in labels else np.array(labels, np.float32),
+                labels=None
+                if None in labels
+                else expect.in_float32(f"{where}: {split}: label", np.array(labels, float)),
                 ids=[rows[i].id for i in indices],
-                more_labels=_more_labels([rows[i].more for i in indices]),
+                more_labels=_more_labels(f"{where}: {split}", [rows[i].more for i in indices]),
                 computed_by=dict(computed_by),
                 class_names=dict(class_names),
             )
     return result
 
 
-def _more_labels(rows: Sequence[Mapping[str, float | None]]) -> dict[str, np.ndarray]:
+def _more_labels(where: str, rows: Sequence[Mapping[str, float | None]]) -> dict[str, np.ndarray]:
     """The further labels that any of the rows has, each `(N,)`."""
-    columns = {name: np.array([row[name] for row in rows], np.float32) for name in rows[0]}
+    columns = {
+        name: expect.in_float32(f"{where}: {messages.listed([name])}", np.array([row[name] for row in rows], float))
+        for name in rows[0]
+    }
     return {name: values for name, values in columns.items() if not np.isnan(values).all()}
 
 
@@ -93,18 +98,17 @@ def split_name(where: str, value: object) -> str | None:
 
 
 def number(where: str, value: object) -> float | None:
-    """A finite number, or a truth value, rounded to float32; None if blank."""
+    """A number that is finite in float32, or a truth value; None if blank."""
     if value is None or value == "":
         return None
     try:
         if not isinstance(value, str | int | float) or "_" in str(value):  # "1_0" is 10 in Python
             raise TypeError
-        with np.errstate(over="ignore"):
-            result = float(np.float32(float(value)))
+        result = float(value)
     except (TypeError, ValueError, OverflowError):
         shown = messages.listed([value]) if isinstance(value, str) else messages.kind(value)
         raise DataError(f"{where}: expected a number, got {shown}") from None
-    if not np.isfinite(result):
+    if not abs(result) <= np.finfo(np.float32).max:
         raise DataError(f"{where}: expected a finite number, got {messages.listed([value])}")
     return result
 

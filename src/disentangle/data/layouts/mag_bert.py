@@ -86,7 +86,7 @@ def _label(where: str, value: object) -> np.ndarray:
     if not isinstance(value, np.ndarray):
         label = np.empty((), object)
         label[()] = value
-    label = expect.floats(where, label)
+    label = expect.floats(where, label, np.float64)
     if label.size not in (1, 1 + len(EMOTIONS)):
         raise DataError(f"{where}: expected 1 number or 7, got {messages.kind(label)}")
     return label.reshape(-1)

@@ -12,6 +12,7 @@ from disentangle.data import messages
 from disentangle.data.report.parts import Leak, Modality, Split
 from disentangle.data.writing_systems import join_words, letters_and_digits
 from disentangle.metrics import LabelScale, disagreements
+from disentangle.numbers_as_text import told_apart
 
 __all__ = ["find_leaks", "normalized", "warnings"]
 
@@ -147,7 +148,7 @@ def _out_of_range(labels: Mapping[str, np.ndarray]) -> list[str]:
         low, high = train.min(), train.max()
         beyond = values[(values < low - BEYOND * (high - low)) | (values > high + BEYOND * (high - low))]
         if len(beyond):
-            wanted = f"{low:g} to {high:g}, those of train"
+            wanted = f"{' to '.join(told_apart((low, high)))}, those of train"
             lines.append(f"{name}: {_labels(beyond)} out of the range of the others, {wanted}")
     everything = np.sort(np.concatenate([np.zeros(0), *labels.values()]))
     if len(everything) > FEW and not lines:
@@ -156,7 +157,9 @@ def _out_of_range(labels: Mapping[str, np.ndarray]) -> list[str]:
         gap, span = everything[at] - everything[at - 1], np.ptp(most)
         if len(most) >= FEW and gap > span > 0:
             where = ", ".join(name for name, values in labels.items() if np.isin(values, few).any())
-            lines.append(f"{where}: {_labels(few)} out of the range of the others, {most[0]:g} to {most[-1]:g}")
+            lines.append(
+                f"{where}: {_labels(few)} out of the range of the others, {' to '.join(told_apart(most[[0, -1]]))}"
+            )
     return lines
 
 
@@ -168,7 +171,7 @@ def _all_the_same(train: np.ndarray, names: Sequence[str]) -> list[str]:
 
 
 def _labels(values: np.ndarray) -> str:
-    shown = f"{values.min():g}" if values.min() == values.max() else f"{values.min():g} to {values.max():g}"
+    shown = " to ".join(told_apart(sorted({values.min(), values.max()})))
     return f"{_count(len(values), 'label')} ({shown})"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from disentangle.data.computed_by import SIZE
 from disentangle.data.report.parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
 from disentangle.metrics import LabelScale
+from disentangle.numbers_as_text import for_readers, told_apart
 from disentangle.text_tables import aligned
 
 __all__ = ["render"]
@@ -141,7 +142,9 @@ def _labels(splits: Mapping[str, Split]) -> Iterator[Sequence[str]]:
     for label, of in found.items():
         title = label
         for name, each in of.items():
-            spread = (f"{value:z.2f}".replace("-", "−") for value in (each.mean, each.sd, each.min, each.max))
+            top = max(abs(each.min), abs(each.max))
+            numbers = (each.mean, each.sd, each.min, each.max)
+            spread = (for_readers(value, 2, beside=top).replace("-", "−") for value in numbers)
             yield title, name, f"{each.count:,}", *spread, f"{each.zeros:,}", _bars(each.histogram)
             title = ""
 
@@ -150,7 +153,7 @@ def _bars(histogram: Histogram) -> str:
     """A bar per bin, from the least to the largest label of all splits; a bin that holds anything shows."""
     top = max(histogram.counts)
     bars = "".join(BARS[-(-8 * count // top)] for count in histogram.counts)
-    low, high = (f"{edge:g}".replace("-", "−") for edge in (histogram.edges[0], histogram.edges[-1]))
+    low, high = (edge.replace("-", "−") for edge in told_apart((histogram.edges[0], histogram.edges[-1])))
     return f"{low} │{bars}│ {high}"
 
 
