@@ -20,7 +20,7 @@ from disentangle.data.text_files import csv_rows, read_text
 from disentangle.experiments.clips import FEATURES, Clip, read_clip, recordings_of
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.options import recording_of
-from disentangle.experiments.reading import refuse_names, with_modalities
+from disentangle.experiments.reading import has_labels, refuse_names, with_modalities
 from disentangle.experiments.trained import Trained, explained, open_trained
 from disentangle.files import write_file
 from disentangle.tasks import Regression, Task
@@ -76,17 +76,13 @@ def prepare_prediction(experiment: Experiment, options: argparse.Namespace) -> C
         for split in splits.values():
             refuse_names(split, trained.label, options.data)
         splits = {
-            name: each.with_labels(*trained.label) if _has(each, trained.label) else replace(each, labels=None)
+            name: each.with_labels(*trained.label) if has_labels(each, trained.label) else replace(each, labels=None)
             for name, each in splits.items()
         }
     if unused := sorted({m for split in splits.values() for m in split.sequences} - trained.sizes.keys()):
         print(f"the run has no {', '.join(unused)}: not used", file=sys.stderr)
     splits = {name: with_modalities(split, trained.sizes, options.data, computed_by) for name, split in splits.items()}
     return lambda: write(trained, options.out, ["id", "split", "label"], chunks_of(splits))
-
-
-def _has(recordings: Recordings, names: list[str]) -> bool:
-    return set(names) <= {*recordings.more_labels, *(["label"] if recordings.labels is not None else [])}
 
 
 def check_modalities(given: set[str], known: tuple[str, ...]) -> None:

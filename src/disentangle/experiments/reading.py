@@ -20,8 +20,10 @@ from disentangle.tasks import Binary, Classes, Task, task_of
 __all__ = [
     "classes_of",
     "compare",
+    "has_labels",
     "labeled_splits",
     "labels_of",
+    "measured_splits",
     "read",
     "refuse_names",
     "task_for",
@@ -35,41 +37,68 @@ SPLITS = ("train", "valid", "test")
 
 
 def labeled_splits(
-    path: str | None,
-    embedded: Callable[[], dict[str, Recordings]],
-    labels: list[str] | None = None,
-    classes: Mapping[str, float] | None = None,
+    path: str | None, embedded: Callable[[], dict[str, Recordings]], labels: list[str] | None = None
 ) -> dict[str, Recordings]:
     """Labelled recordings of "train", "valid" and "test", perhaps "unlabeled" ones; the embedded ones without a path.
 
-    `labels` names those to learn, where it is not the main one. Names of classes become the same numbers in every split:
-    those in `classes`, `{name: number}`, or, where it is not given, their places among the names of training. Raises
-    `DataError` where a split or its labels are not there, a class is none of these, or training has one class alone.
+    `labels` names those to learn, where it is not the main one. Names of classes become their places among the names of
+    training, the same in every split. Raises `DataError` where a split or its labels are not there, a class is none of
+    training, or training has one class alone.
     """
     splits = read_recordings(path) if path else embedded()
     if labels:
-        for recordings in splits.values():
-            refuse_names(recordings, labels, path)
-        try:
-            splits = {n: r if n == "unlabeled" else r.with_labels(*labels) for n, r in splits.items()}
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from None
-    for name in SPLITS:
-        if name not in splits or splits[name].labels is None:
-            found = ", ".join(
-                f"{split} {len(r)}{' without labels' * (r.labels is None)}" for split, r in splits.items()
-            )
-            raise DataError(
-                f"{path}: expected labelled recordings of train, valid and test, got {found}; which is which is told by a "
-                "column split in a plain folder's table, a file splits.csv with columns id and split beside .csd files or "
-                "dialogues, and the names of the parts in a pickle or a store"
-            )
-    if classes is None:
-        names = _names_in(splits["train"])
-        if len(names) == 1:
-            raise DataError(f"{path}: train: expected labels of two classes or more, got {names[0]} in every row")
-        classes = {name: float(place) for place, name in enumerate(names)}
+        splits = {n: r if n == "unlabeled" else _with_labels(r, labels, path) for n, r in splits.items()}
+    if any(name not in splits or splits[name].labels is None for name in SPLITS):
+        raise DataError(
+            f"{path}: expected labelled recordings of train, valid and test, got {_counted(splits)}; which is which is told by "
+            "a column split in a plain folder's table, a file splits.csv with columns id and split beside .csd files or "
+            "dialogues, and the names of the parts in a pickle or a store"
+        )
+    names = _names_in(splits["train"])
+    if len(names) == 1:
+        raise DataError(f"{path}: train: expected labels of two classes or more, got {names[0]} in every row")
+    classes = {name: float(place) for place, name in enumerate(names)}
     return splits | {name: _numbered(splits[name], classes, f"{path}: {name}") for name in SPLITS}
+
+
+def measured_splits(
+    path: str | None,
+    embedded: Callable[[], dict[str, Recordings]],
+    labels: list[str] | None,
+    classes: Mapping[str, float],
+) -> dict[str, Recordings]:
+    """Those of "train", "valid" and "test" that have labels, for a model that has learnt `labels`, as in `labeled_splits`.
+
+    Names of classes become their numbers in `classes`, `{name: number}`. Raises `DataError` where neither valid nor test
+    has labels, or a class is none of these.
+    """
+    splits = read_recordings(path) if path else embedded()
+    found = {name: splits[name] for name in SPLITS if name in splits and has_labels(splits[name], labels or ["label"])}
+    if not found.keys() & {"valid", "test"}:
+        of = f" {', '.join(labels)}" if labels else ""
+        raise DataError(f"{path}: expected recordings of valid or test with labels{of}, got {_counted(splits)}")
+    if labels:
+        found = {name: _with_labels(recordings, labels, path) for name, recordings in found.items()}
+    return {name: _numbered(recordings, classes, f"{path}: {name}") for name, recordings in found.items()}
+
+
+def has_labels(recordings: Recordings, names: Sequence[str]) -> bool:
+    """Whether some of the recordings have all of these labels; `"label"` is the main one."""
+    known = {"label": recordings.labels, **recordings.more_labels}
+    return all((each := known.get(name)) is not None and have_label(np.asarray(each)).any() for name in names)
+
+
+def _with_labels(recordings: Recordings, labels: list[str], path: str | None) -> Recordings:
+    """The recordings with the labels of these names to learn."""
+    refuse_names(recordings, labels, path)
+    try:
+        return recordings.with_labels(*labels)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def _counted(splits: Mapping[str, Recordings]) -> str:
+    return ", ".join(f"{name} {len(r)}{' without labels' * (r.labels is None)}" for name, r in splits.items())
 
 
 def _names_in(recordings: Recordings) -> list[str]:
@@ -176,8 +205,8 @@ def chosen(recordings: Recordings, names: Sequence[str], known: Mapping[str, int
 
 
 def labels_of(sources: Mapping[str, Recordings]) -> dict[str, np.ndarray]:
-    """The labels of train, valid and test, of the recordings that have one."""
-    labels = {name: np.asarray(sources[name].labels) for name in SPLITS}
+    """The labels of those of train, valid and test that there are, of the recordings that have one."""
+    labels = {name: np.asarray(sources[name].labels) for name in SPLITS if name in sources}
     return {name: each[have_label(each)] for name, each in labels.items()}
 
 

@@ -40,6 +40,8 @@ class Trained:
         computed_by: What the features of a modality were computed by, where it is known.
         label: The names of the labels that it has learnt, where it is not the main one.
         hears_words: Whether it has learnt from words; if not, those of recordings are hidden from it.
+        baselines: What one would say of every recording by the labels of training alone, K outcomes by name; empty for a
+            model of an earlier version.
     """
 
     model: Any
@@ -50,6 +52,7 @@ class Trained:
     computed_by: dict[str, str] = field(default_factory=dict)
     label: list[str] | None = None
     hears_words: bool = True
+    baselines: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:

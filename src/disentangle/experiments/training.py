@@ -58,7 +58,9 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     task = task_for(options, labels, class_names(sources["train"], options), say)
     torch.manual_seed(options.seed)
     model, config, tokenizer = built(experiment, options, sources["train"], task, say)
-    known = baselines(experiment, task, labels)
+    guesses = task.baselines(labels["train"])
+    config[DATA]["baselines"] = {name: guess.tolist() for name, guess in guesses.items()}
+    known = baselines(experiment, task, guesses, labels)
     digests = digests_of(options, run) if first or resume else {}
     if first:
         config[PROVENANCE] = provenance(options, sources, labels, known, digests)
@@ -349,7 +351,7 @@ def prepare_seeds(experiment: Experiment, options: argparse.Namespace, run: Run 
         for seed in results:
             keep_card(experiment, run.folder / f"seed-{seed}")
         print(seeds_table(results))
-        print(f"\n{metrics_table(baselines(experiment, task, labels))}")
+        print(f"\n{metrics_table(baselines(experiment, task, task.baselines(labels['train']), labels))}")
         print(f"everything is in {run.folder}")
 
     return train

@@ -68,10 +68,7 @@ def test_folders_that_hold_no_data_set(tmp_path):
     ):
         read_recordings(tmp_path)
     pickles(tmp_path, train=field_split())
-    with pytest.raises(
-        DataError, match=r": expected train, valid \(or val, validation, dev, \.\.\.\) and test, got train$"
-    ):
-        read_recordings(tmp_path)
+    assert list(read_recordings(tmp_path)) == ["train"]
     (tmp_path / "labels.csd").touch()
     with pytest.raises(
         DataError, match=r"labels.csd: expected the folder of a data set's .csd files, got one of them$"
@@ -120,11 +117,7 @@ def test_no_splits(file):  # noqa: F811
         read_recordings(write(file, [1]))
     with pytest.raises(DataError, match=r"data.pkl: expected a dictionary, got int$"):
         read_recordings(write(file, 1))
-    with pytest.raises(
-        DataError,
-        match=r"data.pkl: expected train, valid \(or val, validation, dev, \.\.\.\) and test, got train, dev$",
-    ):
-        read_recordings(write(file, {"train": field_split(), "dev": field_split()}))
+    assert list(read_recordings(write(file, {"test": field_split(), "dev": field_split()}))) == ["valid", "test"]
     with pytest.raises(
         DataError,
         match=r"expected train, valid \(or val, validation, dev, \.\.\.\) and test, got 0, 1, .*, 11, \.\.\.$",

@@ -18,6 +18,7 @@ not all zero: zeros at either end are padding, zeros inside are data. A recordin
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -38,8 +39,8 @@ PICKLES = (mmsa, mult, mag_bert)
 def read_recordings(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     """Reads a data set, `{"train", "valid", "test"}`, in any layout of the field; see `disentangle.data.layouts`.
 
-    A pickle has all three splits; other layouts may have some of them. All may have "unlabeled". What is there and is not
-    read is named in a `DataWarning`. Text is stripped; blank text is missing. Frames are float32; values that are NaN or
+    Any of the splits may be absent, and there may be "unlabeled". What is there and is not read is named in a
+    `DataWarning`. Text is stripped; blank text is missing. Frames are float32; values that are NaN or
     infinite, or become so, stay and are counted in `Recordings.nonfinite`: standardisation can replace them, and a reader
     should not hide them.
 
@@ -104,7 +105,7 @@ def read_unlabeled(path: str | os.PathLike[str]) -> Recordings:
                 f"{path}: expected an unlabelled file, or a split unlabeled, got a data set with splits "
                 f"({messages.listed(content)})"
             )
-        told_by = "train" if "train" in keys else "unlabeled"
+        told_by = _telling(keys)
         layout = _layout(f"{path}: {told_by}", content[keys[told_by]])
         return layout.read(f"{path}: unlabeled", content[keys["unlabeled"]], labeled=False)
     splits = _read(path)
@@ -158,13 +159,19 @@ def read_pickled(path: Path, content: object) -> dict[str, Recordings]:
     keys = keys_of_splits(path, content)
     if not keys and "raw_text" in content:
         raise DataError(f"{path}: expected a data set with {LABELED}, got an unlabelled file")
-    if not {"train", "valid", "test"} <= keys.keys():
+    if not keys:
         raise DataError(f"{path}: expected {LABELED}, got {messages.listed(content)}")
     warn_of_fields(path, content, keys.values())
-    layout = _layout(f"{path}: train", content[keys["train"]])
+    told_by = _telling(keys)
+    layout = _layout(f"{path}: {told_by}", content[keys[told_by]])
     return {
         name: layout.read(f"{path}: {name}", content[key], labeled=name != "unlabeled") for name, key in keys.items()
     }
+
+
+def _telling(keys: Mapping[str, object]) -> str:
+    """The split of a pickle that tells its layout: train, or else the first."""
+    return "train" if "train" in keys else next(iter(keys))
 
 
 def _layout(where: str, split: object) -> ModuleType:
