@@ -13,12 +13,12 @@ MOST = 8  # decimals, behind which powers of ten are easier to read
 
 
 def for_readers(value: float, decimals: int = 3, *, beside: float = 0.0, signed: bool = False) -> str:
-    """A number with so many decimals, or with as many significant digits, whichever shows more.
+    """A number with so many decimals, or, below 0.1, with three significant digits.
 
     Arguments:
         value: The number.
         decimals: How many decimals it has at least.
-        beside: A number that it stands beside: the larger of the two decides, and both have as many decimals.
+        beside: A number that it stands beside: the larger of the two decides how many decimals both have.
         signed: Whether a number that is not below 0 has its "+".
 
     Example:
@@ -30,8 +30,8 @@ def for_readers(value: float, decimals: int = 3, *, beside: float = 0.0, signed:
     sign, largest = "+" * signed, max(abs(value), abs(beside))
     if not 0 < largest < 0.1:
         return f"{value:{sign}z.{decimals}f}"
-    wanted = decimals - 1 - int(f"{largest:e}".partition("e")[2])
-    return f"{value:{sign}z.{wanted}f}" if wanted <= MOST else f"{value:{sign}.{decimals - 1}e}"
+    wanted = 2 - int(f"{largest:e}".partition("e")[2])
+    return f"{value:{sign}z.{wanted}f}" if wanted <= MOST else f"{value:{sign}.2e}"
 
 
 def told_apart(values: Iterable[float]) -> list[str]:
@@ -49,7 +49,7 @@ def told_apart(values: Iterable[float]) -> list[str]:
     return [f"{value:.{ENOUGH}g}" for value in values]
 
 
-def for_programs(value: float) -> str:
+def for_programs(value: float | np.floating) -> str:
     """A number in float32 with the fewest digits that give it back.
 
     Example:

@@ -76,3 +76,13 @@ def test_what_is_not_finite_is_no_value(value):
     rows = {0: {"test": {"auc": value}}, 1: {"test": {"auc": 0.5}}, 2: {"test": {"auc": 0.7}}}
     assert seeds_summary(rows) == seeds_summary({0: {"test": {"auc": None}}, 1: rows[1], 2: rows[2]})
     assert "test auc: over the 2 of 3 seeds" in seeds_table(rows)
+
+
+def test_small_numbers_keep_three_digits_and_a_spread_the_decimals_of_its_mean():
+    table = metrics_table({"valid": {"mae": 0.000612, "corr": 0.75}, "test": {"mae": 0.0, "corr": -0.012}})
+    assert [line.split() for line in table.splitlines()[1:]] == [
+        ["valid", "0.000612", "0.750"],
+        ["test", "0.000", "-0.0120"],
+    ]
+    seeds = seeds_table({0: {"test": {"mae": 0.0006, "acc": 0.7}}, 1: {"test": {"mae": 0.0007, "acc": 0.71}}})
+    assert "0.000650 ± 0.000071  0.705 ± 0.007" in seeds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,9 @@ from disentangle.experiments.options import recording_of
 from disentangle.experiments.reading import has_labels, refuse_names, with_modalities
 from disentangle.experiments.trained import Trained, explained, open_trained
 from disentangle.files import write_file
+from disentangle.numbers_as_text import for_programs, for_readers
 from disentangle.tasks import Regression, Task
+from disentangle.text_tables import aligned
 from disentangle.training import accelerator_for
 
 __all__ = ["prepare_prediction"]
@@ -100,9 +103,15 @@ def meaning(outcomes: np.ndarray, task: Task) -> str:
     number, scale = float(outcomes[0]), task.scale
     if scale.discrete:
         (nearest,) = scale.nearest([number])
-        return f"prediction {number:+z.2f}, which counts as {nearest:g} (of {scale.shown})"
+        return f"prediction {_shown(number, task)}, which counts as {nearest:g} (of {scale.shown})"
     of = "sentiment" if scale.kind in ("sentiment", "sims") else "prediction"
-    return f"{of} {number:+z.2f}, on the scale of the labels that the run was trained on"
+    return f"{of} {_shown(number, task)}, on the scale of the labels that the run was trained on"
+
+
+def _shown(value: float, task: Task) -> str:
+    """A number beside the labels of training, or a probability: on a small scale with more decimals."""
+    largest = max(map(abs, task.scale.values)) if isinstance(task, Regression) else 1.0
+    return for_readers(value, 2, beside=largest, signed=True)
 
 
 def show(trained: Trained, recording: Recordings, *, as_json: bool) -> None:
@@ -130,14 +139,14 @@ def show(trained: Trained, recording: Recordings, *, as_json: bool) -> None:
     print(f"{meaning(whole[0], trained.task)}\n")
     if not numbers:
         print(f"Of the {trained.task.names[about]}:")
-    width = max(map(len, contributions))
-    print(f"{'':{width}}  contribution   alone")
-    for m in contributions:
-        if m in parts:
-            print(f"{m:{width}}  {parts[m]['contribution']:+z12.2f}  {parts[m]['alone']:+z6.2f}")
-        else:
-            print(f"{m:{width}}       missing")
-    print(f"\n{EXPLANATION}\nFrom nothing at all, this model predicts {from_nothing:+z.2f}.")
+    shown = functools.partial(_shown, task=trained.task)
+    lines = [["", "contribution", "alone"]]
+    lines += [
+        [m, shown(parts[m]["contribution"]), shown(parts[m]["alone"])] if m in parts else [m, "missing", ""]
+        for m in contributions
+    ]
+    print(aligned(lines, [""], rule=False))
+    print(f"\n{EXPLANATION}\nFrom nothing at all, this model predicts {shown(from_nothing)}.")
 
 
 def read_table(path: Path, modalities: tuple[str, ...]) -> tuple[list[str], list[list[str]]]:
@@ -201,7 +210,7 @@ def chunks_of(splits: Mapping[str, Recordings]) -> Iterator[Chunk]:
 
 def _cell(label: np.ndarray | np.floating, names: list[str]) -> str:
     """A label as its file has it: its number or numbers, or the name of its class."""
-    values = ["" if np.isnan(v) else names[int(v)] if names else f"{v:z.6g}" for v in np.atleast_1d(label)]
+    values = ["" if np.isnan(v) else names[int(v)] if names else for_programs(v) for v in np.atleast_1d(label)]
     return " ".join(values)
 
 
@@ -229,7 +238,7 @@ def write(trained: Trained, path: str, first: list[str], source: Iterator[Chunk]
                         continue
                     count += 1
                     values = [*(whole[i] if outcomes else ()), *(contributions[m][i] for m in modalities)]
-                    shown = ["" if value is None else f"{value:z.4f}" for value in values]
+                    shown = ["" if value is None else f"{value:z.9g}" for value in values]
                     table.writerow([*cells, said[i], *shown, ""])
             for name, reason in failed:
                 table.writerow([name, *[""] * (len(columns) - 2), reason])

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
+from disentangle.numbers_as_text import for_readers
 from disentangle.text_tables import aligned
 
 __all__ = ["Spread", "metrics_table", "seeds_summary", "seeds_table"]
@@ -23,7 +24,9 @@ class Spread(TypedDict):
 
 
 def metrics_table(rows: Mapping[str, Metrics]) -> str:
-    """Results as aligned plain text: a line per row, a column per metric, three decimals, `-` where there is no value.
+    """Results as aligned plain text: a line per row, a column per metric, `-` where there is no value.
+
+    Numbers have three decimals, or three significant digits where they are below 0.1.
 
     Arguments:
         rows: The metrics of each row by its name. Columns come in the order in which they are first met.
@@ -94,11 +97,16 @@ def _mean_and_sd(values: Sequence[float | None]) -> Spread:
 
 
 def _spread(of: Spread) -> str:
-    return _cell(of["mean"]) if of["sd"] is None else f"{_cell(of['mean'])} ± {_cell(of['sd'])}"
+    mean, sd = of["mean"], of["sd"]
+    return (
+        _cell(mean)
+        if mean is None or sd is None
+        else f"{for_readers(mean, beside=sd)} ± {for_readers(sd, beside=mean)}"
+    )
 
 
 def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:z.3f}"
+    return "-" if value is None else for_readers(value)
 
 
 def _columns(rows: Iterable[Mapping[str, object]]) -> list[str]:

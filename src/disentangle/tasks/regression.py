@@ -26,7 +26,7 @@ class Regression(Task):
         >>> from disentangle.metrics import label_scale
         >>> task = Regression(label_scale([-2.4, 0.0, 3.0, 1.2]))
         >>> task.terms(torch.tensor([1.0]), torch.tensor([3.0])), task.said(np.array([[1.0]])), task.monitor
-        (tensor([4.]), ['1.0000'], ('mae', 'min'))
+        (tensor([4.]), ['1'], ('mae', 'min'))
     """
 
     scale: LabelScale
@@ -56,7 +56,7 @@ class Regression(Task):
         return {name: np.array([value]) for name, value in self.scale.baselines(labels).items()}
 
     def said(self, outcomes: np.ndarray) -> list[str]:
-        return [f"{value:z.4f}" for value in outcomes[:, 0]]
+        return [f"{value:z.9g}" for value in outcomes[:, 0]]
 
     @property
     def names(self) -> tuple[str, ...]:
