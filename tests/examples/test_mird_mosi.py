@@ -256,7 +256,7 @@ class Exploit:
         (
             lambda data, path: path.write_bytes(pickle.dumps({"training": 1})),
             [],
-            "expected train, valid (or val, validation, dev, ...) and test, got training",
+            "train: expected raw_text, ",
         ),
         (
             lambda data, path: path.write_bytes(

@@ -13,7 +13,8 @@ from torch import nn
 
 from disentangle import HSIC, Model, Pairwise
 from disentangle.data import synthetic_recordings
-from disentangle.errors import SavedModelError
+from disentangle.data.layouts.folder import write_folder
+from disentangle.errors import DataWarning, SavedModelError
 from disentangle.experiments import Experiment, open_trained, run_program
 from disentangle.experiments.options import parse
 from disentangle.experiments.studies.costs import time_a_step
@@ -186,3 +187,59 @@ def test_what_a_newer_version_notes_of_a_model_is_told(tmp_path):
     path.write_text(json.dumps(config))
     with pytest.raises(SavedModelError, match="got language as well: a newer version of disentangle wrote it"):
         open_trained(tmp_path / "run", Heard)
+
+
+def train_on(tmp_path, **splits):
+    write_folder(tmp_path / "data", splits)
+    arguments = ["--data", str(tmp_path / "data"), "--lr", "1e-2", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert run_program(PAPER, arguments) == 0
+
+
+def of_training(tmp_path, labels):
+    splits = synthetic_recordings((40, 12, 12))
+    changed = {name: replace(splits[name], labels=labels(splits[name].labels)) for name in ("train", "valid", "test")}
+    train_on(tmp_path, **changed)
+
+
+def warned(recwarn, start=""):
+    """The warnings about data so far, which are then forgotten."""
+    lines = [str(each.message) for each in recwarn if each.category is DataWarning]
+    recwarn.clear()
+    return [line for line in lines if line.startswith(start)]
+
+
+def test_test_rows_that_are_training_rows_are_said_before_training(tmp_path, recwarn):
+    splits = synthetic_recordings((40, 12, 12))
+    named = {name: replace(splits[name], ids=[f"{name}{i}" for i in range(len(splits[name]))]) for name in splits}
+    named.pop("unlabeled", None)
+    train_on(tmp_path / "apart", **named)
+    renamed = replace(
+        named["train"].select(range(3)), ids=["a", "b", "c"]
+    )  # what is said twice may be another recording
+    train_on(tmp_path / "renamed", **named | {"valid": renamed})
+    assert warned(recwarn) == []
+    train_on(tmp_path / "leak", **named | {"test": named["train"].select(range(5))})
+    told = "test: 5 of 5 recordings are also in train: same id and transcript 5; for example train0 = train0"
+    (line,) = warned(recwarn)
+    assert line.startswith(f"{tmp_path / 'leak' / 'data'}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (lambda y: y, None),
+        (lambda y: (y + 3).round(), None),  # ratings
+        (lambda y: (y + 3) / 6, None),
+        (lambda y: y + 70, "mean 69."),
+        (lambda y: y * 1000, "mean "),
+        (lambda y: y / 1000, "mean "),
+        (lambda y: (y > 0) * 100.0, None),  # classes, whatever numbers they have
+    ],
+)
+def test_labels_on_a_scale_that_is_learnt_slowly_are_said_before_training(tmp_path, recwarn, labels, told):
+    of_training(tmp_path, lambda y: labels(y).astype(y.dtype))
+    lines = warned(recwarn, "train: labels have ")
+    assert len(lines) == (told is not None)
+    for line in lines:
+        assert line.startswith(f"train: labels have {told}")
+        assert line.endswith("rescale them, to mean 0 and standard deviation 1 for example")

@@ -14,8 +14,9 @@ from disentangle.data import DataError, Recordings, read_recordings, read_unlabe
 from disentangle.data.computed_by import SIZE, Looks, check_computed_alike
 from disentangle.data.data_warnings import warn
 from disentangle.data.recordings import have_label
+from disentangle.data.report.checks import repeated_lines
 from disentangle.numbers_as_text import told_apart
-from disentangle.tasks import Binary, Classes, Task, task_of
+from disentangle.tasks import Binary, Classes, Regression, Task, task_of
 
 __all__ = [
     "classes_of",
@@ -32,6 +33,7 @@ __all__ = [
     "wrong_size",
 ]
 
+FAR = 10.0  # mean and standard deviation of labels that are learnt slowly: ratings and sentiment are well within
 LOOKED_AT = 200  # recordings, of what a data set's audio looks like
 SPLITS = ("train", "valid", "test")
 
@@ -54,6 +56,8 @@ def labeled_splits(
             "a column split in a plain folder's table, a file splits.csv with columns id and split beside .csd files or "
             "dialogues, and the names of the parts in a pickle or a store"
         )
+    for line in repeated_lines({name: splits[name] for name in SPLITS}):
+        warn(f"{path}: {line}" if path else line)
     names = _names_in(splits["train"])
     if len(names) == 1:
         raise DataError(f"{path}: train: expected labels of two classes or more, got {names[0]} in every row")
@@ -225,7 +229,20 @@ def task_for(
     except ValueError as error:
         raise DataError(f"train: {error}") from None
     tell(task, labels, say, dict(enumerate(names)))
+    if isinstance(task, Regression) and (unusual := _unusual_scale(labels["train"])):
+        warn(unusual)
     return task
+
+
+def _unusual_scale(labels: np.ndarray) -> str:
+    """What is to be known of labels that are far from 0, or from 1 in their spread; "" of others."""
+    mean, sd = float(labels.mean()), float(labels.std())
+    if abs(mean) <= FAR and 1 / FAR**2 <= sd <= FAR:
+        return ""
+    return (
+        f"train: labels have mean {mean:.3g} and standard deviation {sd:.3g}: models, whose predictions start near 0 and a "
+        "unit or so apart, learn them slowly or not at all; rescale them, to mean 0 and standard deviation 1 for example"
+    )
 
 
 def tell(task: Task, labels: Mapping[str, np.ndarray], say: Callable[[str], None], names: Mapping[Any, str]) -> None:

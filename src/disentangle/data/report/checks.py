@@ -9,12 +9,13 @@ from itertools import combinations
 import numpy as np
 
 from disentangle.data import messages
+from disentangle.data.recordings import Recordings
 from disentangle.data.report.parts import Leak, Modality, Split
 from disentangle.data.writing_systems import join_words, letters_and_digits
 from disentangle.metrics import LabelScale, disagreements
 from disentangle.numbers_as_text import told_apart
 
-__all__ = ["find_leaks", "normalized", "warnings"]
+__all__ = ["find_leaks", "leak_line", "normalized", "repeated_lines", "warnings"]
 
 EXAMPLES = 3
 # A label is out of range if it lies outside the training labels by more than this part of their range.
@@ -74,7 +75,7 @@ def warnings(
         scale: What the labels of train are; None if there are none, or all are the same.
         names: Of the classes, where labels are their places among them.
     """
-    lines = [_leak(leak, splits[leak.split].recordings) for leak in leaks]
+    lines = [leak_line(leak, splits[leak.split].recordings) for leak in leaks]
     for name, split in splits.items():
         if split.duplicate_ids:
             which = messages.listed(split.duplicate_ids[:EXAMPLES])
@@ -101,7 +102,22 @@ def warnings(
     return tuple(lines)
 
 
-def _leak(leak: Leak, recordings: int) -> str:
+def repeated_lines(splits: Mapping[str, Recordings]) -> list[str]:
+    """Which recordings two splits share by id and transcript together, one line for each two splits; no frames are read."""
+    ids = {name: each.ids for name, each in splits.items()}
+    keys = {
+        name: {
+            "id and transcript": [
+                f"{i}\n{text}" if (text := normalized(t)) else "" for i, t in zip(each.ids, each.text, strict=True)
+            ]
+        }
+        for name, each in splits.items()
+    }
+    return [leak_line(leak, len(ids[leak.split])) for leak in find_leaks(ids, keys)]
+
+
+def leak_line(leak: Leak, recordings: int) -> str:
+    """What two splits share, in a line."""
     by = ", ".join(f"same {kind} {count}" for kind, count in leak.by.items())
     examples = ", ".join(f"{messages.listed([own])} = {messages.listed([other])}" for own, other in leak.examples)
     return (
