@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 
 from disentangle import HSIC, CLUBEstimator, Pairwise, PenaltyLoss, probe_classes
 from disentangle.conditionals import CategoricalConditional
+from disentangle.experiments.options import SEED, number
 from disentangle.nn import NoisyLatent
 from disentangle.plots import blank_figure, plot_matrix
 
@@ -123,8 +124,10 @@ def draw_styles(models: dict[str, Style], images: Tensor, path: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--penalty", choices=("hsic", "club", "none"), default="hsic", help="(default: %(default)s)")
-    parser.add_argument("--noise", type=float, default=1.0, help="of the latent, beside 1 (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="draws everything but the split (default: %(default)s)")
+    parser.add_argument(
+        "--noise", type=number(0, float, above=True), default=1.0, help="of the latent, beside 1 (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=SEED, default=0, help="draws everything but the split (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/digits"), help="(default: %(default)s)")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,7 @@ from disentangle import (
 )
 from disentangle.dependence import BarberAgakovEstimator, TotalCorrelationEstimator
 from disentangle.erasure import LEACE
+from disentangle.experiments.options import COUNT, SEED, number
 from disentangle.nn import NoisyLatent, masked_mse
 
 CONTENT, SPEAKER, NOISE, WIDTH, WAVES = 16, 8, 0.5, 48, 8  # sizes of the latents, their noise, sizes of the networks
@@ -184,11 +185,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="recordings, *.wav")
     parser.add_argument("--names", default="{content}_{speaker}_{take}", help="what names say (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=0.8, help="what is longer is cut (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=number(0, float, above=True), default=0.8, help="what is longer is cut (default: %(default)s)"
+    )
     parser.add_argument("--unseen", nargs="+", default=[], metavar="SPEAKER", help="speakers to leave out of training")
     parser.add_argument("--penalty", choices=(*WEIGHTS, "leace", "none"), default="hsic", help="(default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=500, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    parser.add_argument("--steps", type=COUNT, default=500, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=SEED, default=0, help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/speech"), help="(default: %(default)s)")
     options = parser.parse_args(arguments)
     try:

@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "model": {"variables"},
     "text_tables": set(),
     "numbers_as_text": set(),
+    "closed_pipe": set(),
     "functional": {"errors", "functional"},
     "metrics": {"numbers_as_text", "text_tables", "metrics"},
     "plots": {"plots"},
@@ -39,14 +40,25 @@ MAY_IMPORT = {
         *("files", "weights", "saving", "inference", "training"),
     },
     "data": {
-        *("errors", "contents", "files", "variables", "metrics", "plots", "numbers_as_text", "text_tables", "data")
+        *(
+            "errors",
+            "closed_pipe",
+            "contents",
+            "files",
+            "variables",
+            "metrics",
+            "plots",
+            "numbers_as_text",
+            "text_tables",
+        ),
+        "data",
     },
     "features": {"errors", "contents", "files", "data", "features"},
     "tasks": {"variables", "functional", "numbers_as_text", "metrics", "tasks"},
     "experiments": {
         *("errors", "model", "variables", "pairwise", "hub", "saving", "inference", "metrics", "tasks"),
         *("nn", "training", "data", "features", "files", "plots", "text_tables", "information", "experiments"),
-        "numbers_as_text",
+        *("numbers_as_text", "closed_pipe"),
     },
 }
 

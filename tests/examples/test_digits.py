@@ -36,3 +36,17 @@ def test_a_seed_draws_everything(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(digits, "EPOCHS", 3)
     once, again = (run(tmp_path, capsys, "--penalty", "club", "--seed", "1") for _ in range(2))
     assert once == again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "-1"], "--seed: expected a whole number from 0 to 4294967295, got -1"),
+        (["--noise", "-1"], "--noise: expected a number above 0, got -1"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        digits.main(["--out", str(tmp_path / "digits"), *arguments])
+    assert capsys.readouterr().err.strip().endswith(message)
+    assert not (tmp_path / "digits").exists()

@@ -191,3 +191,17 @@ def test_of_recordings_a_few_steps_with_hsic_leave_less_of_the_speaker_in_the_co
     speaker = {penalty: result["content_latent"]["speaker"]["linear"] for penalty, result in found.items()}
     assert speaker["hsic"] < speaker["none"] - 0.1
     assert found["hsic"]["content_latent"]["content"]["linear"] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "-1"], "--seed: expected a whole number from 0 to 4294967295, got -1"),
+        (["--steps", "0"], "--steps: expected a whole number of at least 1, got 0"),
+        (["--seconds", "-1"], "--seconds: expected a number above 0, got -1"),
+    ],
+)
+def test_an_option_that_cannot_be_is_one_line(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        speech.main(["--data", str(tmp_path), *arguments])
+    assert capsys.readouterr().err.strip().endswith(message)

@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from disentangle.closed_pipe import ends_with_its_reader
 from disentangle.data.data_warnings import collected
 from disentangle.data.layouts import (
     PICKLES,
@@ -51,6 +52,7 @@ NAMES = {mmsa: "MMSA or the paper", mult: "MulT", mag_bert: "MAG-BERT or MISA"}
 UNLABELED = "unlabelled pickle"
 
 
+@ends_with_its_reader()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns 2 where something cannot be read or written, else 0."""
     given = _parser().parse_args(arguments)
@@ -70,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.to is not None:
             folder.write_folder(given.to, splits)
             sys.stderr.write(f"wrote {given.to}\n")
+    except BrokenPipeError:
+        raise
     except (ValueError, ImportError, OSError) as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
@@ -102,10 +106,11 @@ def _read(path: Path) -> tuple[dict[str, Recordings], str]:
     if isinstance(content, dict) and "raw_text" in content and not keys_of_splits(path, content):
         return {"unlabeled": mmsa.read(str(path), content, labeled=False)}, UNLABELED
     splits = read_pickled(path, content)
+    first = next(iter(splits))
     for name, split in splits.items():
-        check_same_features(splits["train"], split, f"{path}: {name}")
-    train = content[keys_of_splits(path, content)["train"]]
-    layout = next(layout for layout in PICKLES if layout.matches(train))
+        check_same_features(splits[first], split, f"{path}: {name}")
+    told_by = content[keys_of_splits(path, content)[first]]
+    layout = next(layout for layout in PICKLES if layout.matches(told_by))
     return splits, f"pickle as of {NAMES[layout]}"
 
 

@@ -16,7 +16,7 @@ from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.recipe import recipe_defaults
 from disentangle.tasks import TASKS
 
-__all__ = ["as_arguments", "method_defaults", "of_each_seed", "parse", "recording_of"]
+__all__ = ["COUNT", "SEED", "as_arguments", "method_defaults", "number", "of_each_seed", "parse", "recording_of"]
 
 OF_ONE_RUN = ("seed", "seeds", "at_once", "out", "resume", "command")  # options in which runs of several seeds differ
 PREDICT = """\
@@ -141,7 +141,8 @@ def _value_of(action: argparse.Action, option: str) -> Any:
 
 def recording_of(options: argparse.Namespace) -> dict[str, str]:
     """The one recording of `predict`: its text, or files by name; empty where there is a table or a data set instead."""
-    given = {name: value for name in ("text", "transcript", "audio", "vision") if (value := getattr(options, name))}
+    names = ("text", "transcript", "audio", "vision")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
     for item in options.features:
         name, equals, path = item.partition("=")
         if not equals or name in given:
@@ -227,23 +228,26 @@ def _left_over(arguments: list[str], value: str, flags: set[str]) -> str:
     return f"expected {wanted} after {option}, got {' '.join(given)}{quoted}"
 
 
-def _number(least: int, kind: Callable[[str], float] = int, *, above: bool = False) -> Callable[[str], Any]:
-    """What reads an option that is a number of at least, or `above`, some value."""
-    what = f"a {'whole ' * (kind is int)}number {'above' if above else 'of at least'} {least:g}"
+def number(
+    least: int, kind: Callable[[str], float] = int, *, above: bool = False, most: float = math.inf
+) -> Callable[[str], Any]:
+    """What reads an option that is a number of at least, or `above`, some value, and perhaps at most another."""
+    between = f"from {least:g} to {most:.0f}" if most < math.inf else f"{'above' if above else 'of at least'} {least:g}"
 
     def read(text: str) -> Any:
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not (value > least if above else value >= least) or math.isinf(value):
-            raise argparse.ArgumentTypeError(f"expected {what}, got {text}")
+        if not (least < value <= most if above else least <= value <= most) or math.isinf(value):
+            raise argparse.ArgumentTypeError(f"expected a {'whole ' * (kind is int)}number {between}, got {text}")
         return value
 
     return read
 
 
-COUNT = _number(1)
+COUNT = number(1)
+SEED = number(0, most=2.0**32 - 1)  # what NumPy takes; torch takes more
 
 
 def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
@@ -271,13 +275,13 @@ def _add_data(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
         )
         add(
             "--unlabeled-rate",
-            type=_number(0, float),
+            type=number(0, float),
             default=1.0,
             help="unlabelled rows per labelled one (default: %(default)s)",
         )
     add("--group-by-length", action="store_true", help="batches of rows of like length: less padding, less chance")
     if experiment.reads_text:
-        add("--max-words", type=int, default=256, help="word pieces kept of a transcript (default: %(default)s)")
+        add("--max-words", type=COUNT, default=256, help="word pieces kept of a transcript (default: %(default)s)")
         add(
             "--truncation-side",
             choices=("right", "left"),
@@ -300,14 +304,14 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
         if name != "backbone_lr" or experiment.reads_text:
             add(
                 "--" + name.replace("_", "-"),
-                type=_number(0, float),
+                type=number(0, float),
                 help=f"{what} (default: {_defaults(experiment, name)})",
             )
     add("--epochs", type=COUNT, help=f"(default: {_defaults(experiment, 'epochs')})")
     add("--patience", type=COUNT, help="stop after this many epochs without a better one (default: never)")
     add(
         "--clip-norm",
-        type=_number(0, float, above=True),
+        type=number(0, float, above=True),
         help="clip the norm of the model's gradients (default: as they are)",
     )
     add(
@@ -324,10 +328,10 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     )
     add("--precision", choices=("no", "bf16", "fp16"), default="no", help="mixed precision (default: %(default)s)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: %(default)s)")
-    add("--seed", type=_number(0), default=0, help="(default: %(default)s)")
+    add("--seed", type=SEED, default=0, help="(default: %(default)s)")
     add(
         "--seeds",
-        type=_number(0),
+        type=SEED,
         nargs="+",
         metavar="SEED",
         help="train once per seed, and print mean ± standard deviation",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from disentangle.closed_pipe import ends_with_its_reader
 from disentangle.errors import BackboneError, DisentangleError
 from disentangle.experiments.card import prepare_push
 from disentangle.experiments.evaluation import prepare_evaluation
@@ -17,15 +18,18 @@ from disentangle.experiments.onnx_files import prepare_export
 from disentangle.experiments.options import parse
 from disentangle.experiments.prediction import prepare_prediction
 from disentangle.experiments.training import prepare_resuming, prepare_seeds, prepare_training
+from disentangle.training import Run
 from disentangle.training.interrupts import STOPPED
 
 __all__ = ["run_program"]
 
 
+@ends_with_its_reader()
 def run_program(experiment: Experiment, arguments: list[str] | None = None) -> int:
     """Runs an experiment with the arguments given, or those of the command line; returns the exit code.
 
-    0: all went well; 1: it failed on the way; 2: a file or an option is wrong; 129, 130 and 143: it was stopped.
+    0: all went well; 1: it failed on the way; 2: a file or an option is wrong; 129, 130 and 143: it was stopped. It ends
+    with 141 where what it prints is read no more.
     """
     options = parse(experiment, arguments)
     try:
@@ -65,6 +69,7 @@ def _prepare(experiment: Experiment, options: argparse.Namespace) -> Callable[[]
         return prepare_push(experiment, options)
     if options.resume:
         return prepare_resuming(experiment, options)
+    Run.refuse_taken(options.out)  # before the data are read, which can take long
     return prepare_seeds(experiment, options) if options.seeds else prepare_training(experiment, options)
 
 

@@ -14,6 +14,7 @@ Whenever a run stops, its folder can be read.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -25,7 +26,7 @@ from typing import Any
 
 from disentangle.contents import misplaced
 from disentangle.errors import RunError
-from disentangle.files import append_line, make_folder, remove_leftovers, write_file, writing
+from disentangle.files import PREFIX, append_line, make_folder, remove_leftovers, write_file, writing
 from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.checkpoints import Checkpoints
 
@@ -59,17 +60,30 @@ class Run:
         """
         refuse_what_json_lacks(dict(config), "config")
         folder = Path(folder)
+        cls.refuse_taken(folder)
         try:
             make_folder(folder)
             remove_leftovers(folder)
-            taken = any(folder.iterdir())
         except OSError as error:
-            raise RunError(f"{folder}: cannot be made into an output folder: {error.strerror}") from error
-        if taken:
-            raise RunError(f"{folder}: exists and is not empty; nothing in it was touched. Give another folder")
+            raise _cannot_be_made(folder, error) from error
         run = cls(folder, dict(config))
         run.write("config.json", run.config)
         return run
+
+    @staticmethod
+    def refuse_taken(folder: str | os.PathLike[str]) -> None:
+        """Raises `RunError` where a folder cannot be that of a new run; makes and changes nothing."""
+        folder = Path(folder)
+        try:
+            there = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
+            held = [path for path in there.iterdir() if not path.name.startswith(PREFIX)] if there == folder else []
+            if not os.access(there, os.W_OK | os.X_OK) or not there.is_dir():
+                code = errno.EACCES if there.is_dir() else errno.ENOTDIR
+                raise OSError(code, os.strerror(code))
+        except OSError as error:
+            raise _cannot_be_made(folder, error) from error
+        if held:
+            raise RunError(f"{folder}: exists and is not empty; nothing in it was touched. Give another folder")
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Run:
@@ -168,6 +182,10 @@ class Run:
     def _lines(self) -> list[bytes]:
         content = self._metrics.read_bytes() if self._metrics.exists() else b""
         return [line + b"\n" for line in content.split(b"\n")[:-1]]
+
+
+def _cannot_be_made(folder: Path, error: OSError) -> RunError:
+    return RunError(f"{folder}: cannot be made into an output folder: {error.strerror}")
 
 
 def _finite(value: Any) -> Any:

@@ -82,12 +82,17 @@ def data_files(options: argparse.Namespace) -> list[str]:
 
 
 def refuse_elsewhere(files: Iterable[str], run: Run) -> None:
-    """Refuses files that a run was given by a path from another folder than this one."""
+    """Refuses files that are not where a run was given them: by a path from another folder than this one, or moved since."""
     for path in files:
-        if not (Path(path).is_absolute() or Path(path).exists()):
+        if not Path(path).exists():
+            way = (
+                "put it back, or a link to it"
+                if Path(path).is_absolute()
+                else "go to the folder that it was started in"
+            )
             raise ValueError(
-                f"{path}: expected what the run in {run.folder} was given by this path, got nothing here: go to the folder "
-                "that it was started in"
+                f"{path}: expected what the run in {run.folder} was given by this path, got nothing here: {way}; evaluate also "
+                "takes --data FILE"
             )
 
 
