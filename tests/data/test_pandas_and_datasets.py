@@ -86,7 +86,7 @@ def test_labels(read, labels, wanted):
         ({"a": ["x"]}, ValueError, r"expected one column text, label, id, got a; text, label and id can be None$"),
         ({"id": ["x"], "text": ["x"]}, ValueError, r"expected one column label, got id, text; text, label and id can be None$"),
         ({"id": [], "text": [], "label": []}, DataError, r"the table: no recordings$"),
-        ({"id": ["x"], "text": ["x"], "label": ["good"]}, DataError, r"the labels: expected numbers, got str$"),
+        ({"id": ["x"], "text": ["x"], "label": ["good"]}, DataError, "numbers, or the names of .*, got the text good$"),
         ({"id": ["x"], "text": ["x"], "label": [np.inf]}, DataError, r"the labels: 1 of 1 labels are NaN or infinite$"),
         ({"id": ["x", "y"], "text": ["x", "y"], "label": [1, None]}, DataError, "in all 2 rows or in none, got 1$"),
         ({"id": ["x"], "text": [1], "label": [1]}, DataError, r"the texts\[0\]: expected text, got int$"),
@@ -184,3 +184,24 @@ def test_null_frames_are_refused():
     dataset = datasets.Dataset.from_dict({"sound": [[[1.0, 2.0], None]]})
     with pytest.raises(DataError, match=r"sound: 1 frames are null$"):
         recordings_from_datasets(dataset, text=None, label=None, id=None, modalities={"audio": "sound"})
+
+
+def test_labels_may_be_the_names_of_classes():
+    words = ["joy", "anger", "joy", "fear"]
+    for labels in (words, pandas.Categorical(words), pandas.array(words, "string")):
+        got = recordings_from_pandas(pandas.DataFrame({"label": labels}), text=None, id=None)
+        assert got.labels.tolist() == [2.0, 0.0, 2.0, 1.0]
+        assert got.class_names == {"label": ["anger", "fear", "joy"]}
+    got = recordings_from_datasets(datasets.Dataset.from_dict({"label": words}), text=None, id=None)
+    assert got.class_names == {"label": ["anger", "fear", "joy"]}
+    with pytest.raises(DataError, match=r"or the names of two classes or more, got the text 1$"):
+        recordings_from_pandas(pandas.DataFrame({"label": ["1", "2"]}), text=None, id=None)
+
+
+def test_one_row_of_numbers_is_refused_with_how_it_becomes_frames():
+    with pytest.raises(
+        DataError, match=r"sound\[0\]: expected .*, got float64 \(5,\); of features of a whole .* x\[None\] makes"
+    ):
+        recordings_from_pandas(
+            pandas.DataFrame({"sound": [np.ones(5)]}), text=None, label=None, id=None, modalities={"audio": "sound"}
+        )

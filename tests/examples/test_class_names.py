@@ -61,7 +61,10 @@ def test_another_file_with_fewer_classes_is_measured_by_their_names(trained, tmp
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        (["anger", "joy", "sad"], "expected the classes of training, anger, fear, joy, got 'sad'"),
+        (
+            ["anger", "joy", "sad"],
+            "expected the classes of training, anger, fear, joy, got 'sad' in 16 of 48: leave these out, or ",
+        ),
         (None, "expected the names of classes, anger, fear, joy, got numbers"),
     ],
     ids=["an unknown class", "numbers"],
@@ -73,7 +76,7 @@ def test_another_file_of_other_classes_is_refused(trained, tmp_path, capsys, oth
             each.class_names.clear()
     write_folder(tmp_path / "other", other)
     assert run("evaluate", "--run", trained, "--data", tmp_path / "other") == 2
-    assert capsys.readouterr().err.strip() == f"error: {tmp_path / 'other'}: train: {message}"
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'other'}: train: {message}")
 
 
 def test_names_are_refused_by_a_model_of_numbers(tmp_path, capsys):
@@ -135,7 +138,9 @@ def test_it_is_said_that_unlabelled_recordings_are_of_no_use(tmp_path):
 def test_the_classes_are_those_of_training(tmp_path):
     third = splits(["joy", "fear"]) | {"test": split(["joy", "fear", "sad"], 8)}
     write_store(tmp_path / "third", third)
-    with pytest.raises(DataError, match=r"test: expected the classes of training, fear, joy, got 'sad'"):
+    with pytest.raises(
+        DataError, match=r"test: expected the classes of training, fear, joy, got 'sad' in \d of 8: leave these out, or"
+    ):
         labeled_splits(str(tmp_path / "third"), synthetic_recordings)
     one = splits(["joy", "fear"])
     one["train"] = replace(one["train"], labels=np.ones(48, np.float32))

@@ -384,7 +384,7 @@ def test_features_of_another_size_are_refused_with_the_way_out(place, capsys, tm
     )
     folder = trained(tmp_path, {"audio": 74}, train=6, valid=3, test=3)
     assert refused(capsys, folder, "--audio", "clip.wav") == (  # which is not looked at
-        f"clip.wav: expected 74 audio features as in the training data, got 33: {out}"
+        "clip.wav: expected the 74 audio features of the training data as .npy, got another file, of which 33 would be computed"
     )
     split = recordings({"text": np.ones(3, bool)}, {"audio": 5})
     files = ["--data", written(tmp_path / "five", {"train": split}), "--out", tmp_path / "out.csv"]
@@ -396,6 +396,7 @@ def test_features_of_another_size_are_refused_with_the_way_out(place, capsys, tm
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--text", ""], "nothing to predict from: nothing is said, and there are no frames"),
         ([], "expected a recording (--text, --transcript, --audio, --vision, --features), --csv or --data"),
         (["--text", "so", "--data", "x"], "expected a recording (--text,"),
         (["--csv", "x.csv"], "expected --out FILE.csv with --csv or --data"),

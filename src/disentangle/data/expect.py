@@ -86,12 +86,13 @@ def ids(where: str, values: Column) -> list[str]:
 def frames(where: str, values: Column) -> tuple[list[np.ndarray], np.ndarray]:
     """The frames of each recording without padding, copies `(T_i, D)` in float32, and how many each end lost, `(N, 2)`."""
     if isinstance(values, np.ndarray) and values.ndim not in (1, 3):
-        raise DataError(f"{where}: expected (recordings, frames, features), got {messages.kind(values)}")
+        cure = "; of features of whole utterances x[:, None] makes one frame each" if values.ndim == 2 else ""
+        raise DataError(f"{where}: expected (recordings, frames, features), got {messages.kind(values)}{cure}")
     arrays = []
     for i, value in enumerate(values):
         array = floats(f"{where}[{i}]", value)
         if array.shape != (0,) and array.ndim != 2:
-            raise DataError(f"{where}[{i}]: expected (frames, features), got {messages.kind(array)}")
+            raise DataError(f"{where}[{i}]: expected (frames, features), got {messages.no_frames(array)}")
         arrays.append(array)
     # An array of no frames often has no features either.
     size = one_size(where, {array.shape[1] for array in arrays if array.ndim == 2})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from disentangle.data import expect, messages
+from disentangle.data.layouts.index_rows import numbered
 from disentangle.data.layouts.npy import frames_shape, read_frames
 from disentangle.data.recordings import LazyFrames, Recordings
 from disentangle.errors import DataError
@@ -37,7 +38,7 @@ def recordings_from_pandas(
     Arguments:
         frame: The frame.
         text: The column of the transcripts; None if there is none.
-        label: The column of the labels, of which all or none are there; None if there is none.
+        label: The column of the labels, numbers or names of classes, of which all or none are there; None if there is none.
         id: The column of the names; None if there is none.
         modalities: The column of each other modality.
 
@@ -79,7 +80,7 @@ def recordings_from_datasets(
     Arguments:
         dataset: The data set.
         text: The column of the transcripts; None if there is none.
-        label: The column of the labels, of which all or none are there; None if there is none.
+        label: The column of the labels, numbers or names of classes, of which all or none are there; None if there is none.
         id: The column of the names; None if there is none.
         modalities: The column of each other modality.
 
@@ -120,11 +121,16 @@ def _recordings(count: int, columns: list[list[Any] | None], sequences: dict[str
     given = [int(each) if isinstance(each, bool) else each for each in given]
     if 0 < len(given) < count:
         raise DataError(f"the labels: expected one in all {count} rows or in none, got {len(given)}")
+    given, names = numbered("the labels", given)
+    if words := [each for each in given if isinstance(each, str)]:
+        told = messages.listed(words[:1])
+        raise DataError(f"the labels: expected numbers, or the names of two classes or more, got the text {told}")
     return Recordings(
         text=expect.texts("the texts", ["" if _is_absent(each) else each for each in texts or [""] * count]),
         sequences=dict(sequences),
         labels=expect.labels("the labels", given) if given else None,
         ids=[] if ids is None else expect.ids("the ids", ids),
+        class_names={"label": names} if names else {},
     )
 
 
@@ -134,7 +140,7 @@ def _objects(column: Any) -> list[Any]:
 
 
 def _is_absent(cell: object) -> bool:
-    return cell is None or (isinstance(cell, float) and cell != cell)
+    return cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str) and not cell.strip())
 
 
 def _cells(column: str, cells: Sequence[Any]) -> LazyFrames:
@@ -144,7 +150,8 @@ def _cells(column: str, cells: Sequence[Any]) -> LazyFrames:
         is_path = isinstance(cell, str | os.PathLike)
         shape = frames_shape(str(cell)) if is_path else _frames_of_cell(f"{column}[{i}]", cell).shape
         if len(shape) != 2 and shape != (0,):
-            raise DataError(f"{column}[{i}]: expected (frames, features) or a path, got {type(cell).__name__} {shape}")
+            given = messages.no_frames(np.empty(shape))
+            raise DataError(f"{column}[{i}]: expected (frames, features) or a path, got {given}")
         shapes.append(shape)
     size = expect.one_size(column, {shape[1] for shape in shapes if shape[0]})
     return LazyFrames(functools.partial(_frames_of_cell, column), cells, [shape[0] for shape in shapes], size)

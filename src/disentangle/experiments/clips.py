@@ -66,7 +66,10 @@ def read_modality(name: str, path: str, size: int, wanted: str | None) -> np.nda
         raise DataError(f"{path}: expected the features of {name} as .npy, (frames, {size})")
     kinds, number = FEATURES[name]
     if number != size:  # said before they are computed, which takes long
-        raise wrong_size(path, name, number, size)
+        raise DataError(
+            f"{path}: expected the {size} {name} features of the training data as .npy, got another file, of which {number} "
+            "would be computed"
+        )
     if wanted is None and len(kinds) > 1:
         raise DataError(
             f"{path}: expected --like {' or --like '.join(kinds)}, as nothing tells what the run's {name} features were "

@@ -139,7 +139,11 @@ def _numbered(recordings: Recordings, classes: Mapping[str, float], where: str) 
         raise DataError(f"{where}: expected numbers as labels, as in training, got names: {', '.join(own[:4])}")
     found = [own[int(place)] for place in np.unique(labels[there])]
     if unknown := [name for name in found if name not in classes]:
-        raise DataError(f"{where}: expected the classes of training, {known}, got {unknown[0]!r}")
+        count = int((labels == own.index(unknown[0])).sum())
+        raise DataError(
+            f"{where}: expected the classes of training, {known}, got {unknown[0]!r} in {count} of {len(labels)}: leave "
+            "these out, or have some in training"
+        )
     numbers = np.array([classes.get(name, np.nan) for name in own], np.float32)
     numbered = np.full_like(labels, np.nan)
     numbered[there] = numbers[labels[there].astype(int)]

@@ -126,7 +126,7 @@ def test_fields_that_are_not_read_are_named_once(tmp_path):
             "a: label: expected a number, got joy$",
         ),
         ({"a": said(sarcasm=[1])}, "a: sarcasm: expected a number, got list$"),
-        ({"a": said(sarcasm=float("nan"))}, "a: sarcasm: expected a finite number, got nan$"),
+        ({"a": said(sarcasm=float("nan"))}, "a: sarcasm: expected a number, or blank where there is none, got nan$"),
         ({"a": said(sarcasm=10**400)}, "a: sarcasm: expected a number, got int$"),
         ({"a": said(split="all")}, "a: split: expected train, valid, test or unlabeled, got all$"),
         ({"a": said(split=1)}, "a: split: expected text, got int$"),

@@ -270,7 +270,8 @@ def test_columns_that_are_not_read_are_named(tmp_path):
         (b"id,label\na,good\n", "row 1: label: expected a number, got good$"),
         (b'id,"label_a\nb"\na,x\n', r"row 1: label_a\\nb: expected a number, got x$"),
         (b"id,label\na,1_0\n", "row 1: label: expected a number, got 1_0$"),
-        (b"id,label\na,nan\n", "row 1: label: expected a finite number, got nan$"),
+        (b"id,label\na,nan\n", "row 1: label: expected a number, or blank where there is none, got nan$"),
+        (b"id,label\na,1\nb,N/A\n", "row 2: label: expected a number, or blank where there is none, got N/A$"),
         (
             b"id,label_T\na,1600000001\nb,1600000002\nc,1600000900\n",
             "index.csv: unlabeled: T: 3 different labels become 2 in float32: subtract an offset, or divide by a unit$",
@@ -299,7 +300,10 @@ def test_a_table_that_cannot_be_used(tmp_path, table, message):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (npy_bytes(np.ones(3)), r"expected numbers \(frames, features\), got float64 \(3,\)$"),
+        (
+            npy_bytes(np.ones(3)),
+            r"expected numbers \(frames, features\), got float64 \(3,\); .* x\[None\] .* x\[:, None\] makes frames$",
+        ),
         (npy_bytes(np.ones((1, 2, 3))), r"expected numbers \(frames, features\), got float64 \(1, 2, 3\)$"),
         (npy_bytes(np.array([["a"]])), r"expected numbers \(frames, features\), got <U1 \(1, 1\)$"),
         (npy_bytes(np.array([[None]])), "not an array of NumPy: .*object"),
@@ -417,6 +421,16 @@ def test_labels_may_be_the_names_of_classes(tmp_path):
 
 
 NAMED = [("joy", "Ann", "train"), ("anger", "", "train"), ("neutral", "Bo", "train"), ("anger", "Ann", "valid")]
+
+
+def test_names_of_classes_are_of_one_line_and_those_that_differ_in_case_are_said(tmp_path):
+    rows = csv_bytes(["id", "label"], ["a", "so\n joy"], ["b", "Joie"], ["c", "joie"], ["d", "so joy"])
+    with pytest.warns(
+        DataWarning, match=r"index.csv: label: classes that differ only in upper and lower case: Joie, joie$"
+    ):
+        train = read(write(tmp_path, {"index.csv": rows}))["train"]
+    assert train.class_names == {"label": ["Joie", "joie", "so joy"]}
+    assert train.labels.tolist() == [2.0, 0.0, 1.0, 2.0]
 
 
 def test_a_name_among_numbers_is_refused(tmp_path):

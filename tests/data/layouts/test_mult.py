@@ -82,7 +82,7 @@ def test_without_names(file):
         (split(labels=np.full((3, 1, 1), np.nan)), "train: labels: 3 of 3 labels are NaN or infinite$"),
         (
             split(audio=np.ones((3, 4))),
-            r"train: audio: expected \(recordings, frames, features\), got float64 \(3, 4\)$",
+            r"train: audio: expected \(recordings, frames, features\), got float64 \(3, 4\); .* x\[:, None\] makes",
         ),
         (split(text=np.ones((2, 1, 1))), "expected as many recordings in every field, got audio 3, vision 3, text 2, "),
         (split(text=["so", "good", "!"]), r"train: text\[0\]: expected a numeric array, got str$"),

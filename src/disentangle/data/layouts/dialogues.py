@@ -57,7 +57,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     labels = [item.get(key) for item in items.values()]
     classes: list[str] = []
     if key == "label":
-        labels, classes = numbered(labels)
+        labels, classes = numbered(str(path), labels)
     splits = read_splits(path.parent)
     rows = []
     for (name, item), label in zip(items.items(), labels, strict=True):

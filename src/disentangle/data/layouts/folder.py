@@ -85,7 +85,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Recordings]:
     blank = [""] * len(ids)
     class_names: dict[str, list[str]] = {}
     for name in [each for each in table if each == "label" or (each.startswith(MORE) and each != MORE)]:
-        table[name], classes = numbered(table[name])
+        table[name], classes = numbered(f"{index}: {messages.listed([name])}", table[name])
         if classes:
             if comma := [each for each in classes if DECIMAL_COMMA.match(each)]:
                 raise DataError(f"{index}: {name}: expected numbers with a decimal point, got {comma[0]}")

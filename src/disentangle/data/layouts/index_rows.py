@@ -19,6 +19,9 @@ from disentangle.errors import DataError
 __all__ = ["Row", "gather", "number", "numbered", "read_splits", "split_name", "unique", "warn_of_unused"]
 
 
+ABSENT = ("nan", "na", "n/a", "none", "null")  # what other programs write where there is no number
+
+
 class Row(NamedTuple):
     """A recording in such a file. Without a split it is for training, or unlabelled if it has no label."""
 
@@ -107,27 +110,35 @@ def number(where: str, value: object) -> float | None:
         result = float(value)
     except (TypeError, ValueError, OverflowError):
         shown = messages.listed([value]) if isinstance(value, str) else messages.kind(value)
+        if shown.lower() in ABSENT:
+            raise DataError(f"{where}: expected a number, or blank where there is none, got {shown}") from None
         raise DataError(f"{where}: expected a number, got {shown}") from None
-    if not abs(result) <= np.finfo(np.float32).max:
+    if np.isnan(result):
+        raise DataError(f"{where}: expected a number, or blank where there is none, got nan")
+    if abs(result) > np.finfo(np.float32).max:
         raise DataError(f"{where}: expected a finite number, got {messages.listed([value])}")
     return result
 
 
-def numbered(labels: Sequence[Any]) -> tuple[list[Any], list[str]]:
+def numbered(where: str, labels: Sequence[Any]) -> tuple[list[Any], list[str]]:
     """Labels with their places where they are names of classes, and these names in order; None where blank.
 
-    They are none, and stay as they are, where any of them is a number, or where all are the same.
+    They are none, and stay as they are, where any of them is a number, or where all are the same. A line break in a name is
+    a blank; a `DataWarning` names those that differ in case alone.
 
     Example:
-        >>> numbered(["joy", "", "anger"]), numbered(["joy", 2.5])
+        >>> numbered("a.csv", ["joy", "", "anger"]), numbered("a.csv", ["joy", 2.5])
         (([1.0, None, 0.0], ['anger', 'joy']), (['joy', 2.5], []))
     """
     if not all(each is None or isinstance(each, str) for each in labels):
         return list(labels), []
-    given = [(each or "").strip() for each in labels]
+    given = [" ".join((each or "").split()) for each in labels]
     names = sorted({each for each in given if each})
     if len(names) < 2 or any(map(_is_number, names)):
         return list(labels), []
+    alike = [name for name in names if [other.casefold() for other in names].count(name.casefold()) > 1]
+    if alike:
+        warn(f"{where}: classes that differ only in upper and lower case: {', '.join(alike[:12])}")
     return [float(names.index(each)) if each else None for each in given], names
 
 

@@ -127,5 +127,5 @@ def _mapped(path: str) -> np.ndarray:
     """The frames of a file, of which only the head has been read."""
     array = map_array(path)
     if array.dtype.kind not in "fiu" or (array.shape != (0,) and array.ndim != 2):
-        raise DataError(f"{path}: expected numbers (frames, features), got {messages.kind(array)}")
+        raise DataError(f"{path}: expected numbers (frames, features), got {messages.no_frames(array)}")
     return array.reshape(0, 0) if array.ndim == 1 else array
