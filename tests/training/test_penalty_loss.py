@@ -420,3 +420,45 @@ def test_a_presence_that_is_none_is_named(present, error, message, monkeypatch):
     a = torch.randn(4, 2, requires_grad=True)
     with pytest.raises(error, match=message):
         penalty({"a": a, "b": a}, {"a": present})
+
+
+@pytest.mark.parametrize("size", [1e3, 1e12])
+def test_estimators_outlive_a_batch_with_an_outlier(size):
+    model = Encoders()
+    batches = torch.randn(30, 24, 6, generator=torch.Generator().manual_seed(1))
+    train(model, batches[:20])
+    spoilt = batches[0].clone()
+    spoilt[0] = size
+    model.requires_grad_(False)  # the loop leaves the model as it is on this batch
+    before = estimators_of(model)
+    with pytest.raises(NonFiniteError, match="likelihood"):
+        model.penalty({name: z.requires_grad_() for name, z in model.latents(spoilt).items()})
+    assert all(t.isfinite().all() for t in estimators_of(model).values())
+    assert any(not torch.equal(t, before[name]) for name, t in estimators_of(model).items())  # by their momentum
+    model.requires_grad_(True)
+    train(model, batches[20:])
+    assert model.penalty.likelihood.isfinite()
+
+
+def test_estimators_with_sparse_gradients_outlive_an_outlier_too():
+    class Looked(Conditional):
+        def __init__(self):
+            super().__init__()
+            self.table, self.scale = nn.Embedding(4, 4, sparse=True), 1.0
+
+        def forward(self, x):
+            mean, log_variance = (self.table((x[:, 0] > 0).long()) * self.scale).chunk(2, 1)
+            return torch.distributions.Independent(
+                torch.distributions.Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1
+            )
+
+    looked = Looked()
+    pairs = Pairwise({("a", "b"): CLUBEstimator(2, 2, conditional=looked)})
+    penalty = PenaltyLoss(pairs, optimizer=torch.optim.SparseAdam)
+    a, b = torch.randn(2, 16, 2, requires_grad=True)
+    penalty({"a": a, "b": b})
+    looked.scale = torch.inf
+    with pytest.raises(NonFiniteError, match="likelihood"):
+        penalty({"a": a, "b": b})
+    looked.scale = 1.0
+    assert penalty({"a": a, "b": b}).isfinite()

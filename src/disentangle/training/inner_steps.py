@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from disentangle.pairwise import Pairwise
 from disentangle.training.encoded import Encoded
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import Lag
+from disentangle.training.watch import gradients_of
 
 __all__ = ["Learning", "take_inner_steps"]
 
@@ -41,7 +43,9 @@ def take_inner_steps(
 ) -> Learning:
     """Fits the estimators of all kinds to a detached batch, and leaves them without gradients.
 
-    They are computed in their own precision, whatever autocast is on outside: give them variables of at least float32.
+    They are computed in their own precision, whatever autocast is on outside: give them variables of at least float32. A step
+    whose gradients are not all finite, as an outlier makes them, counts as one without gradients: it would make estimators and
+    optimiser NaN for good. The log-likelihoods say what was not finite.
 
     Arguments:
         kinds: The penalty of each kind.
@@ -74,7 +78,18 @@ def take_inner_steps(
                 learning = Learning(held_out=-loss.detach(), lag=lag.read(parameters))
                 if keep_up is not None and learning.lag is not None:
                     keep_up.adapt(optimizer, learning.lag)
+            if getattr(optimizer, "scaler", None) is None:  # a scaler looks for infinite gradients itself
+                _zero_unless_finite(parameters)
             optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     lag.note(before, parameters)
     return learning if loss is None else learning._replace(likelihood=-loss.detach())
+
+
+@torch.no_grad()
+def _zero_unless_finite(parameters: Sequence[nn.Parameter]) -> None:
+    """Makes all gradients 0 where any is not finite; the host does not wait to learn whether."""
+    gradients = gradients_of(parameters)
+    spoilt = ~get_total_norm(gradients).isfinite()
+    for gradient in gradients:
+        gradient.masked_fill_(spoilt, 0.0)

@@ -40,7 +40,8 @@ class Lag:
         """The cosine, `()`, once `parameters` have the gradients of a new batch; `None` where no batch was before."""
         if not self.moved:
             return None
-        rows = [(m.to(p.grad), p.grad) for m, p in zip(self.moved, parameters, strict=True) if p.grad is not None]
+        gradients = [None if p.grad is None else p.grad.to_dense() for p in parameters]
+        rows = [(m.to(g), g) for m, g in zip(self.moved, gradients, strict=True) if g is not None]
         moved, gradient = (torch.cat([each.flatten() for each in side]) for side in zip(*rows, strict=True))
         return -torch.cosine_similarity(moved, gradient, 0).nan_to_num(0.0)  # a scaler's gradients may be infinite
 

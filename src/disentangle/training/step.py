@@ -46,7 +46,7 @@ from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import Lag
 from disentangle.training.processes import DistributedProcesses, SingleProcess
 from disentangle.training.reports import StepRecord, flat
-from disentangle.training.watch import Watch
+from disentangle.training.watch import Watch, gradients_of
 from disentangle.variables import Rows, as_rows
 
 __all__ = ["AlternatingStep", "Objective"]
@@ -320,10 +320,8 @@ class AlternatingStep:
         self._gradients = None
         scaler = getattr(self.optimizer, "scaler", None)
         if not bad and scaler is None:  # a scaler looks for infinite gradients itself
-            gradients = [
-                p.grad.coalesce().values() if p.grad.is_sparse else p.grad for p in parameters if p.grad is not None
-            ]
-            self._gradients = Watch({"gradients": get_total_norm(gradients) if norm is None else norm})
+            norm = get_total_norm(gradients_of(parameters)) if norm is None else norm
+            self._gradients = Watch({"gradients": norm})
             if self._gradients.arrived is None or self.nonfinite == "skip":  # which has waited already
                 bad, self._gradients = self._gradients.nonfinite(), None
         if bad:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Arriving", "Watch"]
+__all__ = ["Arriving", "Watch", "gradients_of"]
 
 
 class Arriving:
@@ -52,3 +52,14 @@ class Watch:
         if not self.names:
             return []
         return [name for name, finite in zip(self.names, self.flags.read().tolist(), strict=True) if not finite]
+
+
+def gradients_of(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """The gradients that parameters have; of a sparse one its values. What is written into them is written into these."""
+    found = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+        if (gradient := parameter.grad) is not None:
+            found.append(gradient.values() if gradient.is_sparse else gradient)
+    return found
