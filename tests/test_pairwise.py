@@ -228,3 +228,24 @@ def test_total_correlation_learns_from_as_many_rows_as_it_has_variables():
     pairs = Pairwise({("L", "S", "X"): TotalCorrelationEstimator(4, 3, 5)})
     assert pairs.learning_loss(variables(), present={"L": torch.arange(8) < 2}) is None
     assert pairs.learning_loss(variables(), present={"L": torch.arange(8) < 3}) is not None
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+@pytest.mark.parametrize("make", [lambda: CLUBEstimator(4, 3), lambda: OrthogonalLoss()])
+def test_too_few_rows_are_refused_unless_a_variable_is_missing(rows, make):
+    pairs = Pairwise({("L", "S"): make(), ("A", "S"): make()})
+    few = {name: torch.randn(rows, 3 if name == "S" and pairs.learns else 4) for name in "LAS"}
+    calls = [pairs, pairs.learning_loss] if pairs.learns else [pairs]
+    for call in calls:
+        with pytest.raises(TooFewRowsError, match=f"^L;S: expected at least 2 rows, got {rows}: drop_last=True"):
+            call(few)
+        everywhere = {name: torch.ones(rows, dtype=torch.bool) for name in "LAS"}
+        with pytest.raises(TooFewRowsError):
+            call(few, everywhere)
+        if rows:
+            assert not call(few, {"S": torch.zeros(rows, dtype=torch.bool)})
+
+
+def test_a_dependence_that_has_too_few_rows_says_so_by_the_same_error():
+    with pytest.raises(TooFewRowsError, match=r"^L;S: expected .*at least 4 rows"):
+        Pairwise({("L", "S"): HSIC(unbiased=True)})({"L": torch.randn(3, 2), "S": torch.randn(3, 2)})

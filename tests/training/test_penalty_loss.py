@@ -19,6 +19,7 @@ from disentangle import (
     save,
 )
 from disentangle.conditionals import Conditional, GaussianConditional, MaskedConditional
+from disentangle.errors import TooFewRowsError
 from disentangle.training import NonFiniteError
 
 from .penalty_worker import pairs_of_all_kinds
@@ -462,3 +463,15 @@ def test_estimators_with_sparse_gradients_outlive_an_outlier_too():
         penalty({"a": a, "b": b})
     looked.scale = 1.0
     assert penalty({"a": a, "b": b}).isfinite()
+
+
+def test_a_single_row_is_refused_in_training_and_has_no_penalty_elsewhere():
+    model = Encoders()
+    with pytest.raises(TooFewRowsError, match="expected at least 2 rows, got 1"):
+        model(torch.randn(1, 6))
+    model.eval()
+    assert model.penalty(model.latents(torch.randn(1, 6))) == 0
+    assert model.penalty.values == {}
+    model.train()
+    with torch.no_grad():
+        assert model.penalty(model.latents(torch.randn(1, 6))) == 0

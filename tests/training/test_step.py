@@ -1,5 +1,6 @@
 import copy
 import re
+import warnings
 from itertools import count
 
 import jaxtyping
@@ -22,6 +23,7 @@ from disentangle import (
     encode,
 )
 from disentangle.conditionals import GaussianConditional, MaskedConditional
+from disentangle.errors import EstimatorWarning
 from disentangle.nn import NoisyLatent
 from disentangle.training import NonFiniteError, accelerator_for, frozen
 from disentangle.training.encoded import Encoded
@@ -219,9 +221,30 @@ def test_the_record_holds_the_root_mean_square_over_present_rows():
 def test_a_batch_in_which_no_pair_has_two_rows_still_trains_the_model():
     _, penalty, step = setting()
     before = copy.deepcopy(penalty.state_dict())
-    record = step(torch.randn(1, 6, dtype=F64))
+    with pytest.warns(EstimatorWarning, match="iteration 1: expected at least 2 rows of a, b, got fewer: .*drop_last"):
+        record = step(torch.randn(1, 6, dtype=F64))
     assert record.penalties == {}
+    assert sorted(record.rms) == ["a"]
+    with warnings.catch_warnings(action="error"):  # it is said once
+        assert step(torch.randn(1, 6, dtype=F64)).penalties == {}
     assert all(torch.equal(before[k], v) for k, v in penalty.state_dict().items())
+
+
+def test_pairs_of_more_rows_learn_where_others_have_one():
+    model, penalty = Halves(), Pairwise({("a", "b"): HSIC(), ("c", "c2"): HSIC()})
+    model.present, encode = lambda batch: None, model.forward
+    model.forward = lambda batch: encode(batch) | {"c": model.a(torch.ones(9, 6)), "c2": torch.ones(9)}
+    step = AlternatingStep(model, penalty, objective=objective, optimizer=torch.optim.SGD(model.parameters(), 0.1))
+    with pytest.warns(EstimatorWarning):
+        assert list(step(torch.randn(1, 6)).penalties) == ["HSIC(c;c2)"]
+    assert len(step(torch.randn(8, 6)).penalties) == 2
+
+
+def test_pieces_of_one_row_are_compared_as_the_batch_that_they_are():
+    model, _, step = setting()
+    model.present = lambda batch: None
+    with warnings.catch_warnings(action="error"):
+        assert list(step(*torch.randn(4, 1, 6, dtype=F64)).penalties) == ["CLUB(a;b)"]
 
 
 def test_misuse_is_refused_at_construction():

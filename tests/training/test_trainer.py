@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, Rows, load
+from disentangle.errors import EstimatorWarning
 from disentangle.training import NonFiniteError, Run, RunError
 
 from ..pages import DOCS, run_code
@@ -113,6 +114,7 @@ def test_an_undefined_metric_is_never_best():
     assert not any("best" in record for record in history)
 
 
+@pytest.mark.filterwarnings("ignore:iteration 2. expected at least 2 rows")  # what the last batch has not
 def test_losses_of_an_epoch_are_means_over_rows_and_not_over_batches(tmp_path):
     trainer, _, evaluate = setting()
     trainer.step.optimizer.param_groups[0]["lr"] = 0.0
@@ -581,3 +583,13 @@ def test_sigterm_to_the_workers_too_ends_in_a_checkpoint(tmp_path):
     )
     assert done.returncode == 128 + signal.SIGTERM, done.stderr[-2000:]
     assert Run.open(tmp_path / "run").checkpoints.newest() >= 8
+
+
+def test_a_last_batch_of_one_row_is_trained_without_a_penalty_and_that_is_said_once():
+    trainer, batches, _ = setting()
+    batches = DataLoader(batches.dataset, batch_size=13)  # 13, 13, 13, 1
+    with pytest.warns(EstimatorWarning, match="iteration 4: expected at least 2 rows of a, b") as warned:
+        history = trainer.fit(batches, epochs=2)
+    assert len([each for each in warned if each.category is EstimatorWarning]) == 1
+    assert [list(report["penalties"]) for report in history] == [["CLUB(a;b)"]] * 2
+    assert history[-1]["step"] == 8

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from disentangle.dependence import Dependence
 from disentangle.errors import TooFewRowsError
 from disentangle.pairwise.dependences import Dependences
-from disentangle.pairwise.samples import Sample, named, samples_of
+from disentangle.pairwise.samples import Sample, named, refuse_too_few, samples_of
 from disentangle.variables import Masked
 
 __all__ = ["Pairwise"]
@@ -24,7 +24,8 @@ class Pairwise(nn.Module):
     `label(x;y)`, for example `CLUB(L;S)`. A dependence of more than two variables takes as many names, `(x, y, z)`.
 
     Where `present` is given, a row counts for a pair only if both variables are present in it, and a pair with fewer than
-    two such rows, or with fewer than its dependence needs, is left out of the result. The variables of a group have one
+    two such rows, or with fewer than its dependence needs, is left out of the result. Where no row lacks a variable, so few
+    rows are refused: make the loader with `drop_last=True`. The variables of a group have one
     number of rows, those of different groups may differ, as utterances and their `frames` do. What an absent row holds, be
     it NaN, changes no value; its gradient is 0, which an encoder that was given NaN makes NaN of: give it something finite
     there. Keep `present` on the CPU, as `disentangle.data` does: which rows are used is decided on the host, and reading the
@@ -45,6 +46,7 @@ class Pairwise(nn.Module):
         ValueError: If there is no pair, if a key is not a tuple of two names or more, if a name is empty or holds one of
             `. ; ( )`, or on a call with a variable missing, variables of a group with differing numbers of rows, or
             variables that a dependence refuses, with the name of the group.
+        TooFewRowsError: On a call with fewer than two rows, or fewer than a dependence needs, where none lacks a variable.
         TypeError: On a call with a variable that is no tensor.
 
     Example:
@@ -83,7 +85,7 @@ class Pairwise(nn.Module):
         self, variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None = None
     ) -> dict[str, Tensor]:
         """The value of each pair, `{"CLUB(x;y)": ()}`, from variables `(N, d)` or `(N,)` and presences `(N,)` bool."""
-        samples = samples_of(self.groups, variables, present)
+        samples = self._samples(variables, present)
         values: dict[str, Tensor] = {}
         for stack in self.dependences.stacks:
             values |= stack(samples)
@@ -96,13 +98,20 @@ class Pairwise(nn.Module):
         self, variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None = None
     ) -> Tensor | None:
         """The sum of the learning losses of all pairs, `()`, eq. 22; `None` where no pair has anything to learn from."""
-        samples = samples_of(self.groups, variables, present)
+        samples = self._samples(variables, present)
         losses = [stack.learning_loss(samples) for stack in self.dependences.stacks if stack.learns_from(samples)]
         for name, dependence in self.dependences.alone().items():
             if next(dependence.parameters(), None) is not None:
                 loss = _over(samples[name], name, dependence.learning_loss)
                 losses += [] if loss is None else [loss]
         return reduce(torch.add, losses) if losses else None
+
+    def _samples(
+        self, variables: Mapping[str, Tensor | Masked], present: Mapping[str, Tensor] | None
+    ) -> dict[str, Sample]:
+        samples = samples_of(self.groups, variables, present)
+        refuse_too_few(samples)
+        return samples
 
 
 def _over(sample: Sample, name: str, call: Callable[..., Tensor]) -> Tensor | None:
@@ -112,7 +121,7 @@ def _over(sample: Sample, name: str, call: Callable[..., Tensor]) -> Tensor | No
     try:
         with named(name):
             return call(*sample.selected())
-    except ValueError as error:
-        if sample.rows is not None and isinstance(error.__cause__, TooFewRowsError):
+    except TooFewRowsError:
+        if sample.rows is not None:
             return None
         raise

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from disentangle.errors import TooFewRowsError
 from disentangle.variables import Masked, as_rows, row_count, select_rows, values_of
 
-__all__ = ["Sample", "filled_up", "named", "presences_of", "refuse_other_presences", "samples_of"]
+__all__ = ["Sample", "filled_up", "named", "presences_of", "refuse_other_presences", "refuse_too_few", "samples_of"]
 
 
 class Sample(NamedTuple):
@@ -131,6 +132,15 @@ def filled_up(samples: Sequence[Sample]) -> list[Sample]:
     return filled
 
 
+def refuse_too_few(samples: Mapping[str, Sample]) -> None:
+    """Raises `TooFewRowsError` for a group whose variables have all rows there are, and these are too few."""
+    for key, sample in samples.items():
+        if sample.rows is None and not sample.enough:
+            raise TooFewRowsError(
+                f"{key}: expected at least 2 rows, got {sample.n}: drop_last=True of the DataLoader, or a larger batch"
+            )
+
+
 @contextmanager
 def named(group: str) -> Iterator[None]:
     """Puts the name of the group in front of any `ValueError` that is raised in the block.
@@ -144,4 +154,5 @@ def named(group: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{group}: {error}") from error
+        kind = TooFewRowsError if isinstance(error, TooFewRowsError) else ValueError
+        raise kind(f"{group}: {error}") from error

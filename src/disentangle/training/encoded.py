@@ -50,6 +50,17 @@ class Encoded:
             {name: _raised(variable) for name, variable in self.variables.items()}, self.present, self.losses
         )
 
+    def single(self) -> list[str]:
+        """The names of variables of fewer than two rows, in which nothing can be told apart."""
+        return [name for name, variable in self.variables.items() if row_count(variable) < 2]
+
+    def absent(self, names: Sequence[str]) -> Encoded:
+        """The same, but that no row has the variables of these names."""
+        if not names:
+            return self
+        nowhere = {name: torch.zeros(row_count(self.variables[name]), dtype=torch.bool) for name in names}
+        return Encoded(self.variables, {**(self.present or {}), **nowhere}, self.losses)
+
     def leaf(self, of_graph: bool) -> Encoded:
         """The same values as leaves of a new graph.
 

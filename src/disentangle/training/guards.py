@@ -19,6 +19,7 @@ from disentangle.variables import Rows, values_of
 __all__ = [
     "frozen",
     "kinds_of",
+    "put_back",
     "refuse_dead_pairs",
     "refuse_frozen",
     "refuse_optimizers",
@@ -255,3 +256,17 @@ def frozen(module: nn.Module | None) -> Iterator[None]:
             m.training = mode
         for parameter, flag in flags:
             parameter.requires_grad_(flag)
+
+
+@torch.no_grad()
+def put_back(module: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    """Gives the buffers of `module` the values they had, but for those made since."""
+    for path, part in module.named_modules():
+        for name, buffer in part._buffers.items():
+            saved = buffers.get(f"{path}.{name}" if path else name)
+            if buffer is None or saved is None:
+                continue
+            if buffer.shape == saved.shape:
+                buffer.copy_(saved)
+            else:  # it has grown, as a table of positions does
+                part._buffers[name] = saved

@@ -58,8 +58,8 @@ class PenaltyLoss(nn.Module):
     one process with the whole batch. In evaluation mode nothing is exchanged, and the value is that of a process's own rows.
 
     **A batch is what one call is given.** With gradient accumulation each micro-batch is a batch of its own: the estimators
-    take their steps on each, and its penalty is that of its own rows. Call it outside of
-    what activation checkpointing runs again.
+    take their steps on each, and its penalty is that of its own rows. One of a single row is refused in training, where none
+    lacks a variable, and has a penalty of 0 elsewhere. Call it outside of what activation checkpointing runs again.
 
     **Precision.** Whatever the model's precision, also under autocast, estimators and penalty are computed in at least float32;
     a scaler of gradients does not see the estimators' steps.
@@ -93,6 +93,7 @@ class PenaltyLoss(nn.Module):
         ValueError: If the penalty learns and `inner_steps` is below 1, if parts of it cannot learn, if the dial is that of
             another penalty, or if the weight is a tensor that learns, whose gradient would be lost; on a call, if a pair is
             given what it does not take, or in training has no variable with a gradient.
+        TooFewRowsError: On a call in training, as its `Pairwise` does: make the loader with `drop_last=True`.
         NonFiniteError: On a call, where something is not finite.
 
     Example:
@@ -204,6 +205,8 @@ class PenaltyLoss(nn.Module):
             self._alike = True
         leaf = own.leaf(of_graph=True)
         batch = join(processes.exchange([leaf]))
+        if not learns:  # a model may be asked about a single row
+            batch = batch.absent(batch.single())
         self._look_at({f"variable {name}": size for name, size in batch.root_mean_squares().items()})
         self.iteration += learns
         with noise_at(self.seed, self.iteration), torch.autocast(batch.device.type, enabled=False):

@@ -12,6 +12,7 @@ several processes: the objective sees all rows, and its gradients are those of o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from disentangle.errors import NonFiniteError
+from disentangle.errors import EstimatorWarning, NonFiniteError
 from disentangle.pairwise import Pairwise
 from disentangle.pairwise.samples import presences_of
 from disentangle.training.determinism import seed_noise, seed_torch
@@ -30,6 +31,7 @@ from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import (
     frozen,
     kinds_of,
+    put_back,
     refuse_dead_pairs,
     refuse_frozen,
     refuse_losses,
@@ -66,6 +68,9 @@ class AlternatingStep:
     without a graph, the objective is differentiated with respect to what came out, and the model encodes them again, with the
     same noise from torch's generators, to take that gradient back. It costs one more forward pass. What layers compute over
     their batch, as batch normalisation does, is computed over a piece.
+
+    **Too few rows.** A batch of one row, as the last of an epoch may be, says nothing of a pair: its step has no penalty, and
+    a warning says so once.
 
     **Precision.** Whatever the model's precision, also under autocast, estimators and penalties are computed in at least
     float32, and so are penalties as the objective gets them.
@@ -189,6 +194,7 @@ class AlternatingStep:
         self.lag = Lag()
         self._alike = False  # whether all processes have the first one's weights
         self._repeats = False  # whether the model was seen to encode a piece twice alike
+        self._warned = False  # that there are too few rows to compare
         self._skips = 0
         self._gradients: Watch | None = None  # of the iteration before, on a device that is not waited for
 
@@ -218,14 +224,16 @@ class AlternatingStep:
         else:
             pending = watch
         self._seed("penalty")
-        learning = self._fit(values.at_least_float32()) if self.learns else Learning()
-        record = self._differentiate(batch, record._replace(**learning._asdict()), has_rows=bool(batches))
+        single = self._single(batch)
+        learning = self._fit(values.absent(single).at_least_float32()) if self.learns else Learning()
+        record = record._replace(**learning._asdict())
+        record = self._differentiate(batch.absent(single), record, has_rows=bool(batches))
         shares = [leaf.differentiable() for leaf in leaves]
         if whole:
             for each, share in zip(encoded, shares, strict=True):
                 self._pull(each, share)
         else:
-            self._put_back(buffers)  # the batch is to count once in what follows it
+            put_back(self.model, buffers)  # the batch is to count once in what follows it
             for piece, seed, first, share in zip(batches, seeds, encoded, shares, strict=True):
                 again = self._encode(piece, seed, graph=True)
                 if not self._repeats:
@@ -259,6 +267,21 @@ class AlternatingStep:
             for kind in self.kinds.values():
                 refuse_dead_pairs(kind, variables, present)
         return Encoded(variables, present, losses)
+
+    def _single(self, batch: Encoded) -> list[str]:
+        """The variables of pairs that have fewer than two rows, in which nothing can be told apart; warns the first time."""
+        paired = {name for kind in self.kinds.values() for names in kind.pairs for name in names}
+        single = [name for name in batch.single() if name in paired]
+        if single and not self._warned:
+            self._warned = True
+            warnings.warn(
+                EstimatorWarning(
+                    f"iteration {self.iteration}: expected at least 2 rows of {', '.join(single)}, got fewer: what compares "
+                    "them is left out of such steps: drop_last=True of the DataLoader, or larger batches"
+                ),
+                stacklevel=3,  # where the step was called
+            )
+        return single
 
     def _fit(self, batch: Encoded) -> Learning:
         """The estimators' phase."""
@@ -338,26 +361,13 @@ class AlternatingStep:
 
     def _leave_out(self, record: StepRecord, bad: list[str], buffers: Mapping[str, Tensor]) -> StepRecord:
         self.optimizer.zero_grad(set_to_none=True)
-        self._put_back(buffers)
+        put_back(self.model, buffers)
         self._gradients = None
         self._skips += 1
         if self.nonfinite == "stop" or self._skips >= SKIPS:
             times = f", {self._skips} times in a row" if self._skips > 1 else ""
             raise NonFiniteError(f"iteration {self.iteration}: not finite: {', '.join(bad)}{times}", bad)
         return record._replace(nonfinite=tuple(bad))
-
-    @torch.no_grad()
-    def _put_back(self, buffers: Mapping[str, Tensor]) -> None:
-        """Gives the model's buffers the values they had, but for those made since."""
-        for path, module in self.model.named_modules():
-            for name, buffer in module._buffers.items():
-                saved = buffers.get(f"{path}.{name}" if path else name)
-                if buffer is None or saved is None:
-                    continue
-                if buffer.shape == saved.shape:
-                    buffer.copy_(saved)
-                else:  # it has grown, as a table of positions does
-                    module._buffers[name] = saved
 
     def _seeds(self, pieces: int) -> list[int | None]:
         """A seed for each piece: where it is encoded twice, the noise has to be the same."""
