@@ -1,7 +1,10 @@
 """Estimators that lag behind the latents are told from those that keep up, on a problem where it is known which do."""
 
 import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -122,3 +125,11 @@ def test_parameters_without_a_gradient_do_not_count():
     used, unused = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     used.grad = torch.tensor([2.0])
     assert lag.read([used, unused]) == -1
+
+
+def test_warnings_point_to_the_line_that_called_the_library(tmp_path):
+    command = [sys.executable, str(Path(__file__).with_name("warned.py")), str(tmp_path / "run")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    found = [line.split(" | ") for line in shown]
+    assert [place for place, _ in found] == ["lag", "goes on with; lag", "goes on with; lag", "lag"], shown
+    assert "lr 0.001 of Adam, got 0.01" in found[1][1]

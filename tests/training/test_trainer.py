@@ -4,6 +4,7 @@ import math
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import jaxtyping
@@ -13,9 +14,10 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, Pairwise, Rows, load
+from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, KeepUp, Pairwise, Rows, load
 from disentangle.errors import EstimatorWarning
 from disentangle.training import NonFiniteError, Run, RunError
+from disentangle.training.fit import Fit
 
 from ..pages import DOCS, run_code
 
@@ -517,7 +519,7 @@ def test_a_run_that_goes_on_with_another_metric_or_other_optimisers_is_refused(t
         RunError, match="expected the optimisers and schedulers that it was started with, 4 states, got 5"
     ):
         resumed(scheduled=True)
-    with pytest.raises(RunError, match=r"SGD: expected the state of SGD, got one without .*momentum"):
+    with pytest.raises(RunError, match="run: expected what it was started with, Adam, got SGD"):
         resumed(sgd=True)
     assert len(resumed()) == 2
 
@@ -593,3 +595,95 @@ def test_a_last_batch_of_one_row_is_trained_without_a_penalty_and_that_is_said_o
     assert len([each for each in warned if each.category is EstimatorWarning]) == 1
     assert [list(report["penalties"]) for report in history] == [["CLUB(a;b)"]] * 2
     assert history[-1]["step"] == 8
+
+
+def started(folder, epochs=1, **options):
+    run = Run.open(folder) if folder.exists() else Run.create(folder, {})
+    trainer, batches, _ = setting(run=run, **options)
+    trainer.fit(batches, epochs)
+    return batches
+
+
+@pytest.mark.parametrize(
+    ("options", "loader", "message"),
+    [
+        ({"seed": 1}, {}, "seed 0, got seed 1"),
+        ({"accumulation": 2}, {}, "accumulation 1, got accumulation 2"),
+        ({}, {"shuffle": True}, "sampler SequentialSampler, got sampler RandomSampler"),
+        ({}, {"rows": 39}, "number of rows 40, got number of rows 39"),
+        ({"seed": 1, "accumulation": 2}, {}, "seed 0, accumulation 1, got seed 1, accumulation 2"),
+    ],
+)
+def test_a_run_goes_on_with_the_order_of_data_that_it_was_started_with(tmp_path, monkeypatch, options, loader, message):
+    monkeypatch.setattr(Run, "draw", lambda run: None)
+    batches = started(tmp_path / "run")
+    rows = [batches.dataset[i] for i in range(loader.pop("rows", 40))]
+    again = setting(run=Run.open(tmp_path / "run"), **options)[0]
+    with pytest.raises(RunError, match=f"run: expected what it was started with, {message}"):
+        again.fit(DataLoader(rows, batch_size=8, **loader), 2, resume=True)
+
+
+def scheduled(run, lr=1e-2, penalty_lr=1e-3, t_max=10, kind="cosine", epochs=2, **options):
+    trainer, batches, _ = setting(run=run, **options)
+    for optimizer, rate in ((trainer.step.optimizer, lr), (trainer.step.penalty_optimizer, penalty_lr)):
+        optimizer.param_groups[0]["lr"] = rate
+    schedules = torch.optim.lr_scheduler
+    trainer.step.schedulers = [
+        schedules.CosineAnnealingLR(trainer.step.optimizer, t_max)
+        if kind == "cosine"
+        else schedules.StepLR(trainer.step.optimizer, t_max)
+    ]
+    return lambda resume: trainer.fit(batches, epochs, resume=resume)
+
+
+def test_rates_and_schedules_that_the_saved_ones_overrule_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "draw", lambda run: None)
+    scheduled(Run.create(tmp_path / "run", {}), epochs=1)(False)
+    with warnings.catch_warnings(action="error"):  # the same; what is not overruled; and a trainer that goes on itself
+        scheduled(Run.open(tmp_path / "run"))(True)
+        last = scheduled(Run.open(tmp_path / "run"), epochs=3, inner_steps=2, keep_up=KeepUp(), clip_norm=1.0)
+        last(True)
+        last(True)
+    with pytest.warns(UserWarning, match="run: goes on with the state that was saved: expected ") as warned:
+        scheduled(Run.open(tmp_path / "run"), lr=1e-4, penalty_lr=1e-1, t_max=20)(True)
+    (warning,) = warned
+    for part in ("T_max 10 of CosineAnnealingLR, got 20", "lr 0.01 of Adam, got 0.0001", "lr 0.001 of Adam, got 0.1"):
+        assert part in str(warning.message)
+    with pytest.raises(RunError, match="started with, CosineAnnealingLR, got StepLR"):
+        scheduled(Run.open(tmp_path / "run"), kind="step")(True)
+
+
+def test_a_run_without_settings_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "draw", lambda run: None)
+    state = Fit._state
+    monkeypatch.setattr(Fit, "_state", lambda fit: {k: v for k, v in state(fit).items() if k != "settings"})
+    scheduled(Run.create(tmp_path / "run", {}), epochs=1)(False)
+    with warnings.catch_warnings(action="error"):
+        assert len(scheduled(Run.open(tmp_path / "run"), lr=1e-4)(True)) == 2
+
+
+@pytest.mark.parametrize("killed", ["_save", "_save_best", "_called"])
+def test_the_best_model_is_that_of_the_reports_that_are_kept(tmp_path, monkeypatch, killed):
+    monkeypatch.setattr(Run, "draw", lambda run: None)
+    trainer, batches, evaluate = setting(run=Run.create(tmp_path / "run", {}))
+    weights, original = {}, getattr(Fit, killed)
+
+    def note(model):
+        weights[trainer.step.iteration] = copy.deepcopy(model.state_dict())
+        return evaluate(model)
+
+    def until_step_12(fit, *given):
+        if fit.position.step == 12:
+            raise RuntimeError("killed")
+        return original(fit, *given)
+
+    monkeypatch.setattr(Fit, killed, until_step_12)  # as kill -9 would
+    options = {"monitor": "mae", "evaluate_every": 4, "checkpoint_every": 4 if killed == "_save" else 100}
+    with pytest.raises(RuntimeError, match="killed"):
+        trainer.fit(batches, 4, evaluate=note, **options)
+    monkeypatch.setattr(Fit, killed, original)
+    again = setting(run=Run.open(tmp_path / "run"))[0]
+    history = again.fit(batches, 1, evaluate=evaluate, resume=True, **options)  # there are steps enough
+    best = [report["step"] for report in history if report.get("best")][-1]
+    assert best == (8 if killed == "_save" else 12)
+    equal(dict(again.model.state_dict()), dict(weights[best]))

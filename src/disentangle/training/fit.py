@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from disentangle.training.interrupts import Interrupts
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, lag_warning
 from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, short
-from disentangle.training.run import Run
+from disentangle.training.settings import heed_settings, settings_of
 
 if TYPE_CHECKING:
     from disentangle.training.trainer import AlternatingTrainer
@@ -74,7 +74,10 @@ class Fit:
         self.loader = Epochs(batches, trainer.seed, self.processes.rank, self.processes.size)
         self.means, self.position = Means(), Position()
         self.warned = False  # that estimators lag
-        self.saved: int | None = None  # the step of the last checkpoint
+        self.saved: Position | None = None  # where the last checkpoint was written
+        self.settings: dict[str, Any] | None = settings_of(
+            trainer.seed, trainer.accumulation, batches, self._changing()
+        )
         self.history: list[Report] = []
 
     def train(self, resume: bool) -> list[Report]:
@@ -102,7 +105,8 @@ class Fit:
                         started = time.perf_counter()
                         bar.report(self._summary(report))
                         position.stopped = self._called(report) or self.monitor.exhausted
-                    if due if self.checkpoint_every is None else position.step % self.checkpoint_every == 0:
+                    wanted = due if self.checkpoint_every is None else position.step % self.checkpoint_every == 0
+                    if wanted and self.saved != position:
                         self._save()
         except NonFiniteError as error:
             raise self._snapshot(error) from error
@@ -173,8 +177,9 @@ class Fit:
             self.trainer.accelerator.log(loggable(report), step=report["step"])
         if self.written_run is not None:
             self.written_run.log(report)
-            if report.get("best"):
-                self._save_best(self.written_run)
+        if report.get("best"):
+            self._save()  # before the model: what goes on from here is never older than the best model
+            self._save_best()
         return report
 
     def _warn_of_lag(self, report: Report) -> None:
@@ -186,13 +191,15 @@ class Fit:
         if report["step"] < FIRST_STEPS or warning is None:
             return
         if not self.warned:
-            warnings.warn(warning, stacklevel=5)  # where the user called fit
+            warnings.warn(warning, stacklevel=6)  # where the user called fit
         report["lags"] = self.warned = True
 
-    def _save_best(self, run: Run) -> None:
+    def _save_best(self) -> None:
         trainer = self.trainer
+        if self.written_run is None:
+            return
         try:
-            save(run.folder / MODEL, trainer.model, trainer.config, tokenizer=trainer.tokenizer)
+            save(self.written_run.folder / MODEL, trainer.model, trainer.config, tokenizer=trainer.tokenizer)
         except SavedModelError as error:
             raise RunError(str(error)) from error
 
@@ -240,13 +247,18 @@ class Fit:
                 f"{self.run.folder}: expected the data it was started on, {state['batches']} batches per epoch, "
                 f"got {len(self.loader)}"
             )
+        assert self.settings is not None
+        heed_settings(state.get("settings"), self.settings, self.run.folder)
+        self.settings = state.get("settings")
         self.position = Position(**state["position"])
         self._load_parts(state["parts"])
-        self.saved = self.position.step
+        self.saved = replace(self.position)
         self.means.load_state_dict(_moved(state["means"], self.trainer.accelerator.device))
         if self.written_run is not None:
             self.written_run.truncate(self.position.reports)
         self.history = self.run.history[: self.position.reports]
+        if self.history and self.history[-1].get("best") and self.history[-1]["step"] == self.position.step:
+            self._save_best()  # it may have been stopped between the two
 
     def _load_parts(self, states: list[Any]) -> None:
         """Gives what has a state beside the weights the state it had; refuses other optimisers, schedulers or metrics."""
@@ -268,11 +280,15 @@ class Fit:
         if not self.monitor.exhausted and (by_patience or not self.callbacks):  # a larger one, or no callback any more
             self.position.stopped = False
 
+    def _changing(self) -> list[Any]:
+        """The optimisers and schedulers."""
+        step = self.trainer.step
+        return [each for each in (step.optimizer, step.penalty_optimizer) if each is not None] + [*step.schedulers]
+
     def _parts(self) -> list[Any]:
         """What has a state beside the weights."""
-        step = self.trainer.step
-        optimizers = [each for each in (step.optimizer, step.penalty_optimizer) if each is not None]
-        return [step.lag, *optimizers, *step.schedulers, *filter(None, [self.trainer.accelerator.scaler]), self.monitor]
+        scaler = self.trainer.accelerator.scaler
+        return [self.trainer.step.lag, *self._changing(), *filter(None, [scaler]), self.monitor]
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -280,11 +296,12 @@ class Fit:
             "parts": [part.state_dict() for part in self._parts()],
             "means": self.means.state_dict(),
             "batches": len(self.loader),
+            "settings": self.settings,
         }
 
     def _save(self) -> None:
         """Writes a checkpoint, where there is a run."""
-        self.saved = self.position.step
+        self.saved = replace(self.position)
         self._copy_buffers()
         if self.written_run is not None:
             self.written_run.checkpoints.save(self.position.step, self.trainer.modules, self._state())
@@ -311,7 +328,7 @@ class Fit:
         """Writes the last checkpoint, and brings the model's best weights back."""
         if self.run is None:
             return
-        if self.saved != self.position.step:
+        if self.saved != self.position:
             self._save()
         self.processes.from_first(None)  # waits until it has written
         if self.monitor.best is not None:

@@ -180,6 +180,10 @@ class AlternatingTrainer:
         `evaluate` says, and whether it is the best so far. The best model is saved in the run's folder `model`, from which
         `disentangle.load` brings it back; the penalty keeps its last state.
 
+        A run that goes on keeps what it was started with: it refuses data in another order, as by another seed, accumulation,
+        sampler or number of rows, and warns of rates and other values of optimisers and schedulers that differ from those
+        saved, which count. What is set anew, such as `inner_steps`, `keep_up` or `clip_norm`, holds from there on.
+
         Each call counts epochs and steps from 0, and so has the order and the noise of a first one: to train longer, resume a
         run with more epochs.
 
@@ -191,7 +195,8 @@ class AlternatingTrainer:
             mode: Whether the best is the smallest or the largest.
             patience: After how many reports in a row without a new best training ends.
             evaluate_every: How many steps there are between reports, instead of an epoch.
-            checkpoint_every: How many steps there are between checkpoints, instead of one with each report.
+            checkpoint_every: How many steps there are between checkpoints, instead of one with each report; with a best model
+                there is one in any case.
             callbacks: Functions of the trainer and the report, called after each; training ends if one returns `True`.
             resume: Whether to go on from the newest checkpoint of the run; one without any starts from the beginning. A
                 training that a callback ended goes on where no callbacks are given.
@@ -202,8 +207,8 @@ class AlternatingTrainer:
         Raises:
             ValueError: If a number is out of range or the metric to monitor is not evaluated.
             RunError: If the run has checkpoints and is not to be resumed, if none of its checkpoints can be used, if it is
-                resumed with other data, optimisers, schedulers or another metric, or if the disk is full; what was saved
-                before is kept.
+                resumed with other data or another order of them, optimisers, schedulers or another metric, or if the disk is
+                full; what was saved before is kept.
             NonFiniteError: If something is not finite. The model is as it was before the step, but for gradients on a CUDA
                 device, see `AlternatingStep`; with a run, a snapshot of everything is in its folder `nonfinite`.
             KeyboardInterrupt: As it came, after a step's end and a checkpoint.
