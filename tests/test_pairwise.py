@@ -2,6 +2,7 @@ import copy
 import inspect
 import re
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -21,27 +22,27 @@ from disentangle.dependence import (
 from disentangle.errors import TooFewRowsError
 
 
-def variables(n=8, sizes=(("L", 4), ("S", 3), ("X", 5))):
+def variables(n=8, sizes=(("L", 4), ("S", 3), ("X", 5), ("T", 3))):
     return {name: torch.randn(n, d) for name, d in sizes}
 
 
 def test_each_pair_is_evaluated_in_its_order_and_named_for_the_log():
     club, orthogonal = CLUBEstimator(5, 3), OrthogonalLoss()
-    pairs = Pairwise({("X", "S"): club, ("S", "S"): orthogonal})
+    pairs = Pairwise({("X", "S"): club, ("S", "T"): orthogonal})
     batch = variables()
     values = pairs(batch)
-    assert list(values) == ["CLUB(X;S)", "orthogonal(S;S)"]
+    assert list(values) == ["CLUB(X;S)", "orthogonal(S;T)"]
     assert torch.equal(values["CLUB(X;S)"], club(batch["X"], batch["S"]))
-    assert torch.equal(values["orthogonal(S;S)"], orthogonal(batch["S"], batch["S"]))
+    assert torch.equal(values["orthogonal(S;T)"], orthogonal(batch["S"], batch["T"]))
 
 
 def test_the_learning_loss_sums_over_the_pairs_that_learn():
     first, second = CLUBEstimator(5, 3), CLUBEstimator(4, 3)
-    pairs = Pairwise({("X", "S"): first, ("S", "S"): OrthogonalLoss(), ("L", "S"): second})
+    pairs = Pairwise({("X", "S"): first, ("S", "T"): OrthogonalLoss(), ("L", "S"): second})
     batch = variables()
     expected = first.learning_loss(batch["X"], batch["S"]) + second.learning_loss(batch["L"], batch["S"])
     torch.testing.assert_close(pairs.learning_loss(batch), expected)
-    nothing = Pairwise({("S", "S"): OrthogonalLoss()})
+    nothing = Pairwise({("S", "T"): OrthogonalLoss()})
     assert not nothing.learns
     assert nothing.learning_loss(batch) is None
 
@@ -107,20 +108,20 @@ def utterances():
     mask = torch.arange(6) < torch.tensor([[6], [2], [4], [1], [3]])
     speaker, content = torch.randn(5, 3), Masked(torch.randn(5, 6, 4), mask)
     by_frame = dict(zip(("speaker of frame", "frame"), frames(speaker, content), strict=True))
-    return {"speaker": speaker, "mean": content.mean(), **by_frame}
+    return {"speaker": speaker, "mean": content.mean(), "copy": content.mean(), **by_frame}
 
 
 def test_groups_may_differ_in_their_rows_as_utterances_and_frames_do():
     clubs = {
         ("speaker", "mean"): CLUBEstimator(3, 4),
         ("speaker of frame", "frame"): CLUBEstimator(3, 4),
-        ("mean", "mean"): CLUBEstimator(4, 4),
+        ("copy", "mean"): CLUBEstimator(4, 4),
     }
     apart = copy.deepcopy(clubs)
     pairs, batch = Pairwise(clubs), utterances()
     assert [len(stack.members) for stack in pairs.dependences.stacks] == [3]  # one network, whatever their rows
     has = torch.tensor([True, True, False, True, True])
-    kept = {**batch, "mean": batch["mean"][has], "speaker": batch["speaker"][has]}
+    kept = {**batch, "mean": batch["mean"][has], "copy": batch["mean"][has], "speaker": batch["speaker"][has]}
     for present, rows in ((None, batch), ({"mean": has}, kept)):
         values = pairs(batch, present)
         expected = {f"CLUB({x};{y})": club(rows[x], rows[y]) for (x, y), club in apart.items()}
@@ -211,10 +212,10 @@ class Few(Dependence):
 def test_a_pair_with_fewer_rows_than_its_dependence_needs_is_left_out_where_a_variable_is_missing(dependence, needed):
     names = ("L", "S", "c") if isinstance(dependence, GivenClasses) else ("L", "S")
     batch = variables() | {"c": torch.zeros(8, dtype=torch.long)}
-    pairs = Pairwise({names: dependence, ("S", "S"): OrthogonalLoss()})
+    pairs = Pairwise({names: dependence, ("S", "T"): OrthogonalLoss()})
     for n in range(9):
         values = pairs(batch, present={"L": torch.arange(8) < n})
-        assert list(values) == [pairs.labels[";".join(names)]] * (n >= needed) + ["orthogonal(S;S)"]
+        assert list(values) == [pairs.labels[";".join(names)]] * (n >= needed) + ["orthogonal(S;T)"]
         if n >= needed:
             kept = [batch[name][:n] for name in names]
             torch.testing.assert_close(values[pairs.labels[";".join(names)]], dependence(*kept))
@@ -249,3 +250,19 @@ def test_too_few_rows_are_refused_unless_a_variable_is_missing(rows, make):
 def test_a_dependence_that_has_too_few_rows_says_so_by_the_same_error():
     with pytest.raises(TooFewRowsError, match=r"^L;S: expected .*at least 4 rows"):
         Pairwise({("L", "S"): HSIC(unbiased=True)})({"L": torch.randn(3, 2), "S": torch.randn(3, 2)})
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ([("a", "b")], TypeError, "expected a dependence for each pair of names, .*, got a list"),
+        ({("a", "b"): HSIC}, TypeError, r"a;b: expected a Dependence, got the class HSIC: HSIC\(...\) makes one"),
+        ({("a", "b"): torch.nn.Linear(3, 3)}, TypeError, "a;b: expected a Dependence, got a Linear"),
+        ({("a", "a"): HSIC()}, ValueError, r"expected names that differ, got \('a', 'a'\)"),
+        ({(1, 2): HSIC()}, ValueError, r"expected a tuple of two names or more, got \(1, 2\)"),
+    ],
+)
+def test_what_is_no_dependence_for_each_pair_of_names_is_refused(given, error, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(error, match=message):
+        Pairwise(given)

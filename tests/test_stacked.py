@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from disentangle import CLUBEstimator, Masked, OrthogonalLoss, Pairwise
+from disentangle import CLUBEstimator, Masked, Pairwise
 from disentangle.conditionals import FullGaussianConditional, GaussianConditional
-from disentangle.dependence import InfoNCEEstimator, LeaveOneOutEstimator
+from disentangle.dependence import CKA, InfoNCEEstimator, LeaveOneOutEstimator
 from disentangle.pairwise.stacked import StackedLinear
 from disentangle.training import RunError, frozen
 from disentangle.training.checkpoints import Checkpoints
@@ -190,7 +190,7 @@ def test_only_what_differs_in_the_size_of_x_alone_is_stacked():
         ("L", "A"): CLUBEstimator(4, 4, conditional=FullGaussianConditional(4, 4)),
         ("L", "Z"): InfoNCEEstimator(4, 2),
         ("A", "Z"): LeaveOneOutEstimator(4, 2),
-        ("S", "S"): OrthogonalLoss(),
+        ("Z", "S"): CKA(),
     }
     apart = copy.deepcopy({**clubs, **others})
     pairs = Pairwise({**others, **clubs})

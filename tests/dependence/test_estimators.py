@@ -7,12 +7,20 @@ import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from disentangle import Masked
+from disentangle.conditionals import (
+    CategoricalConditional,
+    FullGaussianConditional,
+    GaussianConditional,
+    MaskedConditional,
+    MixtureConditional,
+)
 from disentangle.dependence import (
     BarberAgakovEstimator,
     Bound,
     CLUBEstimator,
     Dependence,
     DifferenceOfEntropiesEstimator,
+    GivenClasses,
     InfoNCEEstimator,
     LeaveOneOutEstimator,
     MINEEstimator,
@@ -20,6 +28,7 @@ from disentangle.dependence import (
     SampledCLUBEstimator,
     ScaleInvariant,
     SMILEEstimator,
+    TotalCorrelationEstimator,
     VariationalUpperBound,
 )
 from disentangle.errors import TooFewRowsError
@@ -213,3 +222,46 @@ def test_it_agrees_with_the_cpu_on_cuda(name, cuda):
     there = estimator(x.to(cuda), y.to(cuda)), estimator.learning_loss(x.to(cuda), y.to(cuda))
     for a, b in zip(there, (here, loss), strict=True):
         torch.testing.assert_close(a.cpu(), b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: CLUBEstimator(3, 2, conditional=GaussianConditional(4, 2)),
+            "3 features of x and 2 of y, .* 4 and 2",
+        ),
+        (lambda: CLUBEstimator(3, 2, conditional=GaussianConditional(3, 4, log_variance="zero")), "for 3 and 4"),
+        (lambda: CLUBEstimator(3, 2, conditional=MaskedConditional(MixtureConditional(3, 1))), "for 3 and 1"),
+        (lambda: LeaveOneOutEstimator(3, 2, conditional=CategoricalConditional(3, 5)), "for 3 and 1"),
+        (
+            lambda: DifferenceOfEntropiesEstimator(3, 2, marginal=FullGaussianConditional(3, 2)),
+            "1 features of x .* for 3 and 2",
+        ),
+        (
+            lambda: CLUBEstimator(3, 2, conditional=GaussianConditional(3, 2), log_variance="tanh"),
+            "got log_variance='tanh'",
+        ),
+        (
+            lambda: GivenClasses(CLUBEstimator(3, 2), classes=4),
+            r"CLUBEstimator\(x_dim \+ 4, y_dim\), got one for 3 features",
+        ),
+        (
+            lambda: ScaleInvariant(CLUBEstimator(3, 2), 4, 2),
+            r"4 features of x and 2 of y, got one for \(3, 2\)",
+        ),
+        (lambda: ScaleInvariant(TotalCorrelationEstimator(3, 2), 4, 2), r"got one for \(3, 2\)"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_at_once(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_sizes_that_fit_are_taken():
+    CLUBEstimator(
+        9, 2, conditional=MaskedConditional(GaussianConditional(3, 2), encode=lambda values, mask: values[:, 0])
+    )
+    CLUBEstimator(3, 2, conditional=GaussianConditional(3, 2, log_variance="zero"))
+    CLUBEstimator(3, 2, conditional=FullGaussianConditional(3, 2))
+    CLUBEstimator(3, 1, conditional=CategoricalConditional(3, 5))

@@ -1,5 +1,6 @@
 import re
 
+import jaxtyping
 import pytest
 import torch
 
@@ -155,3 +156,20 @@ def test_autocast_takes_what_is_less_precise(module):
     exact = module(x.float(), y.float())
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(module(x, y), exact)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: HSIC(kernel="bogus"), "expected kernel as 'gaussian' or 'laplace', got 'bogus'"),
+        (lambda: HSIC(bandwidth=(1.0, 0.0)), "expected a positive bandwidth"),
+        (lambda: DHSIC(scales=()), "expected positive scales, one at least"),
+        (lambda: DHSIC(bandwidth=(1.0, 1.0, -1.0)), "expected a positive bandwidth"),
+        (lambda: CentralMomentDiscrepancy(0), "expected at least 1 moment, got 0"),
+        (lambda: CentralMomentDiscrepancy(width=0.0), "expected a positive width, got 0.0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_at_once(make, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -207,7 +207,7 @@ def test_patience_counts_reports_without_a_best_also_across_a_stop(scores, patie
 def test_a_monitor_says_what_it_wants():
     with pytest.raises(ValueError, match=r"expected the metric 'mse' among those evaluated, got \['corr', 'mae'\]"):
         Monitor("mse").improves({"mae": 1.0, "corr": 0.5})
-    with pytest.raises(ValueError, match="expected a patience of at least 1, got 0"):
+    with pytest.raises(ValueError, match="expected patience as a whole number of at least 1, got 0"):
         Monitor("mae", patience=0)
     with pytest.raises(ValueError, match="expected a metric to monitor"):
         Monitor(None, patience=1)
@@ -219,6 +219,12 @@ def test_means_of_half_precision_lose_nothing(dtype):
     for _ in range(3000):
         means.add(StepRecord(None, {"r": ones}, {}, {}, None))
     assert means.read()["losses"] == {"r": 1.0}
+
+
+def test_a_weight_below_0_counts_in_no_mean():
+    rows, means = Rows(torch.tensor([2.0, 5.0]), torch.tensor([1.0, -3.0])), Means()
+    means.add(StepRecord(None, {"Y": rows}, {}, {}, None))
+    assert means.read()["losses"] == {"Y": rows.mean().item()} == {"Y": 2.0}
 
 
 def test_means_go_on_from_a_saved_state():

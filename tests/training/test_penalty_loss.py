@@ -8,6 +8,7 @@ import jaxtyping
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from disentangle import (
     CLUBEstimator,
@@ -244,7 +245,7 @@ def test_what_is_not_finite_is_named_before_the_estimators_see_it():
 
 def test_it_refuses_in_one_line_what_it_cannot_do():
     x = torch.randn(8, 2, requires_grad=True)
-    with pytest.raises(ValueError, match="expected inner_steps >= 1 for a penalty with parameters, got 0"):
+    with pytest.raises(ValueError, match="expected inner_steps as a whole number of at least 1, got 0"):
         PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}), inner_steps=0)
     penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
     with pytest.raises(ValueError, match="was the latent detached"):
@@ -400,10 +401,10 @@ class Means(nn.Module):
         return Masked(self.layer(values), mask).mean()
 
 
-@pytest.mark.parametrize("weight", [torch.ones(1), float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [torch.ones(1), float("nan"), float("inf"), torch.tensor(torch.nan), "0.1", None])
 def test_a_weight_that_is_no_number_is_refused(weight, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the types are checked first, here
-    with pytest.raises(ValueError, match=r"expected (one weight|a finite weight)"):
+    with pytest.raises((ValueError, TypeError), match=r"expected (one weight|a finite weight|the weight as a number)"):
         PenaltyLoss(Pairwise({("a", "b"): OrthogonalLoss()}), weight=weight)
 
 
@@ -475,3 +476,68 @@ def test_a_single_row_is_refused_in_training_and_has_no_penalty_elsewhere():
     model.train()
     with torch.no_grad():
         assert model.penalty(model.latents(torch.randn(1, 6))) == 0
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_activation_checkpointing_around_it_is_refused_and_other_hooks_are_not(reentrant):
+    def gradient(around):
+        torch.manual_seed(0)
+        model = Encoders()
+        around(model, torch.randn(16, 6, requires_grad=True)).backward()
+        return model.a.weight.grad
+
+    def checkpointed(model, x):
+        return checkpoint(model, x, use_reentrant=reentrant)
+
+    def on_cpu(model, x):
+        with torch.autograd.graph.save_on_cpu():
+            return model(x)
+
+    with pytest.raises(
+        ValueError, match="expected a PenaltyLoss outside of code that activation checkpointing runs again"
+    ):
+        gradient(checkpointed)
+    assert torch.equal(gradient(on_cpu), gradient(lambda model, x: model(x)))
+
+
+def test_a_weight_on_a_device_is_looked_at_with_the_values():
+    a, b = torch.randn(2, 8, 2, requires_grad=True)
+    penalty = PenaltyLoss(Pairwise({("a", "b"): OrthogonalLoss()}), weight=torch.tensor(0.5))
+    penalty({"a": a, "b": b})
+    penalty.weight.fill_(torch.nan)  # which is read when the penalty is computed
+    with pytest.raises(NonFiniteError, match="call 2: not finite: weight"):
+        penalty({"a": a, "b": b})
+
+
+def test_the_rate_is_that_of_lr_or_of_the_optimiser(monkeypatch):
+    pairs = Pairwise({("a", "b"): CLUBEstimator(2, 2)})
+    with pytest.raises(ValueError, match=r"expected the rate from lr or from optimizer, got both: lr 0\.1"):
+        PenaltyLoss(pairs, lr=0.1, optimizer=sgd)
+    penalty = PenaltyLoss(pairs, optimizer=sgd)
+    with pytest.raises(ValueError, match=r"got both: lr 0\.1"):
+        penalty.lr = 0.1
+    assert penalty.lr is None
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    for other in (torch.optim.Adam(pairs.parameters()), 0.1):
+        with pytest.raises(TypeError, match=r"such as torch.optim.Adam, got (Adam|float): they are"):
+            PenaltyLoss(pairs, optimizer=other)
+
+
+def test_estimators_that_were_frozen_later_are_refused():
+    penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
+    variables = dict(zip("ab", torch.randn(2, 8, 2, requires_grad=True), strict=True))
+    penalty(variables)
+    penalty.pairwise.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"CLUB\(a;b\): expected parameters that take gradients"):
+        penalty(variables)
+
+
+def test_variables_and_presences_that_are_given_otherwise_than_by_name_are_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    a, b = torch.randn(2, 8, 2, requires_grad=True)
+    pairs = Pairwise({("a", "b"): CLUBEstimator(2, 2)})
+    for call in (pairs, PenaltyLoss(pairs)):
+        with pytest.raises(TypeError, match="expected variables by name, a dictionary, got Tensor"):
+            call(a, b)
+        with pytest.raises(TypeError, match="expected presences by name, a dictionary, got Tensor"):
+            call({"a": a, "b": b}, b)

@@ -253,7 +253,7 @@ def test_the_bar_counts_seeds(tmp_path, capfd):
     ("given", "at_once", "message"),
     [
         ([0, 1, 0], 1, "expected seeds that are all different, got [0, 1, 0]"),
-        ([0, 1], 0, "expected at_once of at least 1, got 0"),
+        ([0, 1], 0, "expected at_once as a whole number of at least 1, got 0"),
     ],
 )
 def test_refuses(tmp_path, given, at_once, message):

@@ -252,10 +252,10 @@ def test_misuse_is_refused_at_construction():
     ours = torch.optim.SGD(model.parameters(), 0.1)
     theirs = torch.optim.SGD(penalty.parameters(), 0.1)
     both = torch.optim.SGD([*model.parameters(), *penalty.parameters()], 0.1)
-    message = "expected a penalty_optimizer and inner_steps >= 1 for a penalty with parameters, got None and 5"
+    message = "expected a penalty_optimizer for a penalty with parameters, got None"
     with pytest.raises(ValueError, match=re.escape(message)):
         AlternatingStep(model, penalty, objective=objective, optimizer=ours)
-    with pytest.raises(ValueError, match="inner_steps >= 1"):
+    with pytest.raises(ValueError, match="expected inner_steps as a whole number of at least 1, got 0"):
         AlternatingStep(model, penalty, objective=objective, optimizer=ours, penalty_optimizer=theirs, inner_steps=0)
     with pytest.raises(
         ValueError, match="expected the model's optimiser to hold no parameters of the penalty, got 4 of them"
@@ -269,7 +269,7 @@ def test_misuse_is_refused_at_construction():
 
 def test_an_optimiser_made_from_the_single_estimators_is_refused():
     model, clubs = Halves(), [CLUBEstimator(2, 3), CLUBEstimator(3, 2)]
-    penalty = Pairwise({("a", "b"): clubs[0], ("b", "b"): CLUBEstimator(3, 3), ("a", "c"): clubs[1]})
+    penalty = Pairwise({("a", "b"): clubs[0], ("c", "b"): CLUBEstimator(3, 3), ("a", "c"): clubs[1]})
     theirs = torch.optim.SGD([p for club in clubs for p in club.parameters()], 0.1)
     message = (
         "expected the penalty's optimiser to hold all 10 parameters that learn, got one without 6 of them: "
@@ -374,7 +374,7 @@ def test_kinds_of_penalties_weigh_on_their_own():
     apart, alike = CLUBEstimator(2, 3).double(), OrthogonalLoss()
     single, several = copy.deepcopy(model), copy.deepcopy(model)
     one = Pairwise({("a", "b"): copy.deepcopy(apart)})
-    two = nn.ModuleDict({"apart": Pairwise({("a", "b"): apart}), "alike": Pairwise({("a", "a"): alike})})
+    two = nn.ModuleDict({"apart": Pairwise({("a", "b"): apart}), "alike": Pairwise({("a", "a2"): alike})})
 
     def by_hand(losses, penalties):
         (club,) = penalties.values()
@@ -384,6 +384,8 @@ def test_kinds_of_penalties_weigh_on_their_own():
     def by_kind(losses, penalties):
         return losses["recon"].mean() + 0.3 * penalties["apart"]["CLUB(a;b)"] - 0.1 * sum(penalties["alike"].values())
 
+    encode = several.forward
+    several.forward = lambda batch: (lambda z: {**z, "a2": z["a"]})(encode(batch))
     single.losses = lambda variables, batch: {
         **Halves.losses(single, variables, batch),
         **{f"a{i}": Rows.unweighted(column) for i, column in enumerate(variables["a"].unbind(1))},
@@ -398,7 +400,7 @@ def test_kinds_of_penalties_weigh_on_their_own():
         )(x)
     assert {kind: list(values) for kind, values in record.penalties.items()} == {
         "apart": ["CLUB(a;b)"],
-        "alike": ["orthogonal(a;a)"],
+        "alike": ["orthogonal(a;a2)"],
     }
     for p, q in zip(several.parameters(), single.parameters(), strict=True):
         torch.testing.assert_close(p, q)
@@ -709,6 +711,18 @@ def test_statistics_that_follow_batches_see_each_piece_once():
         norm(piece)
     for name, buffer in norm.named_buffers():
         torch.testing.assert_close(dict(model.a.named_buffers())[name], buffer)
+
+
+def test_a_scheduler_of_another_optimiser_and_one_alone_are_refused(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    schedules = torch.optim.lr_scheduler
+    other = schedules.ExponentialLR(torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1), 0.9)
+    with pytest.raises(
+        ValueError, match="expected schedulers of the optimisers that are given, got a ExponentialLR of"
+    ):
+        setting(schedulers=[other])
+    with pytest.raises(TypeError, match="expected schedulers as a list, got ExponentialLR: put it into one"):
+        setting(schedulers=other)
 
 
 def test_a_scheduler_that_wants_a_metric_is_refused():

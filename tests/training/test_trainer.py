@@ -302,6 +302,22 @@ def test_reports_come_every_k_steps_and_at_the_end():
     assert [(record["epoch"], record["step"]) for record in history] == [(1, 4), (2, 8), (2, 10)]
 
 
+@pytest.mark.parametrize("name", ["epochs", "evaluate_every", "checkpoint_every", "patience", "accumulation"])
+def test_numbers_that_are_not_whole_and_a_callback_alone_are_refused(monkeypatch, name):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    trainer, batches, evaluate = setting()
+    with pytest.raises(ValueError, match=rf"expected {name} as a whole number of at least 1, got 2\.5"):
+        setting(accumulation=2.5) if name == "accumulation" else trainer.fit(
+            batches, **{"epochs": 1, "evaluate": evaluate, "monitor": "mae", name: 2.5}
+        )
+    with pytest.raises(TypeError, match="expected callbacks as a list, got function: put it into one"):
+        trainer.fit(batches, 1, callbacks=print_nothing)
+
+
+def print_nothing(trainer, report):
+    """A callback."""
+
+
 def test_without_anything_to_evaluate_a_model_is_trained_to_the_end():
     trainer, batches, _ = setting()
     history = trainer.fit(batches, 2)
@@ -309,7 +325,7 @@ def test_without_anything_to_evaluate_a_model_is_trained_to_the_end():
     assert "valid" not in history[0]
     with pytest.raises(ValueError, match="expected a function that evaluates 'mae', got none"):
         trainer.fit(batches, 2, monitor="mae")
-    with pytest.raises(ValueError, match="expected evaluate_every of at least 1, got 0"):
+    with pytest.raises(ValueError, match="expected evaluate_every as a whole number of at least 1, got 0"):
         trainer.fit(batches, 2, evaluate_every=0)
 
 

@@ -50,9 +50,9 @@ class GivenClasses(Dependence):
         min_rows: How many rows of a batch a class must have to count.
 
     Raises:
-        ValueError: If the dependence learns and is none of those named, or `classes` is lacking then, or given without need; on
-            calling it with variables of other shapes, with c that is not whole numbers `(N,)`, or where no class has enough
-            rows.
+        ValueError: If the dependence learns and is none of those named, or `classes` is lacking then, not below its `x_dim`, or
+            given without need; on calling it with variables of other shapes, with c that is not whole numbers `(N,)`, or where
+            no class has enough rows.
 
     Example:
         >>> import torch
@@ -71,6 +71,8 @@ class GivenClasses(Dependence):
 
     def __init__(self, dependence: Dependence, *, classes: int | None = None, min_rows: int = 4):
         super().__init__()
+        if not isinstance(dependence, Dependence):
+            raise TypeError(f"expected a Dependence, got {dependence!r}")
         learns = isinstance(dependence, LEARNING)
         if not learns and next(dependence.parameters(), None) is not None:
             names = ", ".join(kind.__name__ for kind in LEARNING)
@@ -78,12 +80,17 @@ class GivenClasses(Dependence):
         if learns != (classes is not None):
             wanted = "the number of classes for a dependence that learns" if learns else "no number of classes"
             raise ValueError(f"expected {wanted}, got {classes} with {type(dependence).__name__}")
+        self.dependence, self.classes, self.min_rows = dependence, classes, min_rows
+        if classes is not None and self.dependence.x_dim <= classes:
+            kind, x_dim = type(dependence).__name__, self.dependence.x_dim
+            raise ValueError(
+                f"expected a dependence {kind}(x_dim + {classes}, y_dim), got one for {x_dim} features of x"
+            )
         if min_rows < 2:
             raise ValueError(f"expected min_rows of at least 2, got {min_rows}")
         side, condition = dependence.bound
         self.label = f"conditional{dependence.label}"
         self.bound = Bound(side, f"within each class, {condition}")
-        self.dependence, self.classes, self.min_rows = dependence, classes, min_rows
 
     def forward(self, x: Tensor | Masked, y: Tensor, *classes: Tensor) -> Float[Tensor, ""]:
         """The mean over classes, `()`, of x, `(N, x_dim)`, y, `(N, y_dim)`, and their classes, `(N,)` whole numbers."""

@@ -21,7 +21,7 @@ from disentangle import functional
 from disentangle.conditionals import Conditional, GaussianConditional
 from disentangle.critics import Critic
 from disentangle.dependence.base import Bound
-from disentangle.dependence.estimators import ConditionalEstimator, CriticEstimator
+from disentangle.dependence.estimators import ConditionalEstimator, CriticEstimator, refuse_other_sizes
 from disentangle.functional.classes import is_of_classes
 from disentangle.functional.likelihoods import matched_log_likelihoods
 from disentangle.functional.precision import at_least_float32
@@ -332,6 +332,7 @@ class DifferenceOfEntropiesEstimator(ConditionalEstimator):
     ):
         super().__init__(x_dim, y_dim, hidden_dim, conditional=conditional)
         self.marginal = GaussianConditional(1, y_dim, hidden_dim) if marginal is None else marginal
+        refuse_other_sizes(self.marginal, 1, y_dim)
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The estimate in nats, `()`, from N >= 2 rows of x, `(N, x_dim)`, and y, `(N, y_dim)`."""

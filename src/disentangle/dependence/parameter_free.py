@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -136,8 +137,8 @@ class HSIC(Dependence):
         unbiased: Whether to take the unbiased estimate, which needs at least 4 rows: make the loader with `drop_last=True`.
 
     Raises:
-        ValueError: On calling it with x and y that are not `(N, x_dim)` and `(N, y_dim)`, with too few rows, with a bandwidth
-            or a scale that is not positive, without a scale, or with a kernel that is unknown.
+        ValueError: If a bandwidth or a scale is not positive, there is no scale, or the kernel is unknown; on calling it with
+            x and y that are not `(N, x_dim)` and `(N, y_dim)`, or with too few rows.
 
     Example:
         >>> import torch
@@ -161,6 +162,8 @@ class HSIC(Dependence):
         super().__init__()
         self.bandwidth, self.scales, self.unbiased = bandwidth, tuple(scales), unbiased
         self.kernel: Kernel = kernel
+        rows = torch.zeros(2, 4, 1, device="cpu")  # refuses at once what it would refuse of every batch
+        functional.hsic(*rows, bandwidth=bandwidth, scales=scales, kernel=kernel)
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The criterion, `()`, of x, `(N, x_dim)`, and y, `(N, y_dim)`; O(N²) memory."""
@@ -196,8 +199,8 @@ class DHSIC(Dependence):
         kernel: "gaussian", or "laplace", which sees coarse and fine dependence at once.
 
     Raises:
-        ValueError: On calling it with variables that are not `(N, dim)` with the same N, or with bandwidths, scales or a
-            kernel that `disentangle.functional.dhsic` refuses.
+        ValueError: If `disentangle.functional.dhsic` refuses the bandwidths, the scales or the kernel; on calling it with
+            variables that are not `(N, dim)` with the same N.
 
     Example:
         >>> import torch
@@ -220,6 +223,9 @@ class DHSIC(Dependence):
         super().__init__()
         self.bandwidth, self.scales = bandwidth, tuple(scales)
         self.kernel: Kernel = kernel
+        variables = len(bandwidth) if isinstance(bandwidth, Sequence) else 2
+        rows = torch.zeros(variables, 4, 1, device="cpu")  # refuses at once what it would refuse of every batch
+        functional.dhsic(*rows, bandwidth=bandwidth, scales=scales, kernel=kernel)
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
         """The criterion, `()`, of variables `(N, dim)`; O(N²) memory."""
@@ -311,8 +317,8 @@ class CentralMomentDiscrepancy(Dependence):
             of the values of the batch, so that scale does not matter.
 
     Raises:
-        ValueError: On calling it with x and y that are not both `(N, d)`, with no moment to compare, or with a width that is
-            not positive.
+        ValueError: If there is no moment to compare, or the width is not positive; on calling it with x and y that are not
+            both `(N, d)`.
 
     Example:
         >>> import torch
@@ -327,6 +333,8 @@ class CentralMomentDiscrepancy(Dependence):
     def __init__(self, moments: int = 5, *, width: float | None = None):
         super().__init__()
         self.moments, self.width = moments, width
+        rows = torch.zeros(2, 4, 1, device="cpu")  # refuses at once what it would refuse of every batch
+        functional.central_moment_discrepancy(rows[0], rows[1], moments, width=width)
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
         """The discrepancy, `()`, of x, `(N, d)`, and y, `(N, d)`."""

@@ -46,9 +46,9 @@ class ScaleInvariant(Dependence):
         momentum: The weight of a new batch in the moving average, in (0, 1].
 
     Raises:
-        ValueError: If the dependence has nothing to learn, is of classes, or depends on units (`BarberAgakovEstimator`, whose
-            entropy is that of y as it is; `ModalityDiscriminator`, which compares x with y), or `momentum` is not in (0, 1];
-            on calling it with x and y of the wrong sizes, or with fewer than two rows.
+        ValueError: If the dependence has nothing to learn, is for other sizes, is of classes, or depends on units
+            (`BarberAgakovEstimator`, whose entropy is that of y as it is; `ModalityDiscriminator`, which compares x with y), or
+            `momentum` is not in (0, 1]; on calling it with x and y of the wrong sizes, or with fewer than two rows.
 
     Example:
         >>> import torch
@@ -63,6 +63,8 @@ class ScaleInvariant(Dependence):
 
     def __init__(self, dependence: Dependence, x_dim: int, y_dim: int, *, whiten: bool = False, momentum: float = 0.01):
         super().__init__()
+        if not isinstance(dependence, Dependence):
+            raise TypeError(f"expected a Dependence, got {dependence!r}")
         if next(dependence.parameters(), None) is None:
             raise ValueError(
                 f"expected a dependence that learns, got {type(dependence).__name__}, which has no parameters"
@@ -74,6 +76,11 @@ class ScaleInvariant(Dependence):
             )
         if predicts_classes(getattr(dependence, "conditional", None)):
             raise ValueError(f"expected a dependence of numbers, got a {type(dependence).__name__} of classes")
+        sizes = getattr(dependence, "dims", (getattr(dependence, "x_dim", x_dim), getattr(dependence, "y_dim", y_dim)))
+        if tuple(sizes) != (x_dim, y_dim):
+            raise ValueError(
+                f"expected a {type(dependence).__name__} for {x_dim} features of x and {y_dim} of y, got one for {sizes}"
+            )
         if not 0 < momentum <= 1:
             raise ValueError(f"expected a momentum in (0, 1], got {momentum}")
         self.label, self.bound = dependence.label, dependence.bound

@@ -53,8 +53,8 @@ class CLUBEstimator(ConditionalEstimator):
         conditional: Another network for q(y|x), in place of the Gaussian one.
 
     Raises:
-        ValueError: On calling it with x and y of the wrong sizes, or with fewer than two rows (over one row the bound is 0
-            whatever q is).
+        ValueError: If a conditional is of other sizes, or is given beside `log_variance`; on calling it with x and y of the
+            wrong sizes, or with fewer than two rows (over one row the bound is 0 whatever q is).
 
     Example:
         >>> import torch
@@ -84,6 +84,10 @@ class CLUBEstimator(ConditionalEstimator):
     ):
         if conditional is None:
             conditional = GaussianConditional(x_dim, y_dim, hidden_dim, log_variance=log_variance)
+        elif log_variance != "free":
+            raise ValueError(
+                f"expected the log-variance of the conditional that is given, got log_variance={log_variance!r} too"
+            )
         super().__init__(x_dim, y_dim, conditional=conditional)
         self.unbiased = unbiased
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +44,11 @@ class Pairwise(nn.Module):
         dependences: The dependence for each pair of names, `{(x, y): dependence}`.
 
     Raises:
-        ValueError: If there is no pair, if a key is not a tuple of two names or more, if a name is empty or holds one of
-            `. ; ( )`, or on a call with a variable missing, variables of a group with differing numbers of rows, or
+        ValueError: If there is no pair, if a key is not a tuple of two different names or more, if a name is empty or holds
+            one of `. ; ( )`, or on a call with a variable missing, variables of a group with differing numbers of rows, or
             variables that a dependence refuses, with the name of the group.
         TooFewRowsError: On a call with fewer than two rows, or fewer than a dependence needs, where none lacks a variable.
-        TypeError: On a call with a variable that is no tensor.
+        TypeError: If a value is no `Dependence`, or on a call with variables not by name, or one that is no tensor.
 
     Example:
         >>> from disentangle import CLUBEstimator
@@ -63,14 +64,7 @@ class Pairwise(nn.Module):
 
     def __init__(self, dependences: Mapping[tuple[str, ...], Dependence]):
         super().__init__()
-        if not dependences:
-            raise ValueError("expected at least one pair of variables, got none")
-        for names in dependences:
-            if not isinstance(names, tuple) or len(names) < 2:
-                raise ValueError(f"expected a tuple of two names or more, got {names!r}")
-        for name in (name for names in dependences for name in names):
-            if not name or set(name) & set(".;()"):
-                raise ValueError(f"expected a variable's name without any of '. ; ( )', got {name!r}")
+        _refuse_other(dependences)
         self.pairs = list(dependences)
         self.groups = {";".join(names): names for names in dependences}
         self.dependences = Dependences(dict(zip(self.groups, dependences.values(), strict=True)))
@@ -112,6 +106,27 @@ class Pairwise(nn.Module):
         samples = samples_of(self.groups, variables, present)
         refuse_too_few(samples)
         return samples
+
+
+def _refuse_other(dependences: Any) -> None:
+    """Refuses what is no dependence for each tuple of names."""
+    if not isinstance(dependences, Mapping):
+        given = type(dependences).__name__
+        raise TypeError(f'expected a dependence for each pair of names, {{("x", "y"): HSIC()}}, got a {given}')
+    if not dependences:
+        raise ValueError("expected at least one pair of variables, got none")
+    for names, dependence in dependences.items():
+        if not isinstance(names, tuple) or len(names) < 2 or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"expected a tuple of two names or more, got {names!r}")
+        for name in names:
+            if not name or set(name) & set(".;()"):
+                raise ValueError(f"expected a variable's name without any of '. ; ( )', got {name!r}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected names that differ, got {names!r}: a variable depends on itself")
+        if not isinstance(dependence, Dependence):
+            name = getattr(dependence, "__name__", "")
+            given = f"the class {name}: {name}(...) makes one" if name else f"a {type(dependence).__name__}"
+            raise TypeError(f"{';'.join(names)}: expected a Dependence, got {given}")
 
 
 def _over(sample: Sample, name: str, call: Callable[..., Tensor]) -> Tensor | None:

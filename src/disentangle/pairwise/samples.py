@@ -56,7 +56,13 @@ def variables_of(
 
 
 def refuse_other_presences(variables: Mapping[str, Any], present: Mapping[str, Tensor] | None) -> None:
-    """Raises `ValueError` for the presence of what is no variable, whose rows would all count as present."""
+    """Raises `ValueError` for the presence of what is no variable, whose rows would all count as present.
+
+    And `TypeError` where either is not given by name.
+    """
+    for given, what in ((variables, "variables"), ({} if present is None else present, "presences")):
+        if not isinstance(given, Mapping):
+            raise TypeError(f"expected {what} by name, a dictionary, got {type(given).__name__}")
     if unknown := sorted((present or {}).keys() - variables.keys()):
         raise ValueError(f"expected the presence of variables, {sorted(variables)}, got that of {', '.join(unknown)}")
 

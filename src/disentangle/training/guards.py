@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
+from disentangle.training.dial import Dial
 from disentangle.training.encoded import Encoded
 from disentangle.variables import Rows, values_of
 
@@ -89,6 +92,29 @@ def refuse_seed(seed: int | None) -> None:
         raise ValueError(f"expected a seed of 0 or more, got {seed}")
 
 
+def refuse_other_than_counts(**given: Any) -> None:
+    """Refuses what is no whole number of at least 1; `None` is none at all."""
+    for name, value in given.items():
+        if value is not None and (not isinstance(value, Integral) or value < 1):
+            raise ValueError(f"expected {name} as a whole number of at least 1, got {value!r}")
+
+
+def refuse_weight(weight: Any, penalty: Pairwise) -> None:
+    """Refuses what cannot weigh a penalty: what is no finite number, and dials of others. A device is not waited for."""
+    if not isinstance(weight, Real | Tensor | Dial):
+        raise TypeError(f"expected the weight as a number, a tensor () or a Dial, got {type(weight).__name__}")
+    if isinstance(weight, Tensor) and weight.requires_grad:
+        raise ValueError("expected a weight without a gradient: multiply by one that learns, weight * penalty(...)")
+    if isinstance(weight, Tensor) and weight.dim():
+        raise ValueError(f"expected one weight, (), got {tuple(weight.shape)}: a Dial weighs each pair")
+    if isinstance(weight, Tensor):
+        weight = weight.item() if weight.device.type == "cpu" else 0.0
+    if isinstance(weight, Real) and not math.isfinite(weight):
+        raise ValueError(f"expected a finite weight, got {weight}")
+    if isinstance(weight, Dial) and getattr(penalty, "dial", None) is not weight:
+        raise ValueError("expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)")
+
+
 def refuse_other_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
     """Refuses the state of an optimiser of another kind or of other parameters, which would fail in the next step."""
     wanted, given = (
@@ -106,10 +132,19 @@ def refuse_other_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
         raise ValueError(f"expected the state of {kind}, got one without {', '.join(lacking)}")
 
 
-def refuse_plateaus(schedulers: Sequence[LRScheduler]) -> None:
-    """Refuses schedulers that want a metric: they step after each step of training."""
+def refuse_other_schedulers(schedulers: Any, *optimizers: Optimizer | None) -> None:
+    """Refuses what is no sequence of schedulers of these optimisers, and schedulers that want a metric."""
+    if not isinstance(schedulers, Sequence):
+        raise TypeError(f"expected schedulers as a list, got {type(schedulers).__name__}: put it into one")
     if any(isinstance(scheduler, ReduceLROnPlateau) for scheduler in schedulers):
         raise ValueError("expected schedulers that take a step without a metric, got a ReduceLROnPlateau")
+    known = [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers if optimizer is not None]
+    for scheduler in schedulers:
+        own = getattr(scheduler, "optimizer", None)
+        if own is not None and not any(getattr(own, "optimizer", own) is each for each in known):
+            raise ValueError(
+                f"expected schedulers of the optimisers that are given, got a {type(scheduler).__name__} of another"
+            )
 
 
 def refuse_schedulers(schedulers: Sequence[LRScheduler], penalty_optimizer: Optimizer | None) -> None:

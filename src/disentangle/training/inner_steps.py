@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from disentangle.pairwise import Pairwise
 from disentangle.training.encoded import Encoded
+from disentangle.training.guards import refuse_frozen
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import Lag
 from disentangle.training.watch import gradients_of
@@ -64,6 +65,7 @@ def take_inner_steps(
     before = [p.detach().clone() for p in parameters]
     learning, loss = Learning(), None
     for kind in kinds.values():
+        refuse_frozen(kind)
         kind.train()
     with torch.autocast(device, enabled=False):
         for step in range(steps):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -26,8 +25,10 @@ from disentangle.training.guards import (
     refuse_dead_pairs,
     refuse_frozen,
     refuse_other_optimizer,
+    refuse_other_than_counts,
     refuse_parameters_of,
     refuse_seed,
+    refuse_weight,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
@@ -74,7 +75,7 @@ class PenaltyLoss(nn.Module):
         inner_steps: How many steps the estimators take per call.
         lr: The learning rate of the estimators' optimiser, Adam, which may be set at any time. By default it starts at 1e-2 and
             adapts, see `KeepUp`.
-        optimizer: Makes another optimiser of the estimators' parameters; then `lr` does not count.
+        optimizer: Makes another optimiser of the estimators' parameters, in place of `lr`.
         seed: Noise that estimators draw is a function of it and of the number of calls; torch's generators stay as they are.
 
     Attributes:
@@ -88,11 +89,13 @@ class PenaltyLoss(nn.Module):
             a row, after the first 25, an `EstimatorWarning` says so once.
 
     Raises:
-        TypeError: If the penalty is no `Pairwise`; on a call, if a variable is no tensor.
+        TypeError: If the penalty is no `Pairwise`, the weight no number or the optimiser no function; on a call, if a variable
+            is no tensor.
         RuntimeError: Under `create_graph=True`: the penalty has no second derivative.
         ValueError: If the penalty learns and `inner_steps` is below 1, if parts of it cannot learn, if the dial is that of
-            another penalty, or if the weight is a tensor that learns, whose gradient would be lost; on a call, if a pair is
-            given what it does not take, or in training has no variable with a gradient.
+            another penalty, if there are both `lr` and `optimizer`, or if the weight is a tensor that learns, whose gradient
+            would be lost; on a call, if a pair is given what it does not take, or in training has no variable with a
+            gradient, or if activation checkpointing makes the call once more.
         TooFewRowsError: On a call in training, as its `Pairwise` does: make the loader with `drop_last=True`.
         NonFiniteError: On a call, where something is not finite.
 
@@ -111,19 +114,24 @@ class PenaltyLoss(nn.Module):
         self,
         penalty: Pairwise,
         *,
-        weight: float | Dial = 1.0,
+        weight: float | Tensor | Dial = 1.0,
         inner_steps: int = 5,
         lr: float | None = None,
         optimizer: Callable[[list[nn.Parameter]], Optimizer] | None = None,
         seed: int = 0,
     ):
         super().__init__()
-        self.weight: float | Dial
+        self.weight: float | Tensor | Dial
         if not isinstance(penalty, Pairwise):
             way = ": make a PenaltyLoss of each kind" if isinstance(penalty, nn.ModuleDict) else ""
             raise TypeError(f"expected a Pairwise, got {type(penalty).__name__}{way}")
-        if penalty.learns and inner_steps < 1:
-            raise ValueError(f"expected inner_steps >= 1 for a penalty with parameters, got {inner_steps}")
+        if isinstance(optimizer, Optimizer) or not callable(optimizer or torch.optim.Adam):
+            raise TypeError(
+                "expected optimizer as a function of the estimators' parameters that makes one, such as torch.optim.Adam, got "
+                f"{type(optimizer).__name__}: they are the penalty's own"
+            )
+        if penalty.learns:
+            refuse_other_than_counts(inner_steps=inner_steps)
         refuse_frozen(penalty)
         refuse_seed(seed)
         self._hidden = (penalty,)  # in a tuple it is no submodule: its parameters are not those of the model
@@ -146,16 +154,7 @@ class PenaltyLoss(nn.Module):
         if name != "weight":
             super().__setattr__(name, value)
             return
-        if isinstance(value, Tensor) and value.requires_grad:
-            raise ValueError("expected a weight without a gradient: multiply by one that learns, weight * penalty(...)")
-        if isinstance(value, Tensor) and value.dim():
-            raise ValueError(f"expected one weight, (), got {tuple(value.shape)}: a Dial weighs each pair")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"expected a finite weight, got {value}")
-        if isinstance(value, Dial) and getattr(self._hidden[0], "dial", None) is not value:
-            raise ValueError(
-                "expected the dial of this penalty, got one of another: make it by Dial(penalty, allowed=...)"
-            )
+        refuse_weight(value, self._hidden[0])
         object.__setattr__(self, name, value)  # a dial is a part of the penalty, and no submodule of this one
 
     @property
@@ -170,6 +169,8 @@ class PenaltyLoss(nn.Module):
 
     @lr.setter
     def lr(self, lr: float | None) -> None:
+        if lr is not None and self._make_optimizer is not None:
+            raise ValueError(f"expected the rate from lr or from optimizer, got both: lr {lr}")
         self._lr = lr
         self._keep_up = KeepUp() if lr is None and self._make_optimizer is None else None
         if lr is not None and self._optimizer is not None:
@@ -216,7 +217,9 @@ class PenaltyLoss(nn.Module):
             total = self._weigh(values, learns, batch.device)
             loss = _with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
         self.values = {label: value.detach() for label, value in values.items()}
-        self._look_at(self.values if self.likelihood is None else {**self.values, "likelihood": self.likelihood})
+        weight = {"weight": self.weight} if isinstance(self.weight, Tensor) else {}
+        likelihood = {} if self.likelihood is None else {"likelihood": self.likelihood}
+        self._look_at({**weight, **self.values, **likelihood})
         return loss
 
     def _weigh(self, values: Mapping[str, Tensor], learns: bool, device: torch.device) -> Tensor:
@@ -323,6 +326,10 @@ class PenaltyLoss(nn.Module):
         if getattr(self, "_is_replica", False):
             raise ValueError(
                 "expected one process per device, got a replica of nn.DataParallel: start the program by torchrun"
+            )
+        if torch._C._current_graph_task_id() != -1:  # within a backward pass
+            raise ValueError(
+                "expected a PenaltyLoss outside of code that activation checkpointing runs again, got a call within backward"
             )
         if any(t.is_meta for t in self._tensors()):
             raise ValueError(

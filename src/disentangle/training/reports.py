@@ -8,8 +8,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
+from disentangle.training.guards import refuse_other_than_counts
 from disentangle.variables import Rows
 
 __all__ = ["Means", "Monitor", "ProgressBar", "StepRecord", "flat", "loggable", "short"]
@@ -72,7 +74,7 @@ class Means:
                     self._add((section, name), value)
         for name, rows in record.losses.items():
             total = rows.total()
-            weight = rows.weights.sum(dtype=total.dtype)
+            weight = torch.where(rows.weights > 0, rows.weights, 0).sum(dtype=total.dtype)  # those of `Rows.total`
             self.weights[name] = self.weights[name] + weight if name in self.weights else weight
             self._add(("losses", name), total)
 
@@ -132,8 +134,7 @@ class Monitor:
     def __init__(self, metric: str | None, mode: Literal["min", "max"] = "min", patience: int | None = None):
         if mode not in ("min", "max"):
             raise ValueError(f"expected mode 'min' or 'max', got {mode!r}")
-        if patience is not None and patience < 1:
-            raise ValueError(f"expected a patience of at least 1, got {patience}")
+        refuse_other_than_counts(patience=patience)
         if patience is not None and metric is None:
             raise ValueError("expected a metric to monitor, which patience is about, got none")
         self.metric, self.mode, self.patience = metric, mode, patience

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from disentangle.errors import RunError, SeedsError
+from disentangle.training.guards import refuse_other_than_counts
 from disentangle.training.interrupts import Interrupts
 from disentangle.training.run import Run
 
@@ -101,8 +102,7 @@ def run_each(
     """
     from tqdm.auto import tqdm
 
-    if at_once < 1:
-        raise ValueError(f"expected at_once of at least 1, got {at_once}")
+    refuse_other_than_counts(at_once=at_once)
     for folder in commands:
         folder.parent.mkdir(parents=True, exist_ok=True)
     left = [folder for folder in commands if not finished(folder)]

@@ -36,9 +36,10 @@ from disentangle.training.guards import (
     refuse_frozen,
     refuse_losses,
     refuse_optimizers,
+    refuse_other_schedulers,
+    refuse_other_than_counts,
     refuse_other_than_names,
     refuse_other_values,
-    refuse_plateaus,
     refuse_schedulers,
     refuse_seed,
     refuse_tensor_rates,
@@ -108,9 +109,10 @@ class AlternatingStep:
     Raises:
         ValueError: If the penalty learns and there is no optimiser for it or `inner_steps` is below 1; if parts of it cannot
             learn; if the optimiser of one side holds parameters of the other, or the penalty's lacks some of its own;
-            if `keep_up` and a scheduler would both set its rate; if there are several processes and no `seed`; on a call, if
-            a pair is given what it does not take or has no variable with a gradient, if the objective is no scalar with a
-            gradient, or if the model encodes a piece otherwise the second time, as with noise of NumPy.
+            if `keep_up` and a scheduler would both set its rate; if a scheduler is of another optimiser; if there are several
+            processes and no `seed`; on a call, if a pair is given what it does not take or has no variable with a gradient,
+            if the objective is no scalar with a gradient, or if the model encodes a piece otherwise the second time, as with
+            noise of NumPy.
         TypeError: If the penalty is something else; on a call, if a variable is no tensor.
         NonFiniteError: On a call, where something is not finite; the model is as it was before, and the estimators may have
             taken their steps. On a CUDA device, where all but the gradients was finite, it is raised a call later, after
@@ -161,18 +163,17 @@ class AlternatingStep:
             raise ValueError(f"expected nonfinite to be 'stop' or 'skip', got {nonfinite!r}")
         kinds = kinds_of(penalty)
         learns = any(kind.learns for kind in kinds.values())
-        if learns and (penalty_optimizer is None or inner_steps < 1):
-            raise ValueError(
-                "expected a penalty_optimizer and inner_steps >= 1 for a penalty with parameters, "
-                f"got {penalty_optimizer} and {inner_steps}"
-            )
+        if learns and penalty_optimizer is None:
+            raise ValueError("expected a penalty_optimizer for a penalty with parameters, got None")
+        if learns:
+            refuse_other_than_counts(inner_steps=inner_steps)
         for kind in kinds.values():
             refuse_frozen(kind)
         refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
+        refuse_other_schedulers(schedulers, optimizer, penalty_optimizer)
         if keep_up is not None:
             refuse_schedulers(schedulers, penalty_optimizer)
             refuse_tensor_rates(penalty_optimizer)
-        refuse_plateaus(schedulers)
         refuse_seed(seed)
         self.model: Any = model
         self.penalty, self.kinds, self.learns = penalty, kinds, learns

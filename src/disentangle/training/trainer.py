@@ -21,6 +21,7 @@ from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.determinism import noise_at
 from disentangle.training.fit import Callback, Evaluate, Fit, Report
+from disentangle.training.guards import refuse_other_than_counts
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.processes import all_processes
 from disentangle.training.reports import Monitor, loggable
@@ -123,8 +124,7 @@ class AlternatingTrainer:
     ):
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"expected a clip_norm above 0, got {clip_norm}")
-        if accumulation < 1:
-            raise ValueError(f"expected an accumulation of at least 1, got {accumulation}")
+        refuse_other_than_counts(accumulation=accumulation)
         refuse_what_json_lacks(dict(config or {}), "config")
         self.precision = precision
         self.accelerator = accelerator_for(device, precision, trackers, None if run is None else run.folder)
@@ -213,13 +213,9 @@ class AlternatingTrainer:
                 device, see `AlternatingStep`; with a run, a snapshot of everything is in its folder `nonfinite`.
             KeyboardInterrupt: As it came, after a step's end and a checkpoint.
         """
-        for name, value in {
-            "epochs": epochs,
-            "evaluate_every": evaluate_every,
-            "checkpoint_every": checkpoint_every,
-        }.items():
-            if value is not None and value < 1:
-                raise ValueError(f"expected {name} of at least 1, got {value}")
+        refuse_other_than_counts(epochs=epochs, evaluate_every=evaluate_every, checkpoint_every=checkpoint_every)
+        if not isinstance(callbacks, Sequence):
+            raise TypeError(f"expected callbacks as a list, got {type(callbacks).__name__}: put it into one")
         if monitor is not None and evaluate is None:
             raise ValueError(f"expected a function that evaluates {monitor!r}, got none")
         self._refuse_other_precision()
