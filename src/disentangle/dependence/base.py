@@ -34,9 +34,10 @@ class Dependence(nn.Module, ABC):
     of any precision up to that of the parameters, whole numbers or booleans; computed in that of the parameters and reduced
     in at least float32. **Whole numbers and booleans `(N,)` are classes**: where numbers are needed they become one-hot, with
     a column for each class of the batch, or with as many columns as the estimator was built for, 0 to C-1; what cannot take
-    classes refuses them. Anything else is an error of one line with the way out: arrays and frames of pandas are to become
-    tensors first, strings classes by `disentangle.class_numbers`; of sequences (`Masked`) give the mean or
-    `disentangle.frames`.
+    classes refuses them. The classes of a batch are read back from the device that they are on, which is waited for; a number
+    for "no class" among them, such as -1, is one more: a `Pairwise` is told by `present` which rows have a class. Anything
+    else is an error of one line with the way out: arrays and frames of pandas are to become tensors first, strings classes by
+    `disentangle.class_numbers`; of sequences (`Masked`) give the mean or `disentangle.frames`.
     """
 
     label: str

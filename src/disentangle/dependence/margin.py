@@ -23,7 +23,8 @@ class CosineMarginLoss(Dependence):
 
     The last variable is the labels, the others are the latents that are compared, of one size; the rows of all are compared
     with one another. P_i has the label of row i, N_i another one; see `disentangle.functional.cosine_margin`. Labels are
-    numbers, classes, or several columns. **It aligns, it does not disentangle.** It has no parameters.
+    numbers, classes, or several columns. **It aligns, it does not disentangle.** It has no parameters. Classes on a device are
+    waited for, see `Dependence`.
 
     References:
         | Li et al., Decoupled Multimodal Distilling for Emotion Recognition (CVPR 2023)

@@ -62,7 +62,7 @@ class FeatureCorrelation(Dependence):
 
     with columns centred and then rows of unit length. See `disentangle.functional.feature_correlation` for what differs
     from the published code, and from `OrthogonalLoss`. It sees linear dependence only; scale and offset do not matter, and
-    sizes may differ. It has no parameters.
+    sizes may differ. It has no parameters. Classes on a device are waited for, see `Dependence`.
 
     References:
         Hazarika et al., MISA: Modality-Invariant and -Specific Representations for Multimodal Sentiment Analysis (ACM MM
@@ -92,6 +92,7 @@ class CrossCovariance(Dependence):
     .. math:: \frac12 \sum_{i,j} \operatorname{cov}(x_i, y_j)^2
 
     It sees linear dependence only, depends on the scale of both and shrinks to zero with either. It has no parameters.
+    Classes on a device are waited for, see `Dependence`.
 
     References:
         Cheung et al., Discovering Hidden Factors of Variation in Deep Networks (ICLR workshop 2015)
@@ -122,7 +123,8 @@ class HSIC(Dependence):
     See `disentangle.functional.hsic` for the kernels, the unbiased form and the bandwidth. The biased form (the default) is of
     order 1/N for independent variables, and never negative; the unbiased one is about zero for them, so it is negative half
     of the time. With many more features than rows little of either is dependence: prefer large batches and the unbiased form.
-    It has no parameters.
+    It has no parameters. Classes, `(N,)` whole numbers, are read back from a device, which is waited for, and -1 for "no class"
+    is a class too, see `Dependence`.
 
     References:
         | Gretton et al., Measuring Statistical Dependence with Hilbert-Schmidt Norms (ALT 2005)
@@ -187,7 +189,7 @@ class DHSIC(Dependence):
 
     It sees dependence of any form, also what no pair of the variables shows: of x, y and x·y of random signs each two are
     independent, and the three are not. For two variables it is the biased HSIC. See `disentangle.functional.dhsic` for the
-    formula. It has no parameters.
+    formula. It has no parameters. Classes on a device are waited for, see `Dependence`.
 
     References:
         Pfister et al., Kernel-based Tests for Joint Independence (JRSS B 2018)
@@ -240,7 +242,7 @@ class DistanceCorrelation(Dependence):
 
     where A and B are the doubly centred distances between rows, see `disentangle.functional.distance_correlation`. Over a
     batch it is too large, the more so the more features there are; the bias-corrected square does without that. It has no
-    parameters.
+    parameters. Classes on a device are waited for, see `Dependence`.
 
     References:
         | Székely et al., Measuring and Testing Dependence by Correlation of Distances (Annals of Statistics 2007)
@@ -276,7 +278,7 @@ class CKA(Dependence):
     .. math:: \frac{\| Y^\top X \|_F^2}{\| X^\top X \|_F \, \| Y^\top Y \|_F}
 
     with centred columns. It sees linear dependence only. With more features than rows it is far from zero for independent
-    variables too. It has no parameters.
+    variables too. It has no parameters. Classes on a device are waited for, see `Dependence`.
 
     References:
         Kornblith et al., Similarity of Neural Network Representations Revisited (ICML 2019)
