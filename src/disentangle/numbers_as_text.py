@@ -34,19 +34,19 @@ def for_readers(value: float, decimals: int = 3, *, beside: float = 0.0, signed:
     return f"{value:{sign}z.{wanted}f}" if wanted <= MOST else f"{value:{sign}.2e}"
 
 
-def told_apart(values: Iterable[float]) -> list[str]:
+def told_apart(values: Iterable[float] | np.ndarray) -> list[str]:
     """Different numbers as different words: with six digits, or as many more as that takes.
 
     Example:
         >>> told_apart([0.0, 2.5]), told_apart([1600000000.0, 1600000128.0])
         (['0', '2.5'], ['1.6e+09', '1.6000001e+09'])
     """
-    values = [float(value) for value in values]
+    numbers = [float(value) for value in values]
     for digits in range(6, ENOUGH):
-        words = [f"{value:.{digits}g}" for value in values]
-        if len(set(words)) == len(set(values)):
+        words = [f"{number:.{digits}g}" for number in numbers]
+        if len(set(words)) == len(set(numbers)):
             return words
-    return [f"{value:.{ENOUGH}g}" for value in values]
+    return [f"{number:.{ENOUGH}g}" for number in numbers]
 
 
 def for_programs(value: float | np.floating) -> str:

@@ -339,7 +339,8 @@ def test_classes_by_name_in_pairs():
 
 
 def test_a_conditional_of_another_size_is_refused_and_does_not_broadcast():
-    estimator = CLUBEstimator(2, 3, conditional=GaussianConditional(2, 1))
+    estimator = CLUBEstimator(2, 3)
+    estimator.conditional = GaussianConditional(2, 1)  # when it is made this is refused already
     message = "expected q(y|x) with batch shape (12,) and event shape (3,) for y of shape (12, 3), got (12,) and (1,)"
     for call in calls(estimator):
         with pytest.raises(ValueError, match=re.escape(message)):

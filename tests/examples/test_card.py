@@ -22,6 +22,7 @@ from disentangle.data import read_recordings
 from disentangle.errors import RunError
 from disentangle.experiments import write_card
 from disentangle.experiments.options import parse
+from disentangle.numbers_as_text import for_readers
 from disentangle.training import Run
 
 from .conftest import EXAMPLES, content
@@ -107,7 +108,7 @@ def test_the_data_and_the_epoch_are_those_of_the_run(trained):
     assert row(card, "weights") == f"of epoch {best['epoch']} of 2, with the minimum of mae on valid"
     for name, value in best["penalties"].items():
         assert f"\n{name}" in card.text
-        assert f"{value:.3f}" in card.text
+        assert for_readers(value) in card.text
     assert "This is one run: how much another seed changes is not known here." in card.text
     assert str(trained) not in card.content  # nor any other path of this machine
     assert str(Path.home()) not in card.content

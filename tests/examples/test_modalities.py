@@ -114,7 +114,7 @@ def scramble(batch, filler):
     batch.tokens["input_ids"][batch.tokens["attention_mask"] == 0] = 6
 
 
-HAS = st.lists(st.tuples(*[st.booleans()] * 5), min_size=1, max_size=6)
+HAS = st.lists(st.tuples(*[st.booleans()] * 5), min_size=2, max_size=6)
 
 
 @given(HAS)

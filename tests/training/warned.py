@@ -11,11 +11,6 @@ from disentangle import AlternatingTrainer, CLUBEstimator, Model, Pairwise, Pena
 from disentangle.errors import EstimatorWarning
 from disentangle.training import Run, fit, penalty_loss
 
-for module in (fit, penalty_loss):
-    module.lag_warning = lambda *given: EstimatorWarning("the estimators lag")
-fit.FIRST_STEPS = 0
-folder = Path(sys.argv[1])
-
 
 class Two(Model):
     def __init__(self):
@@ -43,16 +38,21 @@ def trainer(run, lr):
     )
 
 
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    batches = DataLoader(torch.randn(16, 4), batch_size=8)
-    trainer(Run.create(folder, {}), 1e-3).fit(batches, 1)  # lag
-    trainer(Run.open(folder), 1e-2).fit(batches, 2, resume=True)  # goes on with; lag
-    penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
-    latents = dict(zip("ab", torch.randn(2, 8, 2, requires_grad=True), strict=True))
-    penalty(latents)  # lag
-lines = Path(__file__).read_text().splitlines()
-for each in caught:
-    if "estimators lag" in str(each.message) or "goes on with" in str(each.message):
-        place = lines[each.lineno - 1].partition("#")[2].strip() if each.filename == __file__ else each.filename
-        sys.stdout.write(f"{place} | {each.message}\n")
+if __name__ == "__main__":
+    for module in (fit, penalty_loss):
+        module.lag_warning = lambda *given: EstimatorWarning("the estimators lag")
+    fit.FIRST_STEPS = 0
+    folder = Path(sys.argv[1])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        batches = DataLoader(torch.randn(16, 4), batch_size=8)
+        trainer(Run.create(folder, {}), 1e-3).fit(batches, 1)  # lag
+        trainer(Run.open(folder), 1e-2).fit(batches, 2, resume=True)  # goes on with; lag
+        penalty = PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(2, 2)}))
+        latents = dict(zip("ab", torch.randn(2, 8, 2, requires_grad=True), strict=True))
+        penalty(latents)  # lag
+    lines = Path(__file__).read_text().splitlines()
+    for each in caught:
+        if "estimators lag" in str(each.message) or "goes on with" in str(each.message):
+            place = lines[each.lineno - 1].partition("#")[2].strip() if each.filename == __file__ else each.filename
+            sys.stdout.write(f"{place} | {each.message}\n")

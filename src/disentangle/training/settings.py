@@ -94,7 +94,7 @@ def _made_with(part: Any) -> dict[str, Any] | None:
     return _plain(part.state_dict(), ELSEWHERE) if getattr(part, "last_epoch", None) == 0 else None
 
 
-def _plain(values: Mapping[str, Any], without: set[str]) -> dict[str, Any]:
+def _plain(values: Mapping[Any, Any], without: set[str]) -> dict[str, Any]:
     """Numbers, words and lists of these, without nesting."""
     found: dict[str, Any] = {}
     for name, value in values.items():
