@@ -14,6 +14,10 @@ import jaxtyping
 import pytest
 import torch
 from beartype import BeartypeConf, beartype
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)  # how long a test takes says how busy the machine is
+settings.load_profile("no deadline")
 
 with_shapes = jaxtyping.jaxtyped
 by_types = beartype(conf=BeartypeConf(violation_type=TypeError))  # `jaxtyped` raises one, too

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "inference": {"variables"},
     "training": {
         *("errors", "variables", "model", "functional", "pairwise", "plots", "contents"),
-        *("files", "weights", "saving", "inference", "training"),
+        *("files", "weights", "saving", "inference", "numbers_as_text", "training"),
     },
     "data": {
         *(

@@ -93,5 +93,7 @@ def _zero_unless_finite(parameters: Sequence[nn.Parameter]) -> None:
     """Makes all gradients 0 where any is not finite; the host does not wait to learn whether."""
     gradients = gradients_of(parameters)
     spoilt = ~get_total_norm(gradients).isfinite()
+    if spoilt.device.type == "cpu" and not spoilt:  # the host knows already
+        return
     for gradient in gradients:
         gradient.masked_fill_(spoilt, 0.0)

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from disentangle.numbers_as_text import for_readers
 from disentangle.training.guards import refuse_other_than_counts
 from disentangle.variables import Rows
 
@@ -243,4 +244,4 @@ def loggable(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def short(value: float | None) -> str:
     """A number for a line of progress."""
-    return "-" if value is None else f"{value:z.3f}"
+    return "-" if value is None else for_readers(value)
