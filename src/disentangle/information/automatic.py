@@ -72,7 +72,7 @@ def automatic_mutual_information(x: Variable, y: Variable, seed: int) -> MutualI
     return _of_classes(y.numbers, x, "x", seed) if y.classes is None else _of_classes(x.numbers, y, "y", seed)
 
 
-def _of_numbers(x: Tensor, y: Tensor, seed: int, neighbors: bool = True) -> MutualInformation:
+def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
     generator = torch.Generator().manual_seed(seed)
     margins = _margins(x, y, generator)
     estimate = _by_copula(margins)
@@ -80,15 +80,14 @@ def _of_numbers(x: Tensor, y: Tensor, seed: int, neighbors: bool = True) -> Mutu
         return estimate
     dimensions = margins.normal[0].shape[1] + margins.normal[1].shape[1]
     drawn, correction = generator.get_state(), None
-    # of two columns neighbours find what a critic finds, in a tenth of the time
-    steps = STEPS if dimensions > 2 or not neighbors else 0
+    steps = STEPS if dimensions > 2 else 0  # of two columns neighbours find what a critic finds, in a tenth of the time
     if len(x) >= FEWEST_ROWS:
         correction = fit_correction(_folds(margins, generator), generator, steps)
         estimate = _with_critic(estimate, margins, correction)
         if dimensions > 2:
             columns = column_mutual_information(*margins.normal, least=estimate.value)
             estimate = _larger(estimate, columns, _of_neighbors(len(x)))
-    if neighbors and len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
+    if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         estimate = _with_neighbors(estimate, *margins.normal)
     if correction is not None and estimate.bound is CRITIC:
         generator.set_state(drawn)  # the same rows are held out
@@ -104,18 +103,14 @@ def _of_pairs_of_classes(x: Variable, y: Variable, seed: int) -> MutualInformati
     estimate = counted_mutual_information(x.classes, y.classes)
     if x.order is None or y.order is None or min(int(x.classes.max()), int(y.classes.max())) <= 1:
         return estimate
-    # of which many are equal, and neighbours no use
-    most = min(entropy(x.classes), entropy(y.classes))
-    return _or_as_numbers(estimate, x.order, y.order, most, seed, neighbors=False)
+    return _or_as_numbers(estimate, x.order, y.order, min(entropy(x.classes), entropy(y.classes)), seed)
 
 
-def _or_as_numbers(
-    estimate: MutualInformation, x: Tensor, y: Tensor, most: float, seed: int, neighbors: bool = True
-) -> MutualInformation:
+def _or_as_numbers(estimate: MutualInformation, x: Tensor, y: Tensor, most: float, seed: int) -> MutualInformation:
     """The estimate, or that of classes as numbers, `most` at the largest, where these tell more."""
     if estimate.value >= 0.9 * most:
         return estimate
-    found = _of_numbers(x, y, seed, neighbors)
+    found = _of_numbers(x, y, seed)
     return _larger(estimate, replace(found, value=min(found.value, most)))
 
 
