@@ -669,6 +669,44 @@ def test_rates_and_schedules_that_the_saved_ones_overrule_are_named(tmp_path, mo
         scheduled(Run.open(tmp_path / "run"), kind="step")(True)
 
 
+def test_schedules_of_several_parts_are_compared_part_by_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "draw", lambda run: None)
+
+    def fit(run, t_max, times, epochs):
+        trainer, batches, _ = setting(run=run)
+        optimizer, schedules = trainer.step.optimizer, torch.optim.lr_scheduler
+        parts = [schedules.CosineAnnealingLR(optimizer, t_max), schedules.LambdaLR(optimizer, Times(times))]
+        trainer.step.schedulers = [
+            schedules.SequentialLR(optimizer, parts, [7]),
+            schedules.LambdaLR(optimizer, lambda i: 1.0),
+        ]
+        trainer.fit(batches, epochs, resume=epochs > 1)
+
+    fit(Run.create(tmp_path / "run", {}), 10, 0.5, 1)
+    with warnings.catch_warnings(action="error"):
+        fit(Run.open(tmp_path / "run"), 10, 0.5, 2)
+    with pytest.warns(
+        UserWarning, match=r"_schedulers\.0\.T_max 10 of SequentialLR, got 20.*times 0\.5 of .*, got 0\.1"
+    ):
+        fit(Run.open(tmp_path / "run"), 20, 0.1, 3)
+
+
+class Times:
+    """A rate as an object, whose state a LambdaLR saves."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def __call__(self, step):
+        return self.times
+
+
+def test_without_a_run_a_scheduler_needs_no_state():
+    trainer, batches, _ = setting()
+    trainer.step.schedulers = [torch.optim.lr_scheduler.LambdaLR(trainer.step.optimizer, abs)]  # has none
+    assert len(trainer.fit(batches, 1)) == 1
+
+
 def test_a_run_without_settings_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Run, "draw", lambda run: None)
     state = Fit._state

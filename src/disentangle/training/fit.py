@@ -75,9 +75,9 @@ class Fit:
         self.means, self.position = Means(), Position()
         self.warned = False  # that estimators lag
         self.saved: Position | None = None  # where the last checkpoint was written
-        self.settings: dict[str, Any] | None = settings_of(
-            trainer.seed, trainer.accumulation, batches, self._changing()
-        )
+        self.settings: dict[str, Any] | None = None  # what the run was started with
+        if self.run is not None:
+            self.settings = settings_of(trainer.seed, trainer.accumulation, batches, self._changing())
         self.history: list[Report] = []
 
     def train(self, resume: bool) -> list[Report]:

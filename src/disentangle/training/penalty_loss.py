@@ -217,9 +217,9 @@ class PenaltyLoss(nn.Module):
             total = self._weigh(values, learns, batch.device)
             loss = _with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
         self.values = {label: value.detach() for label, value in values.items()}
-        weight = {"weight": self.weight} if isinstance(self.weight, Tensor) else {}
-        likelihood = {} if self.likelihood is None else {"likelihood": self.likelihood}
-        self._look_at({**weight, **self.values, **likelihood})
+        scalars = {"weight": self.weight, **self.values, "likelihood": self.likelihood}
+        # a weight on the host beside values on a device was looked at when it was set
+        self._look_at({k: t for k, t in scalars.items() if isinstance(t, Tensor) and t.device == batch.device})
         return loss
 
     def _weigh(self, values: Mapping[str, Tensor], learns: bool, device: torch.device) -> Tensor:
