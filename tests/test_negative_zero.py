@@ -17,8 +17,8 @@ from disentangle.information.factor_tables import FactorRow, FactorScores
 from disentangle.information.probes import NumberProbe, Probes
 from disentangle.information.result import MutualInformation
 from disentangle.metrics import metrics_table, seeds_table
+from disentangle.numbers_as_text import or_dash
 from disentangle.tasks import SENTIMENT
-from disentangle.training.reports import short
 
 TINY = -1e-7
 PROBE = NumberProbe("linear", TINY, 0.1, 100)
@@ -36,7 +36,7 @@ DIFFERENCE = Difference("ours", "corr", 2, TINY, (TINY, TINY), 0.5, 0.5, (TINY, 
     [
         metrics_table({"test": {"corr": TINY}}),
         seeds_table({seed: {"test": {"corr": TINY}} for seed in (0, 1)}),
-        short(TINY),
+        or_dash(TINY),
         str(PROBE),
         str(Probes(PROBE, PROBE)),
         str(INFORMATION),

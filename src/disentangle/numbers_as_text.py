@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-__all__ = ["for_programs", "for_readers", "told_apart"]
+__all__ = ["for_programs", "for_readers", "or_dash", "told_apart"]
 
 ENOUGH = 17  # digits, for any number in double precision
 MOST = 8  # decimals, behind which powers of ten are easier to read
@@ -32,6 +32,16 @@ def for_readers(value: float, decimals: int = 3, *, beside: float = 0.0, signed:
         return f"{value:{sign}z.{decimals}f}"
     wanted = 2 - int(f"{largest:e}".partition("e")[2])
     return f"{value:{sign}z.{wanted}f}" if wanted <= MOST else f"{value:{sign}.2e}"
+
+
+def or_dash(value: float | None) -> str:
+    """A number for readers, or a dash where there is none.
+
+    Example:
+        >>> or_dash(0.75), or_dash(None)
+        ('0.750', '-')
+    """
+    return "-" if value is None else for_readers(value)
 
 
 def told_apart(values: Iterable[float] | np.ndarray) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     if first:
         config[PROVENANCE] = provenance(options, sources, labels, known, digests)
     experiment.prepare(model, sources["train"])
-    datasets = {
-        name: RecordingDataset(r, tokenizer, max_words=config[DATA]["max_words"]) for name, r in sources.items()
-    }
+    datasets = datasets_of(sources, tokenizer, config)
     say_what_is_cut(datasets["train"], tokenizer, config[DATA]["max_words"], say)
     batches = batches_of(datasets, options)
     parts = parts_of(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation))
@@ -107,6 +105,14 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
         trainer.accelerator.end_training()  # ends trackers, and the processes' group, which may abort what ends without
 
     return train
+
+
+def datasets_of(
+    sources: Mapping[str, Recordings], tokenizer: Any, config: Mapping[str, Any]
+) -> dict[str, RecordingDataset]:
+    """The recordings of each split as what a model of this configuration is given."""
+    words = config[DATA]["max_words"]
+    return {name: RecordingDataset(each, tokenizer, max_words=words) for name, each in sources.items()}
 
 
 def keep_card(experiment: Experiment, folder: Path) -> None:

@@ -48,7 +48,7 @@ class CountTable:
         table.index_put_((of_x, of_y), torch.ones_like(of_x), accumulate=True)
         return float(expected_mutual_information(table.numpy(), len(of_x)))
 
-    @property
+    @cached_property
     def independence(self) -> float:
         """1 where the table says what that of independent variables does, 0 where a class tells the other one."""
         most = min(map(entropy, self.classes))

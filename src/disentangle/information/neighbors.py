@@ -108,10 +108,12 @@ def neighbors_of(x: Variable, y: Variable, neighbors: int = 3, *, least: float =
     if y.classes is None and x.classes is not None:
         x, y = y, x
     noise = np.random.default_rng([SALT, 0])
-    a = _apart(unit_variance(x.numbers.numpy()), noise)
+    columns = [unit_variance(side.numbers.numpy()) for side in (x, y)]
     classes = y.classes if x.classes is None else None
     of_classes = classes is not None
-    b = _apart(unit_variance(y.numbers.numpy()), noise) if classes is None else classes.numpy()
+    a, b = (
+        (_apart(side, noise) for side in columns) if classes is None else (_apart(columns[0], noise), classes.numpy())
+    )
     rows, dimensions = len(a), a.shape[1] + (0 if of_classes else b.shape[1])
     value = _ross if of_classes else _kraskov
     constant = a.shape[1] == 0 or (b.ndim == 2 and b.shape[1] == 0)
@@ -119,7 +121,7 @@ def neighbors_of(x: Variable, y: Variable, neighbors: int = 3, *, least: float =
     if not constant and nats > least:
         blocks = np.array_split(np.random.default_rng(0).permutation(rows), BLOCKS)
         error = float(np.std([value(a[i], b[i], neighbors) for i in blocks], ddof=1)) / math.sqrt(BLOCKS)
-        tied = not of_classes and any(_tied(unit_variance(side.numbers.numpy())).any() for side in (x, y))
+        tied = not of_classes and any(_tied(side).any() for side in columns)
         if of_classes or tied:
             by_chance = [value(a, noise.permutation(b), neighbors) for _ in range(SHUFFLES)]
             nats, error = nats - tied * float(np.mean(by_chance)), max(error, float(np.std(by_chance, ddof=1)))

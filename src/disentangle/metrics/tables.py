@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypedDict
 
-from disentangle.numbers_as_text import for_readers
+from disentangle.numbers_as_text import for_readers, or_dash
 from disentangle.text_tables import aligned
 
 __all__ = ["Spread", "metrics_table", "seeds_summary", "seeds_table"]
@@ -40,7 +40,7 @@ def metrics_table(rows: Mapping[str, Metrics]) -> str:
         valid  0.750      -
         test   0.812  0.700
     """
-    return _table({name: {column: _cell(value) for column, value in row.items()} for name, row in rows.items()})
+    return _table({name: {column: or_dash(value) for column, value in row.items()} for name, row in rows.items()})
 
 
 def seeds_summary(results: Mapping[int, Mapping[str, Metrics]]) -> dict[str, dict[str, Spread]]:
@@ -99,14 +99,10 @@ def _mean_and_sd(values: Sequence[float | None]) -> Spread:
 def _spread(of: Spread) -> str:
     mean, sd = of["mean"], of["sd"]
     return (
-        _cell(mean)
+        or_dash(mean)
         if mean is None or sd is None
         else f"{for_readers(mean, beside=sd)} ± {for_readers(sd, beside=mean)}"
     )
-
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else for_readers(value)
 
 
 def _columns(rows: Iterable[Mapping[str, object]]) -> list[str]:

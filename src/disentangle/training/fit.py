@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from disentangle.errors import NonFiniteError, RunError, SavedModelError
+from disentangle.numbers_as_text import or_dash
 from disentangle.saving import restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
@@ -22,7 +23,7 @@ from disentangle.training.guards import refuse_other_optimizer
 from disentangle.training.interrupts import Interrupts
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, lag_warning
-from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, short
+from disentangle.training.reports import Means, Monitor, ProgressBar, loggable
 from disentangle.training.settings import heed_settings, settings_of
 
 if TYPE_CHECKING:
@@ -211,13 +212,13 @@ class Fit:
     def _summary(self, report: Report) -> str:
         parts = [f"epoch {report['epoch']}"]
         if (metric := self.monitor.metric) is not None:
-            parts += [f"valid {metric} {short(report['valid'][metric])}", f"best {short(self.monitor.best)}"]
+            parts += [f"valid {metric} {or_dash(report['valid'][metric])}", f"best {or_dash(self.monitor.best)}"]
         elif (objective := report.get("objective")) is not None:
-            parts.append(f"objective {short(objective)}")
+            parts.append(f"objective {or_dash(objective)}")
         if skipped := report.get("skipped"):
             parts.append(f"{skipped} steps skipped")
         if report.get("lags"):
-            parts.append(f"estimators lag ({short(report['lag'])})")
+            parts.append(f"estimators lag ({or_dash(report['lag'])})")
         return ", ".join(parts)
 
     def _start(self) -> None:

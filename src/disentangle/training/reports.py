@@ -11,11 +11,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from disentangle.numbers_as_text import for_readers
 from disentangle.training.guards import refuse_other_than_counts
 from disentangle.variables import Rows
 
-__all__ = ["Means", "Monitor", "ProgressBar", "StepRecord", "flat", "loggable", "short"]
+__all__ = ["Means", "Monitor", "ProgressBar", "StepRecord", "flat", "loggable"]
 
 
 class StepRecord(NamedTuple):
@@ -240,8 +239,3 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
 def loggable(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as trackers take it: without nesting, numbers and text alone."""
     return {name: value for name, value in flat(record).items() if isinstance(value, bool | int | float | str)}
-
-
-def short(value: float | None) -> str:
-    """A number for a line of progress."""
-    return "-" if value is None else for_readers(value)

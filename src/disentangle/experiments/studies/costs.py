@@ -12,13 +12,11 @@ from typing import Any
 
 import torch
 
-from disentangle.data import RecordingDataset
 from disentangle.experiments.experiment import Experiment
 from disentangle.experiments.reading import labels_of, read, task_for
 from disentangle.experiments.studies.runs import trained_by
 from disentangle.experiments.studies.study import Study
-from disentangle.experiments.trained import DATA
-from disentangle.experiments.training import batches_of, built, class_names, parts_of, trainer_for
+from disentangle.experiments.training import batches_of, built, class_names, datasets_of, parts_of, trainer_for
 from disentangle.text_tables import aligned
 from disentangle.training.seeds import cores, finished
 
@@ -108,13 +106,8 @@ def time_a_step(
     torch.manual_seed(options.seed)
     model, config, tokenizer = built(experiment, options, sources["train"], task, _silent)
     experiment.prepare(model, sources["train"])
-    words = config[DATA]["max_words"]
-    datasets = {
-        name: RecordingDataset(sources[name], tokenizer, max_words=words)
-        for name in ("train", "unlabeled")
-        if name in sources
-    }
-    batches = batches_of(datasets, options)
+    learnt = {name: sources[name] for name in ("train", "unlabeled") if name in sources}
+    batches = batches_of(datasets_of(learnt, tokenizer, config), options)
     steps = options.epochs * -(-len(batches) // options.accumulation)
     trainer = trainer_for(options, model, parts_of(experiment, options, model, steps), {})
     trainer.model.train()
