@@ -23,7 +23,7 @@ import paper_tables
 from paper_tables import Setting, experiment_of
 
 from disentangle import DisentangleError
-from disentangle.experiments import Study, Sweep, compare_runs, cost_of, run_studies
+from disentangle.experiments import Study, compare_runs, cost_of, run_studies
 from disentangle.experiments.studies.records import versions
 from disentangle.experiments.studies.study import write_json
 from disentangle.training.seeds import finished
@@ -50,8 +50,9 @@ Trains the runs of the table that have not finished, several at a time, and writ
 NAME.md, .csv, .tex, .png and .json. Tables with the same --out share their runs. The same command goes on after a stop. What
 stands behind -- goes to every run."""
 SWEEP = """\
-One run for each value of one option and each seed; what has finished is not run again, and what was stopped goes on. The
-option, with its values, is any one of the example's own; what stands behind -- goes to every run."""
+One run for each value of one option and each seed. The option, with its values, is any one of the example's own. What has
+finished is not run again; table, picture and record are written to --out: OPTION.md, .csv, .tex, .png and .json. The same
+command goes on after a stop. What stands behind -- goes to every run."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     more = given[end + 1 :]
     try:
         if options.command == "sweep":
-            return _sweep(options, left, more)
+            return _train([_sweep(options, left, more)], options, given)
         if left:
             parser.error(f"unknown option or value {left[0]}")
         if options.command == "compare":
@@ -97,17 +98,22 @@ def _setting(options: argparse.Namespace, more: list[str]) -> Setting:
 
 
 def _paper(options: argparse.Namespace, setting: Setting, given: list[str]) -> int:
-    """Trains what is left, and writes each table; those whose runs have failed are left out, and the failures said."""
+    """The tables and figures that are asked for."""
     names = [options.command] if options.command != "all" else list(TABLES)
     if options.command == "all" and not setting.has_unlabeled:
         names = [name for name in names if name not in OF_UNLABELED]
         print(f"left out, as there are no unlabelled recordings: {', '.join(OF_UNLABELED)}")
     studies = [TABLES[name][0](setting) for name in names]
+    if options.command == "all" and not options.dry_run:
+        _sizes(setting, given)
+    return _train(studies, options, given)
+
+
+def _train(studies: list[Study], options: argparse.Namespace, given: list[str]) -> int:
+    """Trains what is left, and writes each table; those whose runs have failed are left out, and the failures said."""
     if options.dry_run:
         return _dry_run(studies, options.at_once)
-    if options.command == "all":
-        _sizes(setting, given)
-    failed: list[str] = []
+    made, failed = 0, []
     try:
         run_studies(studies, at_once=options.at_once)
     except DisentangleError as error:
@@ -119,8 +125,11 @@ def _paper(options: argparse.Namespace, setting: Setting, given: list[str]) -> i
             except (DisentangleError, ValueError) as error:  # the other tables are made all the same
                 failed.append(f"{study.name}: {error}")
             else:
-                print(f"\n{study.name}: {TABLES[study.name][1]}\n\n{table}")
-    print(f"\ntables (.md, .csv, .tex), pictures (.png) and records (.json) are in {setting.out}")
+                made += 1
+                title = f": {TABLES[study.name][1]}" if study.name in TABLES else ""
+                print(f"\n{study.name}{title}\n\n{table}")
+    if made:
+        print(f"\ntables (.md, .csv, .tex), pictures (.png) and records (.json) are in {options.out}")
     for each in failed:
         print(f"error: {each}", file=sys.stderr)
     return 1 if failed else 0
@@ -162,26 +171,12 @@ def _named(run: str) -> tuple[str, str]:
     return (name, folder) if equals and not Path(run).exists() else (Path(run).resolve().name, run)
 
 
-def _sweep(options: argparse.Namespace, left: list[str], more: list[str]) -> int:
+def _sweep(options: argparse.Namespace, left: list[str], more: list[str]) -> Study:
     if len(left) < 2 or not left[0].startswith("--") or any(each.startswith("--") for each in left[1:]):
         raise ValueError(f"expected one option with its values, such as --lr 1e-4 1e-3, got {' '.join(left) or 'none'}")
     option = left[0].removeprefix("--").replace("-", "_")
-    sweep = Sweep(experiment_of(options.example), option, left[1:], options.seeds, options.out, more)
-    if options.dry_run:
-        commands = sweep.commands
-        for command in commands.values():
-            print(shlex.join(command))
-        print(f"{len(commands)} of {len(sweep.values) * len(sweep.seeds)} runs are left")
-        return 0
-    try:
-        table = sweep.run(split=options.split, at_once=options.at_once)
-    except DisentangleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(table)
-    table.save(options.out)
-    print(f"\nsweep.md, .csv, .tex and .png are in {options.out}")
-    return 0
+    example, split = experiment_of(options.example), options.split
+    return Study.sweep(example, option, left[1:], options.seeds, options.out, more, split=split)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -214,11 +209,21 @@ def _parser() -> argparse.ArgumentParser:
     add = sweep.add_argument
     add("example", metavar="EXAMPLE", help="mird_mosi, misa, text_only or another example with an experiment")
     add("--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="(default: 0)")
-    add("--out", required=True, metavar="FOLDER", help="where the runs, the table and the picture come to lie")
+    add("--out", required=True, metavar="FOLDER", help="where everything comes to lie")
     add("--split", choices=("valid", "test"), default="valid", help="what the table measures (default: %(default)s)")
-    add("--at-once", type=int, default=1, help="how many runs are trained at a time (default: %(default)s)")
-    add("--dry-run", action="store_true", help="print the commands that are left, and how many they are")
+    _add_running(sweep)
     return parser
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--at-once", type=int, default=1, help="how many runs are trained at a time (default: %(default)s)")
+    add("--resamples", type=int, default=2000, help="of the rows of the test split; 0: none (default: %(default)s)")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="print what is left to run, and how long it takes by the first steps' time",
+    )
 
 
 def _add_paper(parser: argparse.ArgumentParser, name: str) -> None:
@@ -228,13 +233,7 @@ def _add_paper(parser: argparse.ArgumentParser, name: str) -> None:
     add("--backbone", help="of every run: name, local folder, or tiny")
     add("--seeds", type=int, nargs="+", metavar="SEED", help="(default: 0)")
     add("--out", default="study", metavar="FOLDER", help="where everything comes to lie (default: %(default)s)")
-    add("--at-once", type=int, default=1, help="how many runs are trained at a time (default: %(default)s)")
-    add("--resamples", type=int, default=2000, help="of the rows of the test split; 0: none (default: %(default)s)")
-    add(
-        "--dry-run",
-        action="store_true",
-        help="print what is left to run, and how long it takes by the first steps' time",
-    )
+    _add_running(parser)
     add(
         "--preset",
         choices=("small",),

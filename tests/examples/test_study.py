@@ -15,7 +15,7 @@ import study
 import text_only
 
 from disentangle.errors import DataWarning, SeedsError
-from disentangle.experiments import Study, Sweep, Variant, compare_runs
+from disentangle.experiments import Study, Variant, compare_runs
 
 SMALL = ["--backbone", "tiny", "--epochs", "1"]
 
@@ -52,36 +52,36 @@ def test_a_sweep_trains_what_is_left_and_draws_it(dump, data, tmp_path, capsys):
     arguments = ["sweep", "text_only", "--lr", "1e-4", "3e-3", "--seeds", 0, "--out", folder]
     more = ["--", "--data", dump(data), *SMALL]
     assert run(*arguments, "--dry-run", *more) == 0
-    *commands, count = capsys.readouterr().out.splitlines()
-    assert count == "2 of 2 runs are left"
-    assert [shlex.split(command)[-5:] for command in commands] == [
-        [f"--lr={value}", "--seed", "0", "--out", str(folder / f"lr-{value}" / "seed-0")] for value in ("1e-4", "3e-3")
+    printed = capsys.readouterr().out
+    assert "2 of 2 runs are left" in printed
+    commands = [shlex.split(line)[1:] for line in printed.splitlines() if "--seed" in line]
+    assert [command[-5:-1] for command in commands] == [
+        [f"--lr={value}", "--seed", "0", "--out"] for value in ("1e-4", "3e-3")
     ]
+    slow, fast = (Path(command[-1]) for command in commands)
     assert not folder.exists()
-    assert text_only.main(shlex.split(commands[0])[2:]) == 0  # one of them has finished
-    written = (folder / "lr-1e-4" / "seed-0" / "result.json").stat().st_mtime_ns
+    assert text_only.main(commands[0][1:]) == 0  # one of them has finished
+    written = (slow / "result.json").stat().st_mtime_ns
     capsys.readouterr()
     assert run(*arguments, "--at-once", 2, *more) == 0
-    assert "lr 3e-3      1" in capsys.readouterr().out
-    assert (folder / "lr-1e-4" / "seed-0" / "result.json").stat().st_mtime_ns == written
-    assert {f"sweep.{ending}" for ending in ("md", "csv", "tex", "png", "json")} <= {p.name for p in folder.iterdir()}
-    config = json.loads((folder / "lr-3e-3" / "seed-0" / "config.json").read_text())
+    assert "3e-3      1" in capsys.readouterr().out
+    assert (slow / "result.json").stat().st_mtime_ns == written
+    assert {f"lr.{ending}" for ending in ("md", "csv", "tex", "png", "json")} <= {p.name for p in folder.iterdir()}
+    config = json.loads((fast / "config.json").read_text())
     assert (config["lr"], config["epochs"]) == (3e-3, 1)
-    table = compare_runs({each: folder / f"lr-{each}" for each in ("1e-4", "3e-3")}, split="valid")
+    table = compare_runs({"1e-4": slow, "3e-3": fast}, split="valid")
     assert table.differences[0].mean != 0
     assert run(*arguments, "--dry-run", *more) == 0
-    assert capsys.readouterr().out == "0 of 2 runs are left\n"
-    assert run(*arguments, "--dry-run", "--", "--epochs", 2) == 2
-    assert capsys.readouterr().err.startswith(f"error: {folder}: expected a new folder, or this sweep of text_only.py")
+    assert capsys.readouterr().out.splitlines()[-1] == "0 of 2 runs are left"
 
 
 def test_a_run_that_has_begun_goes_on(tmp_path):
-    begun = tmp_path / "lr-0.1" / "seed-1"
+    sweep = Study.sweep(text_only.EXPERIMENT, "lr", [0.1], [0, 1], tmp_path)
+    other, begun = (each.folder for each in sweep.runs)
     begun.mkdir(parents=True)
     (begun / "config.json").write_text("{}")
-    commands = Sweep(text_only.EXPERIMENT, "lr", [0.1], [0, 1], tmp_path).commands
-    assert commands[begun][2:] == ["--resume", str(begun)]
-    assert commands[tmp_path / "lr-0.1" / "seed-0"][2] == "--lr=0.1"
+    assert sweep.commands[begun][2:] == ["--resume", str(begun)]
+    assert sweep.commands[other][2] == "--lr=0.1"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_an_experiment_that_its_file_does_not_run_is_refused(experiment, module,
     with pytest.raises(ValueError, match=message):
         Study("t", {"whole": Variant(text_only.EXPERIMENT), "other": Variant(experiment)}, [0], tmp_path)
     with pytest.raises(ValueError, match=message):
-        Sweep(experiment, "lr", [0.1], [0], tmp_path)
+        Study.sweep(experiment, "lr", [0.1], [0], tmp_path)
 
 
 def test_variants_that_have_the_same_runs_are_refused(tmp_path):
@@ -144,7 +144,7 @@ def test_a_program_that_was_edited_is_noticed(dump, data, tmp_path, monkeypatch,
 
 
 def test_a_run_that_fails_is_named(tmp_path):
-    sweep = Sweep(text_only.EXPERIMENT, "lr", [0.1], [0], tmp_path, ["--data", str(tmp_path / "absent.pkl")])
+    sweep = Study.sweep(text_only.EXPERIMENT, "lr", [0.1], [0], tmp_path, ["--data", str(tmp_path / "absent.pkl")])
     with pytest.raises(
         SeedsError, match=r"^1 of 1 runs failed: run lr 0\.1, seed 0, exit code 2, error: .*absent\.pkl"
     ):

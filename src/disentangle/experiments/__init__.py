@@ -1,8 +1,8 @@
 """The program around a paper: reading, training, resuming, seeds, evaluating, predicting; a paper adds what is its own.
 
 An `Experiment` holds the functions that a paper consists of. `run_program` is its command line; `open_trained` opens from
-Python what it has saved. `compare_runs` puts finished runs side by side, and `Sweep` trains one at several values of an
-option.
+Python what it has saved. `compare_runs` puts finished runs side by side, and `Study` trains what a table
+needs, such as one at several values of an option.
 """
 
 from disentangle.experiments.card import write_card
@@ -13,7 +13,6 @@ from disentangle.experiments.recipe import TUNED, adamw
 from disentangle.experiments.studies.comparison import Comparison, Difference, compare_runs
 from disentangle.experiments.studies.costs import Cost, cost_of
 from disentangle.experiments.studies.study import PlannedRun, Study, Variant, run_studies
-from disentangle.experiments.studies.sweep import Sweep, SweepResult
 from disentangle.experiments.trained import Trained, open_trained
 
 __all__ = [
@@ -24,8 +23,6 @@ __all__ = [
     "Experiment",
     "PlannedRun",
     "Study",
-    "Sweep",
-    "SweepResult",
     "Trained",
     "Variant",
     "adamw",

@@ -56,7 +56,7 @@ def test_means_over_seeds_and_differences_over_those_in_common(tmp_path):
     assert (difference.system, difference.metric, difference.seeds) == ("other", "mae", 2)
     assert difference.mean == pytest.approx((-0.75 - 0.5) / 2)
     assert "| one | 3 | 4.000 ± 4.359 |" in table.to_markdown()  # the deviations -3, -2, 5 over 2
-    assert "difference: the system less one" in str(table)
+    assert "difference: each less one" in str(table)
     assert compare_runs({"one": one, "other": other}, against="other").differences[0].mean == -difference.mean
 
 

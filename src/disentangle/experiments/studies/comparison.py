@@ -13,7 +13,7 @@ import numpy as np
 from disentangle.data.messages import listed
 from disentangle.experiments.studies.finished_runs import FinishedRuns, check_comparable, read_finished, warn_of_edited
 from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
-from disentangle.experiments.studies.pictures import plot_systems
+from disentangle.experiments.studies.pictures import plot_option, plot_systems
 from disentangle.experiments.studies.tables import Table
 from disentangle.text_tables import TextTable, comma_separated
 
@@ -64,6 +64,7 @@ class Comparison(Table):
         differences: One for each other system and metric, where both have a value for a seed.
         resamples: How many resamples of rows were drawn.
         rows: How many rows these are drawn from; 0 where there is no bootstrap.
+        option: The name of the option whose values the names of the systems are, if they are; pictures are against it.
     """
 
     file_name: ClassVar[str] = "comparison"
@@ -73,6 +74,7 @@ class Comparison(Table):
     differences: tuple[Difference, ...]
     resamples: int
     rows: int
+    option: str | None = None
 
     def to_csv(self) -> str:
         """A line for each system and metric, in full precision: mean, standard deviation, seeds, difference, tests."""
@@ -92,15 +94,19 @@ class Comparison(Table):
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draws a panel for each metric: mean and standard deviation of each system, and a dot for each seed.
 
+        The values of an option are on an axis, which is logarithmic where they are powers.
+
         Arguments:
             path: The file to write; its ending says the format.
 
         Raises:
             ImportError: Where matplotlib is missing.
         """
-        plot_systems(
-            {metric: {name: self.values(name, metric) for name in self.results} for metric in self.metrics}, path
-        )
+        panels = {metric: {name: self.values(name, metric) for name in self.results} for metric in self.metrics}
+        if self.option is None:
+            plot_systems(panels, path)
+        else:
+            plot_option(panels, path, self.option)
 
     @property
     def metrics(self) -> list[str]:
@@ -129,11 +135,20 @@ class Comparison(Table):
             [name, str(len(runs)), *(_spread(self.values(name, metric)) for metric in self.metrics)]
             for name, runs in self.results.items()
         ]
-        return [["system", "seeds", *self.metrics], *lines]
+        return [[self.option or "system", "seeds", *self.metrics], *lines]
 
     def _differences(self) -> list[list[str]]:
         """The cells, the header first; without what no line has, such as p-values of a single seed."""
-        header = ["system", "metric", "difference", "seeds", "95 % (seeds)", "p (t)", "p (Wilcoxon)", "95 % (rows)"]
+        header = [
+            self.option or "system",
+            "metric",
+            "difference",
+            "seeds",
+            "95 % (seeds)",
+            "p (t)",
+            "p (Wilcoxon)",
+            "95 % (rows)",
+        ]
         lines = [
             [
                 each.system,
@@ -152,7 +167,7 @@ class Comparison(Table):
 
     def _legend(self) -> list[str]:
         tested = [each.seeds for each in self.differences if each.p_wilcoxon is not None]
-        lines = [f"difference: the system less {self.against}, the mean over the seeds that both have"]
+        lines = [f"difference: each less {self.against}, the mean over the seeds that both have"]
         if any(each.interval for each in self.differences):
             lines.append("95 % (seeds): the interval by Student's t, what other seeds might give on these rows")
         if tested:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,15 @@ from disentangle.experiments.studies.records import (
     pinned,
     versions,
 )
-from disentangle.experiments.studies.runs import folder_name, program_of, refuse_another, run_command, trained_by
-from disentangle.experiments.studies.sweep import SweepResult
+from disentangle.experiments.studies.runs import (
+    OWN,
+    flag_of,
+    folder_name,
+    program_of,
+    refuse_another,
+    run_command,
+    trained_by,
+)
 from disentangle.experiments.studies.tables import Table
 from disentangle.files import make_folder, write_file
 from disentangle.training import Run
@@ -75,7 +82,8 @@ class Study:
         arguments: More arguments for every run, such as `("--data", "FILE")`.
         against: The name of the system that the others are compared with; the first by default.
         split: The split that the table is of, "test" or "valid".
-        option: The name of an option whose values the systems' names are, where the picture is to be against it.
+        option: The name of an option whose values the systems' names are, where the picture is to be against it;
+            `Study.sweep` makes such a study.
         make: Makes something else of the finished runs than a comparison of their metrics.
 
     Raises:
@@ -112,6 +120,44 @@ class Study:
                     f"the same runs, {self.folder_of(name)}"
                 )
 
+    @classmethod
+    def sweep(
+        cls,
+        experiment: Experiment,
+        option: str,
+        values: Sequence[object],
+        seeds: Sequence[int],
+        folder: str | os.PathLike[str],
+        arguments: Sequence[str] = (),
+        *,
+        split: str = "valid",
+    ) -> Study:
+        """One option at several values: a study of that name, whose systems are the values.
+
+        Arguments:
+            experiment: The experiment that its file runs, under the name `EXPERIMENT`.
+            option: The name of the option, without its dashes.
+            values: Its values, all different.
+            seeds: The seeds, all different.
+            folder: Where runs, table, picture and record come to lie.
+            arguments: More arguments for every run, such as `("--data", "FILE")`.
+            split: The split: an option is chosen on "valid"; "test" is for what has been chosen.
+
+        Raises:
+            ValueError: As of a study, and if values repeat or are missing, or if `arguments` give the option too.
+
+        Example:
+            `Study.sweep(EXPERIMENT, "lr", [1e-4, 1e-3], [0, 1, 2], "runs/lr").run(at_once=2)` trains six runs and returns
+            their `Comparison`, which is drawn against the option.
+        """
+        flag, names = "--" + option.replace("_", "-"), [str(value) for value in values]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"expected values of {flag} that are all different, and at least one, got {listed(names)}")
+        if flag in map(flag_of, arguments):
+            raise ValueError(f"expected options other than {', '.join(OWN)} and {flag}, got {flag}")
+        systems = {name: Variant(experiment, (f"{flag}={name}",)) for name in names}
+        return cls(option, systems, seeds, folder, arguments, split=split, option=option)
+
     def all_arguments(self, variant: Variant) -> tuple[str, ...]:
         """The options of a variant, with those of all runs of the study."""
         return (*self.arguments, *variant.arguments)
@@ -125,9 +171,10 @@ class Study:
     @property
     def runs(self) -> Iterator[PlannedRun]:
         """All runs, whether they have finished or not."""
-        for name, variant in self.systems.items():
+        for system, variant in self.systems.items():
+            name = system if self.option is None else f"{self.option} {system}"
             for seed in self.seeds:
-                folder = self.folder_of(name) / f"seed-{seed}"
+                folder = self.folder_of(system) / f"seed-{seed}"
                 yield PlannedRun(name, variant, self.all_arguments(variant), seed, folder)
 
     @property
@@ -160,7 +207,7 @@ class Study:
             warn_of_edited(systems)
             return self.make(self)
         table = compare_finished(systems, against=self.against, split=self.split, resamples=resamples)
-        return table if self.option is None else SweepResult(self.option, tuple(self.systems), table)
+        return replace(table, option=self.option)
 
     def save(self, *, command: Sequence[str] | None = None, resamples: int = 2000) -> Table:
         """Writes table, picture and record into the folder, `NAME.md`, `.csv`, `.tex`, `.png`, `.json`; returns the table."""
