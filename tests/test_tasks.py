@@ -13,6 +13,7 @@ from disentangle.tasks import Binary, Classes, MultiLabel, Regression, as_task, 
 
 TASKS = [
     Regression(label_scale([-2.4, 0.0, 3.0])),
+    Regression(label_scale([-2.4, 0.0, 3.0]), 40.0, 1e3),
     Binary((-1.0, 1.0), ("no", "yes")),
     Classes((0.0, 1.0, 4.0), ("a", "b", "c")),
     MultiLabel(("joy", "fear")),
@@ -57,6 +58,21 @@ def test_a_task_that_lacks_a_part_is_told_which(task, message):
         as_task(task)
 
 
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (40.0, 1e3), (5e6, 1e6), (0.0, 1e-4)])
+def test_the_loss_of_a_number_is_0_where_its_outcome_is_the_label(mean, std):
+    labels = torch.randn(50, dtype=torch.float64) * std + mean
+    task = task_of(labels.numpy())
+    assert isinstance(task, Regression)
+    own = labels.mean().item(), labels.std(correction=0).item()
+    assert (task.mean, task.std) == ((0.0, 1.0) if std == 1 else pytest.approx(own))
+    scores = task.scaled(labels)
+    np.testing.assert_allclose(task.outcomes(scores)[:, 0], labels, rtol=1e-12)
+    assert task.terms(scores, labels).max() < 1e-20
+    off = torch.ones(50, dtype=torch.float64)
+    said = torch.as_tensor(task.outcomes(scores + off)[:, 0])
+    torch.testing.assert_close(task.terms(scores + off, labels), ((said - labels) / task.std).square())
+
+
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
 def test_the_loss_is_the_negative_log_likelihood_of_what_the_scores_say(task):
     draw = np.random.default_rng(0)
@@ -65,7 +81,7 @@ def test_the_loss_is_the_negative_log_likelihood_of_what_the_scores_say(task):
     said = torch.distributions
     y = torch.as_tensor(labels)
     if isinstance(task, Regression):
-        wanted = (scores[:, 0] - y) ** 2
+        wanted = (scores[:, 0] - (y - task.mean) / task.std) ** 2
     elif isinstance(task, Binary):
         wanted = -said.Bernoulli(logits=scores[:, 0]).log_prob((y == 1).double())
     elif isinstance(task, Classes):

@@ -20,6 +20,8 @@ from disentangle.experiments.options import parse
 from disentangle.experiments.studies.costs import time_a_step
 from disentangle.tasks import as_task
 
+SPLITS = ("train", "valid", "test")
+
 
 class Heard(Model):
     """What is heard and seen, as means, and a number from both."""
@@ -195,12 +197,6 @@ def train_on(tmp_path, **splits):
     assert run_program(PAPER, arguments) == 0
 
 
-def of_training(tmp_path, labels):
-    splits = synthetic_recordings((40, 12, 12))
-    changed = {name: replace(splits[name], labels=labels(splits[name].labels)) for name in ("train", "valid", "test")}
-    train_on(tmp_path, **changed)
-
-
 def warned(recwarn, start=""):
     """The warnings about data so far, which are then forgotten."""
     lines = [str(each.message) for each in recwarn if each.category is DataWarning]
@@ -224,22 +220,20 @@ def test_test_rows_that_are_training_rows_are_said_before_training(tmp_path, rec
     assert line.startswith(f"{tmp_path / 'leak' / 'data'}: {told}")
 
 
-@pytest.mark.parametrize(
-    ("labels", "told"),
-    [
-        (lambda y: y, None),
-        (lambda y: (y + 3).round(), None),  # ratings
-        (lambda y: (y + 3) / 6, None),
-        (lambda y: y + 70, "mean 69."),
-        (lambda y: y * 1000, "mean "),
-        (lambda y: y / 1000, "mean "),
-        (lambda y: (y > 0) * 100.0, None),  # classes, whatever numbers they have
-    ],
-)
-def test_labels_on_a_scale_that_is_learnt_slowly_are_said_before_training(tmp_path, recwarn, labels, told):
-    of_training(tmp_path, lambda y: labels(y).astype(y.dtype))
-    lines = warned(recwarn, "train: labels have ")
-    assert len(lines) == (told is not None)
-    for line in lines:
-        assert line.startswith(f"train: labels have {told}")
-        assert line.endswith("rescale them, to mean 0 and standard deviation 1 for example")
+@pytest.mark.parametrize(("unit", "middle"), [(1000.0, 0.0), (1e6, 5e6), (1e-4, 0.0), (1.0, 70.0)])
+def test_labels_on_another_scale_are_learnt_like_standardised_ones(tmp_path, capsys, unit, middle):
+    splits = synthetic_recordings((40, 12, 12))
+    y = splits["train"].labels.astype(float)
+    mean, std = y.mean(), y.std()
+
+    def outcomes(name, change):
+        of = {each: replace(splits[each], labels=change(splits[each].labels.astype(float))) for each in SPLITS}
+        train_on(tmp_path / name, **of)
+        kept = json.loads((tmp_path / name / "run" / "predictions.json").read_text())
+        return np.array(kept["outcomes"])[:, 0]
+
+    wanted = outcomes("standard", lambda y: (y - mean) / std)
+    assert "learnt by squared error\n" in capsys.readouterr().out
+    got = outcomes("other", lambda y: y * unit + middle)
+    assert "learnt by squared error of (label - " in capsys.readouterr().out
+    np.testing.assert_allclose((got - middle) / unit, wanted * std + mean, rtol=1e-3, atol=1e-3 * std)

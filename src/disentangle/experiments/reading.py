@@ -16,7 +16,7 @@ from disentangle.data.data_warnings import warn
 from disentangle.data.recordings import have_label
 from disentangle.data.report.checks import repeated_lines
 from disentangle.numbers_as_text import told_apart
-from disentangle.tasks import Binary, Classes, Regression, Task, task_of
+from disentangle.tasks import Binary, Classes, Task, task_of
 
 __all__ = [
     "classes_of",
@@ -33,7 +33,6 @@ __all__ = [
     "wrong_size",
 ]
 
-FAR = 10.0  # mean and standard deviation of labels that are learnt slowly: ratings and sentiment are well within
 LOOKED_AT = 200  # recordings, of what a data set's audio looks like
 SPLITS = ("train", "valid", "test")
 
@@ -233,20 +232,7 @@ def task_for(
     except ValueError as error:
         raise DataError(f"train: {error}") from None
     tell(task, labels, say, dict(enumerate(names)))
-    if isinstance(task, Regression) and (unusual := _unusual_scale(labels["train"])):
-        warn(unusual)
     return task
-
-
-def _unusual_scale(labels: np.ndarray) -> str:
-    """What is to be known of labels that are far from 0, or from 1 in their spread; "" of others."""
-    mean, sd = float(labels.mean()), float(labels.std())
-    if abs(mean) <= FAR and 1 / FAR**2 <= sd <= FAR:
-        return ""
-    return (
-        f"train: labels have mean {mean:.3g} and standard deviation {sd:.3g}: models, whose predictions start near 0 and a "
-        "unit or so apart, learn them slowly or not at all; rescale them, to mean 0 and standard deviation 1 for example"
-    )
 
 
 def tell(task: Task, labels: Mapping[str, np.ndarray], say: Callable[[str], None], names: Mapping[Any, str]) -> None:

@@ -11,7 +11,7 @@ from disentangle.metrics import LabelScale, label_scale
 from disentangle.numbers_as_text import told_apart
 from disentangle.tasks.classes import Binary, Classes
 from disentangle.tasks.multi_label import MultiLabel
-from disentangle.tasks.regression import Regression
+from disentangle.tasks.regression import Regression, mean_and_std
 from disentangle.tasks.task import Task
 
 __all__ = ["TASKS", "as_task", "task_of"]
@@ -62,7 +62,7 @@ def task_of(labels: np.ndarray, kind: str | None = None, names: Sequence[str] = 
     if kind == "regression":
         if names:
             raise ValueError(f"expected numbers for task regression, got names: {', '.join(names[:4])}")
-        return Regression(label_scale(labels))
+        return Regression(label_scale(labels), *mean_and_std(labels))
     values = tuple(float(v) for v in (range(len(names)) if names else found))
     if kind == "binary":
         if len(values) != 2:
@@ -102,7 +102,7 @@ def as_task(task: Task | Mapping[str, Any]) -> Task:
         wanted = "2 values and 2 labels" if kind == "binary" else "as many values as labels"
         raise ValueError(f"expected {wanted} of a task {kind}, got {counts[0]} and {counts[1]}")
     if kind == "regression":
-        return Regression(LabelScale(task["scale"], values))
+        return Regression(LabelScale(task["scale"], values), task.get("mean", 0.0), task.get("std", 1.0))
     if kind == "binary":
         return Binary((values[0], values[1]), (labels[0], labels[1]))
     if kind == "classes":

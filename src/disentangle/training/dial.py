@@ -41,9 +41,9 @@ class Dial(nn.Module):
 
     **A p-value.** With `p_value` in place of `allowed`, for pairs of `HSIC`, the weight grows while the running mean of
     `HSIC.p_value` is below it, and shrinks while it is above. So the mean over batches ends there; for independent continuous
-    variables it is 0.5. The more rows a batch has, the less dependence is left at the same p-value. The dial notes the p-values whenever
-    the penalty is called with gradients, which computes the kernels once more. Where a batch has fewer than 6 rows of a pair,
-    the weight stays as it is.
+    variables it is 0.5. The more rows a batch has, the less dependence is left at the same p-value. The dial notes the
+    p-values whenever the penalty is called with gradients, which computes the kernels once more. Where a batch has fewer than
+    6 rows of a pair, the weight stays as it is.
 
     Arguments:
         penalty: The pairs. Of several kinds each takes a dial of its own.
