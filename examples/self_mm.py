@@ -77,12 +77,11 @@ class SelfMM(Model):
             return losses
         for m, predicts in self.heads.items():
             scores, weights = predicts(variables[m]).squeeze(1), batch.labeled * variables["_has"][m]
-            if self.memory is None or not isinstance(self.task, Regression):
-                terms = self.task.terms(scores, batch.labels)
-            else:
-                label, own = self.task.scaled(batch.labels), self.memory.labels(m, batch.index).to(batch.labels.dtype)
-                terms = (own - label).abs().tanh() * (scores.to(own.dtype) - own).square()
-            losses[f"Y_{m}"] = Rows(terms, weights)
+            labels, strength = batch.labels, 1.0
+            if self.memory is not None:
+                labels = self.memory.labels(m, batch.index).to(batch.labels.dtype)
+                strength = (labels - batch.labels).abs().tanh()
+            losses[f"Y_{m}"] = Rows(strength * self.task.terms(scores, labels), weights)
         if self.memory is not None and torch.is_grad_enabled():  # of pieces, all are seen once without a gradient first
             own = {m: variables[m] for m in self.heads}
             self.memory.update(batch.index, variables["_joint"], own, variables["_has"])
@@ -100,7 +99,7 @@ def head(d: int, outputs: int) -> nn.Sequential:
 def prepare(model: SelfMM, train) -> None:
     """Fits the statistics of frames to the training split, and starts the memory with its labels."""
     standardize_frames(model, train)
-    if model.memory is not None and isinstance(model.task, Regression):
+    if model.memory is not None:
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             raise ValueError(
                 f"expected one process, whose memory sees all rows, got {torch.distributed.get_world_size()}"

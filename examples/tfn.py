@@ -19,6 +19,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from disentangle import Model, Rows
@@ -71,10 +72,11 @@ class TFN(Model):
 
 
 def range_of(task: Task) -> tuple[float, float]:
-    """The least and the largest label."""
+    """The least and the largest label, as scores."""
     if not isinstance(task, Regression):
         raise ValueError(f"expected task regression where predictions are bounded, got {task.kind}")
-    return task.scale.values[0], task.scale.values[-1]
+    least, *_, most = task.scaled(np.array(task.scale.values))
+    return float(least), float(most)
 
 
 def vectors_of(model: Any, batch) -> dict[str, Any]:

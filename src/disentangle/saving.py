@@ -32,7 +32,7 @@ from disentangle.files import staged, sync, sync_tree, writing
 from disentangle.hub import CONFIG, TOKENIZER, WEIGHTS, local_folder
 from disentangle.weights import CHECKSUM, checksum, load_weights, write_checked_weights
 
-__all__ = ["Saved", "load", "refuse_what_json_lacks", "restore", "save"]
+__all__ = ["Saved", "load", "read_config", "refuse_what_json_lacks", "restore", "save"]
 
 STAGING = ".saving"  # where files are written before they take their places
 
@@ -131,7 +131,7 @@ def load(
         raise SavedModelError(
             f"{folder}: expected {WEIGHTS}, got none: a save was interrupted, and its files are in {STAGING}: move them here"
         )
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder / CONFIG)
     tensors = _read_tensors(folder / WEIGHTS)
     arguments = {name: value for name, value in config.items() if not name.startswith("_")}
     _refuse_arguments(folder / CONFIG, build, arguments)
@@ -236,7 +236,8 @@ def _put_in_place(folder: Path) -> None:
     sync(folder)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """The arguments of a saved model; raises `SavedModelError` where the file cannot be read."""
     _refuse_misplaced(path, "JSON")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -232,17 +232,18 @@ def step_without_values(system, train, device, **options):
         loss.item()
 
 
-def test_tfn_predicts_numbers_within_their_range_if_it_shall():
-    train = replace(lacking(), labels=np.array([-1.0, 1.0, 2.0, 4.0, 0.5, 3.5], np.float32))
+@pytest.mark.parametrize("unit", [1.0, 1000.0])
+def test_tfn_predicts_numbers_within_their_range_if_it_shall(unit):
+    train = replace(lacking(), labels=unit * np.array([-1.0, 1.0, 2.0, 4.0, 0.5, 3.5], np.float32))
     backbone, tokenizer = tiny_backbone(train.text, hidden_size=16, layers=2, heads=2)
     dataset, task = RecordingDataset(train, tokenizer), task_of(train.labels)
     model = tfn.TFN(backbone, train.feature_sizes, task, bounded=True, d=2, text_d=2).double().eval()
     rows = [dataset[i] for i in range(len(dataset))]
-    within = prediction(model, rows)
+    within = task.outcomes(prediction(model, rows))
     with torch.no_grad():
         torch.nn.init.constant_(model.head[-1].bias, 50.0)
-    torch.testing.assert_close(prediction(model, rows), torch.full((6,), 4.0, dtype=torch.float64))
-    assert ((within > -1) & (within < 4)).all()
+    np.testing.assert_allclose(task.outcomes(prediction(model, rows)), np.full((6, 1), 4 * unit), rtol=1e-6)
+    assert ((within > -unit) & (within < 4 * unit)).all()
     with pytest.raises(ValueError, match="expected task regression where predictions are bounded, got binary"):
         tfn.TFN(backbone, train.feature_sizes, task_of(np.array([0.0, 1.0])), bounded=True)
 

@@ -220,6 +220,20 @@ def test_test_rows_that_are_training_rows_are_said_before_training(tmp_path, rec
     assert line.startswith(f"{tmp_path / 'leak' / 'data'}: {told}")
 
 
+def test_a_run_goes_on_by_the_labels_that_its_model_has_learnt(tmp_path, capsys):
+    splits = synthetic_recordings((40, 12, 12))
+    train_on(tmp_path, **{name: replace(splits[name], labels=splits[name].labels + 70) for name in SPLITS})
+    place = tmp_path / "run" / "model" / "config.json"
+    config = json.loads(place.read_text())
+    assert config["task"].pop("mean") == pytest.approx(70, abs=0.5)
+    assert config["task"].pop("std") > 0
+    place.write_text(json.dumps(config))  # of a version that learnt them as they are
+    assert open_trained(tmp_path / "run", Heard).task.mean == 0
+    capsys.readouterr()
+    assert run_program(PAPER, ["--resume", str(tmp_path / "run")]) == 0
+    assert "learnt by squared error\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("unit", "middle"), [(1000.0, 0.0), (1e6, 5e6), (1e-4, 0.0), (1.0, 70.0)])
 def test_labels_on_another_scale_are_learnt_like_standardised_ones(tmp_path, capsys, unit, middle):
     splits = synthetic_recordings((40, 12, 12))

@@ -112,6 +112,7 @@ class RecordingDataset(Dataset[Row]):
         recordings: The recordings.
         tokenizer: A Hugging Face tokenizer; `None` for a model that reads no text.
         max_words: How many word pieces of a transcript are kept, special tokens not counted.
+        scaled: Makes of labels, as they are in the recordings, those that batches hold; by default they are the same.
 
     Attributes:
         lengths: How many tokens each row has, `(N,)`; without a tokenizer, how many frames its longest modality has.
@@ -123,8 +124,17 @@ class RecordingDataset(Dataset[Row]):
             a modality beside text.
     """
 
-    def __init__(self, recordings: Recordings, tokenizer: Any = None, *, max_words: int = 256):
+    def __init__(
+        self,
+        recordings: Recordings,
+        tokenizer: Any = None,
+        *,
+        max_words: int = 256,
+        scaled: Callable[[np.ndarray], np.ndarray] | None = None,
+    ):
         self.recordings, self._reads, self.full = recordings, tokenizer is not None, 0
+        labels = recordings.labels
+        self._labels = labels if labels is None or scaled is None else scaled(np.asarray(labels, np.float64))
         if tokenizer is not None:
             self._tokenize(tokenizer, max_words)
             return
@@ -167,18 +177,17 @@ class RecordingDataset(Dataset[Row]):
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels, `(N,)` or `(N, K)`; raises `ValueError` where the recordings have none."""
+        """The labels of the recordings, `(N,)` or `(N, K)`; raises `ValueError` where these have none."""
         if self.recordings.labels is None:
             raise ValueError("expected labelled recordings, got some without labels")
         return self.recordings.labels
 
     def __getitem__(self, index: int) -> Row:
         index = range(len(self))[index]  # from the end as well, and an IndexError beyond
-        labels = self.recordings.labels
         row = Row(
             index,
             {name: frames[index] for name, frames in self.recordings.sequences.items()},
-            None if labels is None else np.asarray(labels[index]),
+            None if self._labels is None else np.asarray(self._labels[index]),
             {name: float(values[index]) for name, values in self.recordings.more_labels.items()},
         )
         if not self._reads:

@@ -218,17 +218,21 @@ def labels_of(sources: Mapping[str, Recordings]) -> dict[str, np.ndarray]:
 
 
 def task_for(
-    options: argparse.Namespace, labels: Mapping[str, np.ndarray], names: list[str], say: Callable[[str], None]
+    options: argparse.Namespace,
+    labels: Mapping[str, np.ndarray],
+    names: list[str],
+    say: Callable[[str], None],
+    learnt: Task | None = None,
 ) -> Task:
     """What the labels of training are, said with the metrics that follow, and how the labels of other splits differ.
 
-    Raises `DataError` where there is nothing to learn from them.
+    A run that goes on keeps the task that it has `learnt` by. Raises `DataError` where there is nothing to learn from them.
     """
     for name, each in labels.items():
         if not len(each):
             raise DataError(f"{name}: expected recordings with a label, got none")
     try:
-        task = task_of(labels["train"], options.task, names)
+        task = learnt or task_of(labels["train"], options.task, names)
     except ValueError as error:
         raise DataError(f"train: {error}") from None
     tell(task, labels, say, dict(enumerate(names)))

@@ -63,7 +63,7 @@ class Trained:
         """Recordings as the model reads them."""
         if not self.hears_words:
             recordings = replace(recordings, text=[""] * len(recordings))
-        return RecordingDataset(recordings, self.tokenizer, max_words=self.max_words)
+        return RecordingDataset(recordings, self.tokenizer, max_words=self.max_words, scaled=self.task.scaled)
 
     def encode(self, recordings: Recordings) -> dict[str, Tensor]:
         """The variables of recordings, `{name: (N, d)}` on the CPU: what a `dependence_report` takes."""

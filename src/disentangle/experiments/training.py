@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ from disentangle.experiments.studies.records import (
     refuse_elsewhere,
 )
 from disentangle.experiments.studies.runs import program_of, run_command
-from disentangle.experiments.trained import DATA
+from disentangle.experiments.trained import DATA, arguments_of
 from disentangle.files import make_folder, write_file
+from disentangle.hub import CONFIG
 from disentangle.inference import encode
 from disentangle.metrics import metrics_table, seeds_summary, seeds_table
 from disentangle.nn.backbones import backbone_config, load_backbone, tiny_backbone
-from disentangle.saving import refuse_what_json_lacks
-from disentangle.tasks import Task
+from disentangle.saving import read_config, refuse_what_json_lacks
+from disentangle.tasks import Task, as_task
 from disentangle.tasks.task import Metrics
 from disentangle.training import AlternatingStep, AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
 
@@ -55,7 +57,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
         say_if_edited(experiment, run, say)
     sources = read(options, experiment.data, say, resumed=resume)
     labels = labels_of(sources)
-    task = task_for(options, labels, class_names(sources["train"], options), say)
+    task = task_for(options, labels, class_names(sources["train"], options), say, learnt_by(run))
     torch.manual_seed(options.seed)
     model, config, tokenizer = built(experiment, options, sources["train"], task, say)
     guesses = task.baselines(labels["train"])
@@ -65,7 +67,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     if first:
         config[PROVENANCE] = provenance(options, sources, labels, known, digests)
     experiment.prepare(model, sources["train"])
-    datasets = datasets_of(sources, tokenizer, config)
+    datasets = datasets_of(sources, tokenizer, config, task)
     say_what_is_cut(datasets["train"], tokenizer, config[DATA]["max_words"], say)
     batches = batches_of(datasets, options)
     parts = parts_of(experiment, options, model, options.epochs * -(-len(batches) // options.accumulation))
@@ -107,12 +109,21 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     return train
 
 
+def learnt_by(run: Run | None) -> Task | None:
+    """The task of a run's model, which is what it goes on with; `None` before its first epoch has ended."""
+    place = None if run is None else run.folder / "model" / CONFIG
+    if place is None or not place.exists():
+        return None
+    return as_task(arguments_of(read_config(place))["task"])
+
+
 def datasets_of(
-    sources: Mapping[str, Recordings], tokenizer: Any, config: Mapping[str, Any]
+    sources: Mapping[str, Recordings], tokenizer: Any, config: Mapping[str, Any], task: Task
 ) -> dict[str, RecordingDataset]:
     """The recordings of each split as what a model of this configuration is given."""
     words = config[DATA]["max_words"]
-    return {name: RecordingDataset(each, tokenizer, max_words=words) for name, each in sources.items()}
+    made = partial(RecordingDataset, tokenizer=tokenizer, max_words=words, scaled=task.scaled)
+    return {name: made(each) for name, each in sources.items()}
 
 
 def keep_card(experiment: Experiment, folder: Path) -> None:

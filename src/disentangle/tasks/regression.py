@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from disentangle.metrics import LabelScale, disagreements
-from disentangle.tasks.task import Metrics, Task, column, on_host
+from disentangle.tasks.task import Array, Metrics, Task, column, on_host
 
 __all__ = ["SENTIMENT", "Regression", "mean_and_std"]
 
@@ -24,8 +24,8 @@ class Regression(Task):
     """A number, learnt by its squared error. Its metrics are those of the scale of its labels.
 
     Models start at scores near 0 and learn steps of about 1. Labels far from that, such as years or milliseconds, have a mean
-    and a standard deviation by which they are learnt: a score is then (number - mean) / std, and the loss is in that unit.
-    Outcomes and metrics are in the unit of the labels.
+    and a standard deviation by which they are learnt: a score is then (number - mean) / std, and so is a label of a batch, see
+    `scaled`. Outcomes and metrics are in the unit of the labels.
 
     Arguments:
         scale: What the labels are.
@@ -54,10 +54,9 @@ class Regression(Task):
         return 1
 
     def terms(self, scores: Tensor, labels: Tensor) -> Tensor:
-        return (column(scores) - self.scaled(labels)).square()
+        return (column(scores) - labels).square()
 
-    def scaled(self, labels: Tensor) -> Tensor:
-        """Labels in the unit of scores."""
+    def scaled(self, labels: Array) -> Array:
         return (labels - self.mean) / self.std
 
     def outcomes(self, scores: Tensor) -> np.ndarray:

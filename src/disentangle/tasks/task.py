@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor
 from disentangle.functional.precision import at_least_float32
 from disentangle.variables import Rows
 
-__all__ = ["Metrics", "Task", "column", "mean_auc", "on_host", "refuse_other_scores"]
+__all__ = ["Array", "Metrics", "Task", "column", "mean_auc", "on_host", "refuse_other_scores"]
 
 Metrics = dict[str, float | None]
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 class Task(ABC):
@@ -34,7 +35,7 @@ class Task(ABC):
 
     @abstractmethod
     def terms(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each row, `(N,)` in at least float32, from scores and labels, `(N,)` or `(N, K)`."""
+        """The loss of each row, `(N,)` in at least float32, from scores and `scaled` labels, `(N,)` or `(N, K)`."""
 
     @abstractmethod
     def outcomes(self, scores: Tensor) -> np.ndarray:
@@ -67,12 +68,16 @@ class Task(ABC):
         """The task as JSON has it; `as_task` brings it back."""
 
     def loss(self, scores: Tensor, labels: Tensor, weights: Tensor) -> Rows:
-        """The loss of each row, with the weight that the row has: 0 where it has no label.
+        """The loss of each row, from `scaled` labels, with the weight that the row has: 0 where it has no label.
 
         Raises `ValueError` where a row has another number of scores than `outputs`.
         """
         refuse_other_scores(scores, self.outputs)
         return Rows(self.terms(scores, labels), weights)
+
+    def scaled(self, labels: Array) -> Array:
+        """Labels in the unit of scores, as batches hold them in training."""
+        return labels
 
     def check(self, labels: np.ndarray) -> None:
         """Raises `ValueError` where labels are such that there are no metrics."""

@@ -107,7 +107,7 @@ def time_a_step(
     model, config, tokenizer = built(experiment, options, sources["train"], task, _silent)
     experiment.prepare(model, sources["train"])
     learnt = {name: sources[name] for name in ("train", "unlabeled") if name in sources}
-    batches = batches_of(datasets_of(learnt, tokenizer, config), options)
+    batches = batches_of(datasets_of(learnt, tokenizer, config, task), options)
     steps = options.epochs * -(-len(batches) // options.accumulation)
     trainer = trainer_for(options, model, parts_of(experiment, options, model, steps), {})
     trainer.model.train()
