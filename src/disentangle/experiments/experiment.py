@@ -64,8 +64,8 @@ class Experiment:
         build: The model's class. It is called with `sizes`, the sizes of the frames of each modality beside text; `task`, what
             it is to predict, as JSON, see `disentangle.tasks.as_task`; what `arguments` returns; and `backbone`, where it
             has an argument of that name: a model of transformers, or, where a saved model is loaded, its configuration. What
-            its `predict` returns are the scores of the task, `(N, K)`, or `(N,)` where K is 1. Batches hold labels in the unit of
-            scores, as `task.scaled` makes them. Its module is the file that is run once per seed.
+            its `predict` returns are the scores of the task, `(N, K)`, or `(N,)` where K is 1. Batches hold labels in the unit
+            of scores, as `task.scaled` makes them. Its module is the file that is run once per seed.
         objective: Maps the options to the objective.
         description: What `--help` says of the program; mostly the `__doc__` of its file.
         penalty: Maps the model and the options to what must not depend on what; no penalty by default.
