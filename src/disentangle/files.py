@@ -10,6 +10,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -24,6 +25,7 @@ __all__ = [
     "sync_tree",
     "write_file",
     "write_folder",
+    "write_new_file",
     "writing",
 ]
 
@@ -54,6 +56,36 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         for each in written:
             each.replace(path.with_name(each.name))
     part.rmdir()
+    sync(path.parent)
+
+
+def write_new_file(path: Path, text: str) -> None:
+    """Writes a file whole where there is none.
+
+    Raises:
+        FileExistsError: If there is one; of several processes that write it at once, in all but the first.
+
+    Example:
+        >>> path = Path(tempfile.mkdtemp()) / "alpha.txt"
+        >>> write_new_file(path, "0.1")
+        >>> path.read_text()
+        '0.1'
+    """
+    part = Path(tempfile.mkdtemp(prefix=PREFIX, dir=path.parent))
+    try:
+        new = part / path.name
+        new.write_text(text)
+        sync(new)
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            new.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     sync(path.parent)
 
 

@@ -32,7 +32,7 @@ from disentangle.files import staged, sync, sync_tree, writing
 from disentangle.hub import CONFIG, TOKENIZER, WEIGHTS, local_folder
 from disentangle.weights import CHECKSUM, checksum, load_weights, write_checked_weights
 
-__all__ = ["Saved", "load", "read_config", "refuse_what_json_lacks", "restore", "save"]
+__all__ = ["Saved", "bare", "load", "read_config", "refuse_what_json_lacks", "restore", "save"]
 
 STAGING = ".saving"  # where files are written before they take their places
 
@@ -72,7 +72,7 @@ def save(folder: str | os.PathLike[str], model: nn.Module, config: Mapping[str, 
     folder = Path(folder)
     refuse_what_json_lacks(dict(config), "config")
     text = json.dumps(dict(config), indent=2) + "\n"
-    model = _bare(model)
+    model = bare(model)
     _refuse_what_files_lack(model)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,10 +157,10 @@ def restore(folder: str | os.PathLike[str], model: nn.Module) -> None:
         True
     """
     path = Path(folder) / WEIGHTS
-    _fill(_bare(model), _read_tensors(path), path)
+    _fill(bare(model), _read_tensors(path), path)
 
 
-def _bare(model: nn.Module) -> Any:
+def bare(model: nn.Module) -> Any:
     """The model itself, whose tensors have the names that it gave them."""
     from accelerate.utils import extract_model_from_parallel
 

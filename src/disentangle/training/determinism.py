@@ -166,6 +166,11 @@ class Epochs:
                 if i >= skip:
                     yield batch
             self._check_count(read)
+            if next(batches, _END) is not _END:
+                raise ValueError(
+                    f"expected {self.length} batches in an epoch, the length that the loader says, got more: do all workers "
+                    "read everything? Each can read a part of its own, by torch.utils.data.get_worker_info()"
+                )
             return
         assert self.loader.batch_sampler is not None
         self.first = skip

@@ -19,12 +19,12 @@ from disentangle.numbers_as_text import or_dash
 from disentangle.saving import restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
-from disentangle.training.guards import refuse_other_optimizer
+from disentangle.training.guards import parameters_beside, refuse_other_optimizer
 from disentangle.training.interrupts import Interrupts
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, lag_warning
 from disentangle.training.reports import Means, Monitor, ProgressBar, loggable
-from disentangle.training.settings import heed_settings, settings_of
+from disentangle.training.settings import freeze_as, frozen_names, give_values, heed_settings, settings_of
 
 if TYPE_CHECKING:
     from disentangle.training.trainer import AlternatingTrainer
@@ -47,6 +47,7 @@ class Position:
     batch: int = 0
     reports: int = 0
     stopped: bool = False
+    due: bool = False  # whether a report is, which an error or a signal came before
 
 
 class Fit:
@@ -75,6 +76,7 @@ class Fit:
         self.loader = Epochs(batches, trainer.seed, self.processes.rank, self.processes.size)
         self.means, self.position = Means(), Position()
         self.warned = False  # that estimators lag
+        self.started = 0.0  # when the report under way was begun
         self.saved: Position | None = None  # where the last checkpoint was written
         self.settings: dict[str, Any] | None = None  # what the run was started with
         if self.run is not None:
@@ -94,18 +96,17 @@ class Fit:
         self.trainer.model.train()
         steps = self.epochs * -(-len(self.loader) // self.trainer.accumulation)
         bar = ProgressBar(steps, self.position.step, shown=self.trainer.progress)
-        started = time.perf_counter()
+        self.started = time.perf_counter()
         position = self.position
         try:
             with Interrupts() as interrupts:
+                if position.due:
+                    self._report_on(bar, interrupts)
                 for ended in self._steps(interrupts):
                     bar.update()
                     due = ended if self.evaluate_every is None else position.step % self.evaluate_every == 0
                     if due := due or position.epoch == self.epochs:
-                        report = self._report(time.perf_counter() - started)
-                        started = time.perf_counter()
-                        bar.report(self._summary(report))
-                        position.stopped = self._called(report) or self.monitor.exhausted
+                        self._report_on(bar, interrupts)
                     wanted = due if self.checkpoint_every is None else position.step % self.checkpoint_every == 0
                     if wanted and self.saved != position:
                         self._save()
@@ -117,6 +118,23 @@ class Fit:
                 self.written_run.draw()
         self._finish()
         return self.history
+
+    def _report_on(self, bar: ProgressBar, interrupts: Interrupts) -> None:
+        """A report, and what the callbacks make of it. What a signal or an error cuts short is due where the run goes on."""
+        position = self.position
+        position.due = True
+        if self.processes.any(interrupts.heard is not None):  # who sends one may not wait for an evaluation
+            self._save()
+            interrupts.raise_it()
+        try:
+            report = self._report(time.perf_counter() - self.started)
+            self.started = time.perf_counter()
+            bar.report(self._summary(report))
+            position.stopped = self._called(report) or self.monitor.exhausted
+        except Exception:
+            if self.processes.size == 1:  # else the others would have to save, too
+                self._save()
+            raise
 
     def _steps(self, interrupts: Interrupts) -> Iterator[bool]:
         """Takes the steps that are left, and says after each whether it ended an epoch."""
@@ -162,14 +180,18 @@ class Fit:
         position = self.position
         epoch = position.epoch + (position.batch > 0)
         rates = [group["lr"] for group in self.trainer.step.optimizer.param_groups]
-        report = {"epoch": epoch, "step": position.step, **self.means.read(), "lr": float(rates[0])}
-        if self.trainer.step.keep_up is not None and self.trainer.step.penalty_optimizer is not None:
-            report["penalty_lr"] = KeepUp.rate(self.trainer.step.penalty_optimizer).item()
+        valid = None
         if self.evaluate is not None:
             self._copy_buffers()
-            report["valid"] = self.processes.from_first(self.trainer.evaluate(self.evaluate))
-            if self.monitor.improves(report["valid"]):
-                report["best"] = True
+            valid = self.processes.from_first(self.trainer.evaluate(self.evaluate))
+        best = valid is not None and self.monitor.improves(valid)
+        position.due = False
+        report = {"epoch": epoch, "step": position.step, **self.means.read()}
+        report["lr"] = None if rates[0] is None else float(rates[0])  # some find their rate themselves
+        if self.trainer.step.keep_up is not None and self.trainer.step.penalty_optimizer is not None:
+            report["penalty_lr"] = KeepUp.rate(self.trainer.step.penalty_optimizer).item()
+        if valid is not None:
+            report |= {"valid": valid, **({"best": True} if best else {})}
         self._warn_of_lag(report)
         report["seconds"] = round(seconds, 3)
         position.reports += 1
@@ -192,7 +214,7 @@ class Fit:
         if report["step"] < FIRST_STEPS or warning is None:
             return
         if not self.warned:
-            warnings.warn(warning, stacklevel=6)  # where the user called fit
+            warnings.warn(warning, stacklevel=7)  # where the user called fit
         report["lags"] = self.warned = True
 
     def _save_best(self) -> None:
@@ -253,6 +275,8 @@ class Fit:
         self.settings = state.get("settings")
         self.position = Position(**state["position"])
         self._load_parts(state["parts"])
+        give_values(self._beside(), state.get("beside", []), self.run.folder)
+        freeze_as(state.get("frozen"), modules["model"], self.run.folder)
         self.saved = replace(self.position)
         self.means.load_state_dict(_moved(state["means"], self.trainer.accelerator.device))
         if self.written_run is not None:
@@ -281,6 +305,9 @@ class Fit:
         if not self.monitor.exhausted and (by_patience or not self.callbacks):  # a larger one, or no callback any more
             self.position.stopped = False
 
+    def _beside(self) -> list[torch.nn.Parameter]:
+        return parameters_beside(self.trainer.model, self.trainer.step.optimizer)
+
     def _changing(self) -> list[Any]:
         """The optimisers and schedulers."""
         step = self.trainer.step
@@ -298,6 +325,8 @@ class Fit:
             "means": self.means.state_dict(),
             "batches": len(self.loader),
             "settings": self.settings,
+            "beside": [p.detach() for p in self._beside()],
+            "frozen": frozen_names(self.trainer.modules["model"]),
         }
 
     def _save(self) -> None:

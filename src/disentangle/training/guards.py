@@ -22,6 +22,7 @@ from disentangle.variables import Rows, values_of
 __all__ = [
     "frozen",
     "kinds_of",
+    "parameters_beside",
     "put_back",
     "refuse_dead_pairs",
     "refuse_frozen",
@@ -78,6 +79,12 @@ def refuse_optimizers(
                 f"expected the penalty's optimiser to hold all {len(learning)} parameters that learn, got one without "
                 f"{lacking} of them: make it from penalty.parameters()"
             )
+
+
+def parameters_beside(model: nn.Module, optimizer: Optimizer) -> list[nn.Parameter]:
+    """What an optimiser holds and the model has not: weights that an objective learns, in the order of the optimiser."""
+    own = {id(p) for p in model.parameters()}
+    return [p for group in optimizer.param_groups for p in group["params"] if id(p) not in own]
 
 
 def refuse_closure(optimizer: Optimizer) -> None:

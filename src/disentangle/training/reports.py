@@ -142,13 +142,13 @@ class Monitor:
         self.stale = 0
 
     def improves(self, metrics: Mapping[str, float | None]) -> bool:
-        """Whether these metrics are the best so far; `None` never is, nor NaN."""
+        """Whether these metrics are the best so far; `None` never is, nor what is not finite."""
         if self.metric is None:
             return False
         if self.metric not in metrics:
             raise ValueError(f"expected the metric {self.metric!r} among those evaluated, got {sorted(metrics)}")
         value = metrics[self.metric]
-        score = None if value is None or math.isnan(value) else float(value)
+        score = float(value) if value is not None and math.isfinite(value) else None
         better = score is not None and (
             self.best is None or (score < self.best if self.mode == "min" else score > self.best)
         )

@@ -18,19 +18,22 @@ import errno
 import json
 import math
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from disentangle.contents import misplaced
 from disentangle.errors import RunError
-from disentangle.files import PREFIX, append_line, make_folder, remove_leftovers, write_file, writing
+from disentangle.files import PREFIX, append_line, make_folder, remove_leftovers, write_file, write_new_file, writing
 from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.checkpoints import Checkpoints
 
 __all__ = ["Run"]
+
+PATIENCE = 8.0  # seconds that loader workers of a killed run may live on, with what they inherited of its lock
 
 
 class Run:
@@ -67,7 +70,11 @@ class Run:
         except OSError as error:
             raise _cannot_be_made(folder, error) from error
         run = cls(folder, dict(config))
-        run.write("config.json", run.config)
+        with writing(folder, RunError):
+            try:
+                write_new_file(folder / "config.json", _as_json(run.config))
+            except FileExistsError:  # another process was first
+                raise _taken(folder) from None
         return run
 
     @staticmethod
@@ -83,7 +90,7 @@ class Run:
         except OSError as error:
             raise _cannot_be_made(folder, error) from error
         if held:
-            raise RunError(f"{folder}: exists and is not empty; nothing in it was touched. Give another folder")
+            raise _taken(folder)
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Run:
@@ -104,23 +111,39 @@ class Run:
     def alone(self) -> Iterator[None]:
         """Keeps other processes from training in the folder; raises `RunError` where one does.
 
-        The lock is the operating system's, on `config.json`, and ends with the process. Where there is none, nothing is kept.
+        The lock is the operating system's, on `config.json`, and ends with the block or the process. A run that was killed
+        holds it for some seconds more, until the workers that load its data have ended: that is waited for. Where there are
+        no locks, nothing is kept.
         """
         try:
             import fcntl
         except ImportError:  # not a POSIX system
             yield
             return
-        with open(self.folder / "config.json") as file:
+        try:
+            file = (self.folder / "config.json").open()
+        except OSError as error:
+            raise RunError(f"{self.folder}: expected the config.json of the run: {error.strerror}") from error
+        until = time.monotonic() + PATIENCE
+        with file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise RunError(
+                            f"{self.folder}: expected a run that no other process trains, got one that is running"
+                        ) from None
+                    time.sleep(0.2)
+                    continue
+                except OSError:  # a file system without locks
+                    pass
+                break
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"{self.folder}: expected a run that no other process trains, got one that is running"
-                ) from None
-            except OSError:  # a file system without locks
-                pass
-            yield
+                yield
+            finally:  # closing the file leaves the lock to workers that have inherited it
+                with suppress(OSError):
+                    fcntl.flock(file, fcntl.LOCK_UN)
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -158,8 +181,7 @@ class Run:
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes a JSON file; a value that is not finite becomes `null`."""
-        text = json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
-        self._write(name, lambda path: path.write_text(text))
+        self._write(name, lambda path: path.write_text(_as_json(content)))
 
     def draw(self) -> None:
         """Draws `curves.png` from `metrics.jsonl`, where there is anything to draw; warns where that cannot be done."""
@@ -184,8 +206,16 @@ class Run:
         return [line + b"\n" for line in content.split(b"\n")[:-1]]
 
 
+def _taken(folder: Path) -> RunError:
+    return RunError(f"{folder}: exists and is not empty; nothing in it was touched. Give another folder")
+
+
 def _cannot_be_made(folder: Path, error: OSError) -> RunError:
     return RunError(f"{folder}: cannot be made into an output folder: {error.strerror}")
+
+
+def _as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

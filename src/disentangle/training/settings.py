@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from disentangle.errors import RunError
 
-__all__ = ["heed_settings", "settings_of"]
+__all__ = ["freeze_as", "frozen_names", "give_values", "heed_settings", "settings_of"]
 
 ELSEWHERE = {"base_lrs", "_last_lr"}  # of a scheduler: these are its optimiser's lr
 HOW = {
@@ -37,6 +38,9 @@ def settings_of(seed: int, accumulation: int, loader: DataLoader[Any], parts: Se
     """
     batches: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
     order = {"seed": seed, "accumulation": accumulation, "sampler": type(getattr(batches, "sampler", batches)).__name__}
+    order |= {
+        name: value for name in ("batch_size", "drop_last") if (value := getattr(batches, name, None)) is not None
+    }
     with suppress(TypeError):  # it streams
         order["number of rows"] = len(loader.dataset)  # pyright: ignore[reportArgumentType]
     return {"order": order, "parts": [{"kind": _kind(part), "made_with": _made_with(part)} for part in parts]}
@@ -69,6 +73,38 @@ def heed_settings(saved: Mapping[str, Any] | None, given: Mapping[str, Any], fol
             f"{folder}: goes on with the state that was saved: expected {'; '.join(sorted(overruled))}",
             stacklevel=6,  # where the user called fit
         )
+
+
+def give_values(parameters: Sequence[nn.Parameter], saved: Sequence[Tensor], folder: Path) -> None:
+    """Gives parameters the values that were saved; raises `RunError` where these are of others.
+
+    A run of a version that saved none keeps what it is given.
+    """
+    wanted, got = ([tuple(each.shape) for each in these] for these in (saved, parameters))
+    if saved and wanted != got:
+        raise RunError(f"{folder}: expected an optimiser of parameters {wanted} beside the model's, got {got}")
+    with torch.no_grad():
+        for parameter, value in zip(parameters, saved, strict=False):
+            parameter.copy_(value)
+
+
+def frozen_names(model: nn.Module) -> list[str]:
+    """The names of the parameters that do not learn."""
+    return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+
+
+def freeze_as(saved: Sequence[str] | None, model: nn.Module, folder: Path) -> None:
+    """Freezes the parameters that were frozen, and no others; warns where the model was given otherwise."""
+    given = frozen_names(model)
+    if saved is None or list(saved) == given:
+        return
+    of_each = (f"{len(names)} ({', '.join(names[:4])})" if names else "none" for names in (saved, given))
+    warnings.warn(
+        "{}: goes on with the parameters frozen that were: expected {}, got {}".format(folder, *of_each),
+        stacklevel=6,  # where the user called fit
+    )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in saved)
 
 
 def _listed(names: Sequence[str], values: Mapping[str, Any]) -> str:

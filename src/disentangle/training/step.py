@@ -31,6 +31,7 @@ from disentangle.training.encoded import Encoded, join
 from disentangle.training.guards import (
     frozen,
     kinds_of,
+    parameters_beside,
     put_back,
     refuse_dead_pairs,
     refuse_frozen,
@@ -248,6 +249,7 @@ class AlternatingStep:
         if not self._alike:
             modules = [self.model] if self.penalty is None else [self.model, self.penalty]
             self.processes.copy_from_first(t for module in modules for t in (*module.parameters(), *module.buffers()))
+            self.processes.copy_from_first(parameters_beside(self.model, self.optimizer))
             self._alike = True
 
     def _encode(self, batch: Any, seed: int | None, graph: bool) -> Encoded:
@@ -294,6 +296,7 @@ class AlternatingStep:
     def _differentiate(self, batch: Encoded, record: StepRecord, has_rows: bool) -> StepRecord:
         """The objective of all rows, and its gradients in the leaves that were joined to them."""
         self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)  # of parameters that no optimiser holds, gradients would add up
         with frozen(self.penalty):
             for dial in self.dials.values():
                 dial.train()

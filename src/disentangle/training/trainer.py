@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from disentangle.inference import evaluating
 from disentangle.pairwise import Pairwise
-from disentangle.saving import refuse_what_json_lacks
+from disentangle.saving import bare, refuse_what_json_lacks
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.determinism import noise_at
 from disentangle.training.fit import Callback, Evaluate, Fit, Report
@@ -130,7 +130,7 @@ class AlternatingTrainer:
         self.accelerator = accelerator_for(device, precision, trackers, None if run is None else run.folder)
         self.model: Any = model.to(self.accelerator.device)
         self.penalty = None if penalty is None else penalty.to(self.accelerator.device)
-        self.modules: dict[str, nn.Module] = {"model": self.model}
+        self.modules: dict[str, nn.Module] = {"model": bare(self.model)}
         if self.penalty is not None:
             self.modules["penalty"] = self.penalty
         self.processes = all_processes()
