@@ -293,3 +293,11 @@ def test_predictions_that_cannot_be_read_are_an_error_of_one_line(tmp_path, kept
     (tmp_path / "predictions.json").write_text(json.dumps(kept))
     with pytest.raises(RunError, match=r"predictions\.json: expected task, outcomes \(N, K\)[^\n]*$"):
         compare_runs({"a": tmp_path})
+
+
+def test_small_metrics_and_differences_keep_their_digits_and_their_sign(tmp_path):
+    one = maes(tmp_path / "one", {0: 0.0008, 1: 0.0012, 2: 0.0010})
+    other = maes(tmp_path / "other", {0: 0.0005, 1: 0.0008, 2: 0.0005})
+    text = compare_runs({"one": one, "other": other}).to_markdown()
+    assert "| one | 3 | 0.00100 ± 0.00020 |" in text
+    assert "| other | mae | -0.000400 | 3 | [-0.000648, -0.000152] |" in text  # 4e-4 ± 4.303 · 1e-4 / √3

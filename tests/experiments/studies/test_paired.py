@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
+from disentangle.experiments.studies.paired import interval_of, less, over_seeds, resampled
 
 
 def mae(outcomes, labels):
@@ -25,6 +25,12 @@ def test_differences_of_shares_that_are_equal_but_for_rounding_are_ties():
     more = np.array([3, 6, 3, 3, -3, 6, 6, -3])
     found = over_seeds(list((before + more) / 686), list(before / 686))
     assert found.p_wilcoxon == pytest.approx(stats.wilcoxon(more).pvalue)  # 0.125; 0.031 by the rounding
+
+
+def test_what_rounding_makes_of_equal_means_is_no_difference():
+    assert 0.1 + 0.2 + 0.3 != 0.3 + 0.3 + 0.0
+    assert over_seeds([0.1, 0.2, 0.3], [0.3, 0.3, 0.0]).mean == 0.0
+    assert less([0.1 + 0.2, 1.0, 0.0], [0.3, 1.0 - 1e-9, 0.0]) == pytest.approx([0.0, 1e-9, 0.0], rel=1e-6, abs=0)
 
 
 @pytest.mark.parametrize("unit", [1e-13, 1e-100, 1e9])

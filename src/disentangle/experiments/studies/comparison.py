@@ -12,9 +12,10 @@ import numpy as np
 
 from disentangle.data.messages import listed
 from disentangle.experiments.studies.finished_runs import FinishedRuns, check_comparable, read_finished, warn_of_edited
-from disentangle.experiments.studies.paired import interval_of, over_seeds, resampled
+from disentangle.experiments.studies.paired import interval_of, less, over_seeds, resampled
 from disentangle.experiments.studies.pictures import plot_option, plot_systems
 from disentangle.experiments.studies.tables import Table
+from disentangle.numbers_as_text import for_readers
 from disentangle.text_tables import TextTable, comma_separated
 
 __all__ = ["Comparison", "Difference", "compare_finished", "compare_runs"]
@@ -153,7 +154,7 @@ class Comparison(Table):
             [
                 each.system,
                 each.metric,
-                f"{each.mean:+z.3f}",
+                for_readers(each.mean, signed=True),
                 str(each.seeds),
                 _interval(each.interval),
                 _p(each.p_t),
@@ -316,18 +317,19 @@ def _over_rows(drawn: Drawn, name: str, first: str, metric: str, seeds: Sequence
     """The interval of the mean difference over seeds, where each of them was drawn for both."""
     if not all(metric in drawn.get((each, n), {}) for each in (name, first) for n in seeds):
         return None
-    return interval_of(np.mean([drawn[name, n][metric] - drawn[first, n][metric] for n in seeds], axis=0))
+    own, others = (np.mean([drawn[each, n][metric] for n in seeds], axis=0) for each in (name, first))
+    return interval_of(less(own, others))
 
 
 def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    mean = f"{statistics.fmean(values):z.3f}"
-    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+    if len(values) < 2:
+        return for_readers(values[0]) if values else "–"
+    mean, sd = statistics.fmean(values), statistics.stdev(values)
+    return f"{for_readers(mean, beside=sd)} ± {for_readers(sd, beside=mean)}"
 
 
 def _interval(interval: Interval | None) -> str:
-    return "–" if interval is None else f"[{interval[0]:z.3f}, {interval[1]:z.3f}]"
+    return "–" if interval is None else f"[{for_readers(interval[0])}, {for_readers(interval[1])}]"
 
 
 def _p(value: float | None) -> str:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-__all__ = ["OverSeeds", "interval_of", "over_seeds", "resampled"]
+__all__ = ["OverSeeds", "interval_of", "less", "over_seeds", "resampled"]
 
 Key = TypeVar("Key", bound=Hashable)
 CONFIDENCE = 0.95
+ROUNDING = 1e-12  # of a value, what sums in another order may change
 
 
 class OverSeeds(NamedTuple):
@@ -37,8 +38,8 @@ def over_seeds(values: Sequence[float], others: Sequence[float]) -> OverSeeds:
     from scipy import stats
 
     differences = np.subtract(values, others, dtype=float)
-    mean = float(differences.mean())
-    rounding = 1e-12 * float(np.abs([values, others]).max())
+    mean = float(less(np.mean(values), np.mean(others)))
+    rounding = ROUNDING * float(np.abs([values, others]).max())
     if len(differences) < 2 or np.ptp(differences) <= rounding:
         return OverSeeds(mean, None, None, None)
     test: Any = stats.ttest_1samp(differences, 0.0)
@@ -47,6 +48,12 @@ def over_seeds(values: Sequence[float], others: Sequence[float]) -> OverSeeds:
         warnings.simplefilter("ignore")  # scipy 1.12 warns of differences of 0 and of few seeds
         signed: Any = stats.wilcoxon(np.round(differences / rounding))  # those that are equal but for rounding are ties
     return OverSeeds(mean, (float(low), float(high)), float(test.pvalue), float(signed.pvalue))
+
+
+def less(values: Any, others: Any) -> np.ndarray:
+    """`values - others`, and 0 where rounding alone may have made the difference, 1e-12 of the larger."""
+    differences = np.subtract(values, others, dtype=float)
+    return np.where(np.abs(differences) <= ROUNDING * np.maximum(np.abs(values), np.abs(others)), 0.0, differences)
 
 
 def resampled(
