@@ -197,7 +197,7 @@ def compare_runs(
 
     Differences are taken seed by seed, over the seeds that both have. The bootstrap draws rows of the test split, the same
     for all systems and seeds, from the predictions that a run keeps. It computes the metrics anew for each resample, which
-    takes milliseconds for each run.
+    takes about a millisecond for each run.
 
     A `DataWarning` says where runs are of several versions of one program, by its file alone: what the file imports is not
     looked at.
