@@ -30,7 +30,7 @@ from disentangle.training.seeds import finished
 
 TABLES = {
     "table1": (paper_tables.table1, "all systems side by side"),
-    "table4": (paper_tables.table4, "MIRD without each of its parts"),
+    "table4": (paper_tables.table4, "MIRD without its parts, one more on each line"),
     "table5": (paper_tables.table5, "mutual information, orthogonality or no penalty"),
     "table6": (paper_tables.table6, "what unlabelled recordings are used for"),
     "figure4": (paper_pictures.figure4, "the latents under each penalty, by t-SNE"),
