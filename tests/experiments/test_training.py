@@ -244,6 +244,7 @@ def test_labels_on_another_scale_are_learnt_like_standardised_ones(tmp_path, cap
         of = {each: replace(splits[each], labels=change(splits[each].labels.astype(float))) for each in SPLITS}
         train_on(tmp_path / name, **of)
         kept = json.loads((tmp_path / name / "run" / "predictions.json").read_text())
+        assert kept["ids"] == splits["test"].ids
         return np.array(kept["outcomes"])[:, 0]
 
     wanted = outcomes("standard", lambda y: (y - mean) / std)

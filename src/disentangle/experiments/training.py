@@ -17,6 +17,7 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
 from disentangle.data.messages import listed
+from disentangle.data.recordings import have_label
 from disentangle.experiments.card import PROVENANCE, provenance, write_card
 from disentangle.experiments.evaluation import baselines, metrics_of, outcomes_of
 from disentangle.experiments.experiment import Experiment, naming_what_there_is
@@ -81,7 +82,9 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     def keep_test(model: nn.Module) -> Metrics:
         """The metrics on the test split; what the model says of its rows stays in the run's folder."""
         outcomes, labels = outcomes_of(model, datasets["test"], task)
-        kept = {"task": task.to_dict(), "outcomes": outcomes.tolist(), "labels": labels.tolist()}
+        test = datasets["test"]
+        ids = [name for name, there in zip(test.recordings.ids, have_label(test.labels), strict=True) if there]
+        kept = {"task": task.to_dict(), "outcomes": outcomes.tolist(), "labels": labels.tolist(), "ids": ids}
         run.write("predictions.json", kept)
         return experiment.metrics(task, outcomes, labels)
 

@@ -4,7 +4,7 @@
     metrics.jsonl       a line per report, such as an epoch
     model/              the model that was best on the validation split, as `disentangle.save` writes it
     checkpoints/        all that is needed to go on, of the last few times it was written
-    predictions.json    what the model says of the test split, and its labels, where an experiment's program wrote it
+    predictions.json    what the model says of the test split, its labels and names, where an experiment's program wrote it
     result.json         the metrics at the end
     curves.png          metrics.jsonl, drawn
 

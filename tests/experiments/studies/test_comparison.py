@@ -18,7 +18,7 @@ LABELS = np.random.default_rng(0).uniform(-40, 40, 50).round(3)
 TASK = Regression(label_scale(LABELS))
 
 
-def write(folder, outcomes=None, *, result=None, config=None, labels=LABELS):
+def write(folder, outcomes=None, *, result=None, config=None, labels=LABELS, ids=None):
     """A finished run as the program leaves it: its metrics, and what it predicted where that is given."""
     folder.mkdir(parents=True, exist_ok=True)
     if config is not None:
@@ -26,7 +26,7 @@ def write(folder, outcomes=None, *, result=None, config=None, labels=LABELS):
     if outcomes is not None:
         outcomes = np.reshape(outcomes, (-1, 1))
         kept = {"task": TASK.to_dict(), "outcomes": outcomes.tolist(), "labels": labels.tolist()}
-        (folder / "predictions.json").write_text(json.dumps(kept))
+        (folder / "predictions.json").write_text(json.dumps(kept | ({"ids": ids} if ids else {})))
         result = {"test": TASK.metrics(outcomes, labels)} if result is None else result
     if result is not None:
         (folder / "result.json").write_text(json.dumps(result))
@@ -97,6 +97,32 @@ def test_the_bootstrap_is_of_the_mean_over_seeds_and_holds_the_difference(tmp_pa
     assert 0 < low < mae.mean < high
     assert compare_runs(runs, resamples=300).differences[0].rows_interval == (low, high)
     assert compare_runs(runs, resamples=0).differences[0].rows_interval is None
+
+
+@pytest.mark.parametrize("form", ["video{}[{}]", "video{}$_${}", "video{}_{}.5_10.0"])
+def test_clips_of_one_video_are_drawn_together_where_their_names_tell(tmp_path, form):
+    """Where all rows of a video have one error, its rows tell no more than one of them does."""
+    draw = np.random.default_rng(0)
+    labels, errors = np.repeat(LABELS[:10], 5), np.repeat(draw.uniform(1, 9, 10), 5)
+    ids = [form.format(k // 5, k % 5) for k in range(50)]
+    one = write(tmp_path / "one", labels + errors, labels=labels)  # a run of an earlier version
+    other = write(tmp_path / "other", labels + 1, labels=labels, ids=ids)
+    table = compare_runs({"one": one, "other": other}, resamples=400)
+    assert (table.rows, table.videos) == (50, 10)
+    assert "paired bootstrap over the 10 videos of the 50 rows of the test split" in str(table)
+    low, high = table.differences[0].rows_interval
+    spread = errors[::5].std() / np.sqrt(10)  # of a mean of ten that are drawn with replacement
+    assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "ids", [["5"] + [f"v[{k}]" for k in range(49)], [f"v{k}[0]" for k in range(50)], ["v[0]"] * 50]
+)
+def test_names_that_tell_no_videos_leave_rows_to_be_drawn(tmp_path, ids):
+    runs = {name: write(tmp_path / name, LABELS + error, ids=ids) for name, error in (("a", 1), ("b", 2))}
+    table = compare_runs(runs, resamples=20)
+    assert table.videos == 0
+    assert "paired bootstrap over the 50 rows" in str(table)
 
 
 def test_a_metric_of_the_experiments_own_has_no_bootstrap(tmp_path):
@@ -260,6 +286,10 @@ def test_runs_of_several_versions_of_one_program_are_warned_of(tmp_path):
 
 def test_other_labels_of_the_test_split_are_refused(tmp_path):
     a, b = write(tmp_path / "a", LABELS), write(tmp_path / "b", LABELS[:-1], labels=LABELS[:-1])
+    ids = [str(k) for k in range(50)]
+    named = write(tmp_path / "named", LABELS, ids=ids)
+    message = "expected the 50 ids of the test split of named, got 50 that differ from these in turned"
+    refused({"a": a, "named": named, "turned": write(tmp_path / "turned", LABELS, ids=ids[::-1])}, message)
     message = "expected the 50 labels of the test split of a, got 49 that differ from these in b"
     refused({"a": a, "b": b}, message)
 

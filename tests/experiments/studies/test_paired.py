@@ -75,6 +75,21 @@ def test_the_interval_of_rows_covers_the_truth_nearly_as_often_as_it_says():
     assert 0.90 <= covered / 150 <= 0.99
 
 
+def test_the_interval_covers_the_truth_where_rows_of_one_video_are_alike():
+    """Two predictors whose errors differ by a normal number of mean 0, a fifth of its variance common to a video."""
+    draw, videos = np.random.default_rng(2), np.repeat(np.arange(30), 8)
+    covered = {"rows": 0, "videos": 0}
+    for i in range(100):
+        difference = np.sqrt(0.2) * draw.normal(size=30)[videos] + np.sqrt(0.8) * draw.normal(size=len(videos))
+        said = {"one": 10 + difference[:, None], "other": np.full((len(videos), 1), 10.0)}
+        for name, groups in (("rows", None), ("videos", videos)):
+            found = resampled(mae, said, np.zeros(len(videos)), groups=groups, resamples=100, seed=i)
+            low, high = interval_of(found["one"]["mae"] - found["other"]["mae"])
+            covered[name] += low <= 0 <= high
+    assert covered["rows"] < 86  # the variance of the mean is 1 + 7 / 5 of what single rows tell: 79 are expected
+    assert covered["videos"] >= 88
+
+
 def test_resamples_are_the_same_for_all_and_by_the_seed():
     draw = np.random.default_rng(0)
     labels, said = draw.normal(size=30), draw.normal(size=(30, 1))

@@ -40,8 +40,8 @@ class Difference:
         interval: Its 95 % interval by Student's t; `None` for one seed.
         p_t: The p-value of the paired t test; `None` for one seed, or where the differences are all the same.
         p_wilcoxon: The p-value of Wilcoxon's signed-rank test, in the same way.
-        rows_interval: The 95 % interval of the mean by a paired bootstrap over the rows of the test split, these seeds
-            being given; `None` where predictions were not kept.
+        rows_interval: The 95 % interval of the mean by a paired bootstrap over the rows of the test split, or over the videos
+            that they are of, these seeds being given; `None` where predictions were not kept.
     """
 
     system: str
@@ -65,6 +65,7 @@ class Comparison(Table):
         differences: One for each other system and metric, where both have a value for a seed.
         resamples: How many resamples of rows were drawn.
         rows: How many rows these are drawn from; 0 where there is no bootstrap.
+        videos: How many videos they are of, by their names: these are drawn, each with all its rows; 0 where rows are.
         option: The name of the option whose values the names of the systems are, if they are; pictures are against it.
     """
 
@@ -75,6 +76,7 @@ class Comparison(Table):
     differences: tuple[Difference, ...]
     resamples: int
     rows: int
+    videos: int = 0
     option: str | None = None
 
     def to_csv(self) -> str:
@@ -177,9 +179,12 @@ class Comparison(Table):
                 f"of {min(tested)} seeds, Wilcoxon's cannot be below {2.0 ** (1 - min(tested)):.2g}"
             )
         if any(each.rows_interval for each in self.differences):
+            drawn, what = f"{self.rows} rows", "rows"
+            if self.videos:
+                drawn, what = f"{self.videos} videos of the {drawn}", "videos"
             lines.append(
-                f"95 % (rows): paired bootstrap over the {self.rows} rows of the {self.split} split, {self.resamples} "
-                "resamples, what other rows might give with these seeds"
+                f"95 % (rows): paired bootstrap over the {drawn} of the {self.split} split, {self.resamples} resamples, "
+                f"what other {what} might give with these seeds"
             )
         return lines
 
@@ -196,8 +201,9 @@ def compare_runs(
     """Compares finished runs: mean and standard deviation over seeds, and how each system differs from one of them.
 
     Differences are taken seed by seed, over the seeds that both have. The bootstrap draws rows of the test split, the same
-    for all systems and seeds, from the predictions that a run keeps. It computes the metrics anew for each resample, which
-    takes about a millisecond for each run.
+    for all systems and seeds, from the predictions that a run keeps; where their names say which video rows are of, such as
+    "v[3]", "v$_$3" or "v_1.5_4.25", it draws videos, since clips of one video are alike. It computes the metrics anew for each
+    resample, which takes about a millisecond for each run.
 
     A `DataWarning` says where runs are of several versions of one program, by its file alone: what the file imports is not
     looked at.
@@ -265,7 +271,8 @@ def compare_finished(
         if not seeds:
             theirs = listed(by_name[name].results)
             raise ValueError(f"expected a seed of {first}, {listed(base.results)}, in {name}, got {theirs}")
-    drawn = _bootstrap(base, by_name, common, resamples, seed, progress) if split == "test" and resamples else {}
+    wanted = resamples if split == "test" else 0
+    drawn, videos = _bootstrap(base, by_name, common, wanted, seed, progress)
     differences = []
     for name, seeds in common.items():
         for metric in base.metrics(split):
@@ -279,7 +286,7 @@ def compare_finished(
                 differences.append(Difference(name, metric, len(known), *test, rows))
     results = {each.name: {n: of[split] for n, of in each.results.items()} for each in systems}
     rows = len(next(iter(base.predictions.values())).labels) if drawn else 0
-    return Comparison(split, first, results, tuple(differences), resamples, rows)
+    return Comparison(split, first, results, tuple(differences), resamples, rows, videos)
 
 
 Drawn = dict[tuple[str, int], dict[str, np.ndarray]]  # by system and seed, then by metric: its value on each resample
@@ -292,21 +299,27 @@ def _bootstrap(
     resamples: int,
     seed: int,
     progress: bool,
-) -> Drawn:
-    """The metrics on resamples of rows, of all runs that some difference needs whose two have kept predictions."""
+) -> tuple[Drawn, int]:
+    """The metrics on resamples, of all runs that some difference needs whose two have kept predictions.
+
+    Beside it, how many videos were drawn from; 0 where rows were.
+    """
     both = [(name, n) for name, seeds in common.items() for n in seeds if n in base.predictions]
     keys = {(each, n) for name, n in both if n in systems[name].predictions for each in (name, base.name)}
     kept = {(name, n): systems[name].predictions[n] for name, n in sorted(keys)}
-    if not kept:
-        return {}
-    one = next(iter(kept.values()))
+    if not kept or not resamples:
+        return {}, 0
+    one = max(kept.values(), key=lambda each: len(each.ids))  # with names, if any run has noted them
     outcomes = {key: each.outcomes for key, each in kept.items()}
-    drawn = resampled(one.task.metrics, outcomes, one.labels, resamples=resamples, seed=seed, progress=progress)
+    videos = one.videos
+    drawn = resampled(
+        one.task.metrics, outcomes, one.labels, groups=videos, resamples=resamples, seed=seed, progress=progress
+    )
     for (name, n), found in drawn.items():  # an experiment may have metrics of its own: these are not drawn
         again, result = one.task.metrics(outcomes[name, n], one.labels), systems[name].results[n]["test"]
         for metric in [each for each in found if not _same(again.get(each), result.get(each))]:
             del found[metric]
-    return drawn
+    return drawn, 0 if videos is None else int(videos.max()) + 1
 
 
 def _same(a: float | None, b: float | None) -> bool:

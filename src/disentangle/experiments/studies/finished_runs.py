@@ -24,6 +24,9 @@ from disentangle.training import Run
 
 __all__ = ["FinishedRuns", "Predictions", "check_comparable", "read_finished", "warn_of_edited"]
 
+# Clip 3 of video v as the CMU-SDK, MMSA, and MulT (with its start and end) call it: v[3], v$_$3, v_1.5_4.25
+OF_VIDEO = re.compile(r"(.+?)(?:\[\d+\]|\$_\$\d+|_\d+\.\d+_\d+\.\d+)")
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -32,6 +35,16 @@ class Predictions:
     task: Task
     outcomes: np.ndarray  # (N, K)
     labels: np.ndarray  # (N,) or (N, K)
+    ids: tuple[str, ...] = ()  # N; none in runs of earlier versions
+
+    @property
+    def videos(self) -> np.ndarray | None:
+        """The number of the video that each row is of, `(N,)`; `None` where not all names tell, or each row has its own."""
+        found = [match[1] for name in self.ids if (match := OF_VIDEO.fullmatch(name))]
+        numbers = {video: k for k, video in enumerate(dict.fromkeys(found))}
+        if len(found) < len(self.labels) or not 1 < len(numbers) < len(found):
+            return None
+        return np.array([numbers[video] for video in found])
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,7 @@ def read_finished(name: str, folder: str | os.PathLike[str], seeds: Sequence[int
 
 
 def check_comparable(systems: Sequence[FinishedRuns], split: str) -> None:
-    """Refuses runs that learnt from other data or labels, or that have other metrics.
+    """Refuses runs that learnt from other data or labels, that were tested on others, or that have other metrics.
 
     Data are the same by the checksums that runs have noted; where one of two has none, by the name of the file.
     """
@@ -86,17 +99,11 @@ def check_comparable(systems: Sequence[FinishedRuns], split: str) -> None:
     for (one, first), (other, second) in combinations(runs, 2):
         _refuse_other_data(one, first, other, second)
     first = systems[0]
-    of_rows, rows = next(((s, p) for s in systems for p in s.predictions.values()), (first, None))
     for system in systems:
         if set(system.metrics(split)) != set(first.metrics(split)):
             wanted, given = listed(first.metrics(split)), listed(system.metrics(split))
             raise ValueError(f"expected the metrics of {first.name}, {wanted}, got {given} in {system.name}")
-        for seed, own in system.predictions.items():
-            if rows is not None and not np.array_equal(own.labels, rows.labels):
-                raise ValueError(
-                    f"expected the {len(rows.labels)} labels of the test split of {of_rows.name}, got {len(own.labels)} "
-                    f"that differ from these in {_at(system, seed)}"
-                )
+    _refuse_other_rows(systems)
 
 
 def warn_of_edited(systems: Sequence[FinishedRuns]) -> None:
@@ -128,6 +135,20 @@ def _refuse_other_data(one: FinishedRuns, first: int, other: FinishedRuns, secon
             same, wanted, given = a == b, f"{wanted}, SHA-256 {a[:12]}…", f"{given}, SHA-256 {b[:12]}…"
         if not same:
             raise ValueError(f"expected the {what} of {_at(one, first)}, {wanted}, got {given} in {_at(other, second)}")
+
+
+def _refuse_other_rows(systems: Sequence[FinishedRuns]) -> None:
+    """Refuses runs whose test split has other labels, or, where it has noted them, other names of its rows."""
+    for what in ("labels", "ids"):
+        kept = [(s, seed, getattr(own, what)) for s in systems for seed, own in s.predictions.items()]
+        kept = [each for each in kept if len(each[2])]
+        for system, seed, own in kept:
+            first, _, wanted = kept[0]
+            if not np.array_equal(own, wanted):
+                raise ValueError(
+                    f"expected the {len(wanted)} {what} of the test split of {first.name}, got {len(own)} that differ from "
+                    f"these in {_at(system, seed)}"
+                )
 
 
 def _at(system: FinishedRuns, seed: int) -> str:
@@ -187,9 +208,10 @@ def _predictions(path: Path) -> Predictions:
     kept = _json(path)
     try:
         outcomes, labels = (np.array(kept[name], dtype=float) for name in ("outcomes", "labels"))
-        if outcomes.ndim != 2 or len(outcomes) != len(labels):
-            raise ValueError(f"outcomes {outcomes.shape}, labels {labels.shape}")
-        return Predictions(as_task(kept["task"]), outcomes, labels)
+        ids = tuple(map(str, kept.get("ids", ())))
+        if outcomes.ndim != 2 or len({len(outcomes), len(labels), len(ids) or len(labels)}) > 1:
+            raise ValueError(f"outcomes {outcomes.shape}, labels {labels.shape}, {len(ids)} ids")
+        return Predictions(as_task(kept["task"]), outcomes, labels, ids)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path}: expected task, outcomes (N, K) and labels of N rows, got {error}") from error
 

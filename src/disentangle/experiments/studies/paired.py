@@ -61,6 +61,7 @@ def resampled(
     outcomes: Mapping[Key, np.ndarray],
     labels: np.ndarray,
     *,
+    groups: np.ndarray | None = None,
     resamples: int = 2000,
     seed: int = 0,
     progress: bool = False,
@@ -71,6 +72,7 @@ def resampled(
         metrics: Measures outcomes beside labels.
         outcomes: The predictions by name, each `(N, K)`, of the same rows.
         labels: The labels of the rows, `(N,)` or `(N, K)`.
+        groups: Rows that are drawn together by having one number, `(N,)`; each by itself where it is not given.
         resamples: How many resamples are drawn.
         seed: What they are drawn by.
         progress: Whether to show a progress bar.
@@ -81,9 +83,11 @@ def resampled(
     from tqdm.auto import tqdm
 
     generator = np.random.default_rng(seed)
+    numbers = np.arange(len(labels)) if groups is None else groups
+    together = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
     found: dict[Key, dict[str, np.ndarray]] = {key: {} for key in outcomes}
     for i in tqdm(range(resamples), unit="resample", disable=not progress, dynamic_ncols=True, leave=False):
-        rows = generator.integers(len(labels), size=len(labels))
+        rows = np.concatenate([together[k] for k in generator.integers(len(together), size=len(together))])
         for key, said in outcomes.items():
             for name, value in _measured(metrics, said[rows], labels[rows]).items():
                 of = found[key].setdefault(name, np.full(resamples, np.nan))
