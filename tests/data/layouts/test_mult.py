@@ -76,9 +76,10 @@ def test_without_names(file):
     [
         ({"text": 1, "audio": 2}, "train: expected vision, got text, audio$"),
         (
-            split(labels=np.ones((3, 4, 2))),
-            r"train: labels: expected one label per recording, got float64 \(3, 4, 2\)$",
+            split(labels=np.ones((3, 7, 1))),
+            r"train: labels: expected one label per recording, got float64 \(3, 7, 1\)$",
         ),
+        (split(labels=np.ones((3, 4, 2))), "expected one 1 and one 0 for each emotion, got others in 3 recordings$"),
         (split(labels=np.full((3, 1, 1), np.nan)), "train: labels: 3 of 3 labels are NaN or infinite$"),
         (
             split(audio=np.ones((3, 4))),
@@ -95,3 +96,11 @@ def test_a_split_that_cannot_be_used(file, content, message):
         read(file, content)
     assert str(error.value).startswith(f"{file}: ")
     assert "\n" not in str(error.value)
+
+
+def test_iemocap_has_four_labels_and_no_main_one(file):
+    there = np.array([[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]])
+    got = read(file, split(labels=np.stack([1 - there, there], axis=2)))
+    assert got.labels is None
+    assert list(got.more_labels) == ["neutral", "happy", "sad", "angry"]
+    np.testing.assert_array_equal(got.with_labels(*got.more_labels).labels, there)

@@ -1,11 +1,16 @@
 """A split as a dictionary of fields without transcripts: the files of MulT, `*_data.pkl` and `*_data_noalign.pkl`.
 
 Each holds `vision`, `audio`, and as `text` the GloVe vectors of the words, all `(N, T, D)` and padded with zeros in front;
-`labels (N, 1, 1)`; and mostly `id`, the names, or rows of video, start and end. The words themselves are not there: the
-transcripts are "", and the vectors a modality, "glove". Audio has values of -inf, which stay.
+`labels (N, 1, 1)`, in IEMOCAP's files `(N, 4, 2)`; and mostly `id`, the names, or rows of video, start and end. The words
+themselves are not there: the transcripts are "", and the vectors a modality, "glove". Audio has values of -inf, which stay.
+
+IEMOCAP has four labels, "neutral", "happy", "sad" and "angry", each 0 or 1 by which of two places holds a 1, and none that is
+the main one: they are `more_labels`.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from disentangle.data import expect, messages
 from disentangle.data.data_warnings import warn_of_fields
@@ -16,6 +21,7 @@ __all__ = ["CONTENT", "matches", "read"]
 
 CONTENT = "text, audio, vision, labels (MulT)"
 MODALITIES = {"audio": "audio", "vision": "vision", "glove": "text"}
+EMOTIONS = ("neutral", "happy", "sad", "angry")  # of IEMOCAP, in MulT's order
 
 
 def matches(split: object) -> bool:
@@ -47,10 +53,22 @@ def read(where: str, split: object, *, labeled: bool = True) -> Recordings:
     sequences, padding = {}, {}
     for name, key in MODALITIES.items():
         sequences[name], padding[name] = expect.frames(f"{where}: {key}", columns[key])
+    labels = columns.get("labels")
+    emotions = labels if isinstance(labels, np.ndarray) and labels.shape[1:] == (len(EMOTIONS), 2) else None
     return Recordings(
         text=[""] * len(columns["text"]),
         sequences=sequences,
-        labels=expect.labels(f"{where}: labels", columns["labels"]) if labeled else None,
+        labels=None if labels is None or emotions is not None else expect.labels(f"{where}: labels", labels),
+        more_labels={} if emotions is None else _emotions(f"{where}: labels", emotions),
         ids=expect.ids(f"{where}: id", columns.get("id", [])),
         padding=padding,
     )
+
+
+def _emotions(where: str, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Whether each emotion is there, `(N,)` float32: its 1 is in the second of two places where it is, else in the first."""
+    places = expect.floats(where, labels)
+    wrong = (np.sort(places, axis=2) != [0, 1]).any((1, 2))
+    if wrong.any():
+        raise DataError(f"{where}: expected one 1 and one 0 for each emotion, got others in {wrong.sum()} recordings")
+    return {name: places[:, k, 1].copy() for k, name in enumerate(EMOTIONS)}
