@@ -28,6 +28,8 @@ from disentangle.nn import SequenceEncoder, Standardize, TensorFusion
 from disentangle.nn.backbones import as_backbone
 from disentangle.tasks import Regression, Task, as_task
 
+MOST_WEIGHTS = 10**9  # which take 16 GB in training: text and three other modalities have 1.5e8, with a fourth 4.9e9
+
 
 class TFN(Model):
     def __init__(
@@ -49,6 +51,11 @@ class TFN(Model):
         text = SequenceEncoder(self.backbone.config.hidden_size, text_d, 2 * text_d)
         self.read = nn.ModuleDict({"text": text, **{m: three_layers(size, d, dropout) for m, size in sizes.items()}})
         self.fusion = TensorFusion({"text": text_d, **dict.fromkeys(sizes, d)})
+        if (weights := self.fusion.out_features * width) > MOST_WEIGHTS:
+            raise ValueError(
+                f"expected a few modalities, whose products take at most {MOST_WEIGHTS:.0e} weights, got text and {len(sizes)} "
+                f"others, {weights:.1e} weights: lmf.py has the same products at low rank"
+            )
         self.head = nn.Sequential(
             *(nn.Dropout(dropout), nn.Linear(self.fusion.out_features, width), nn.ReLU()),
             *(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, self.task.outputs)),

@@ -232,6 +232,15 @@ def step_without_values(system, train, device, **options):
         loss.item()
 
 
+def test_tfn_refuses_more_products_than_memory_holds():
+    backbone, _ = tiny_backbone(["so good"], hidden_size=16, layers=2)
+    sizes = dict.fromkeys(("audio", "vision", "gaze", "pulse"), 5)
+    with pytest.raises(
+        ValueError, match=r"at most 1e\+09 weights, got text and 4 others, 4\.9e\+09 weights: lmf\.py has"
+    ):
+        tfn.TFN(backbone, sizes, task_of(np.array([0.3, 1.7, -2.0])))
+
+
 @pytest.mark.parametrize("unit", [1.0, 1000.0])
 def test_tfn_predicts_numbers_within_their_range_if_it_shall(unit):
     train = replace(lacking(), labels=unit * np.array([-1.0, 1.0, 2.0, 4.0, 0.5, 3.5], np.float32))
