@@ -15,7 +15,7 @@ the loss. Routing is normalized by the length of the sequence, see `dynamic_rout
 Where a row lacks the other modality, the steps themselves, normalized, stand for what they would have found. The best epoch is
 chosen on the validation split, where that code takes the accuracy on the test split. Scores are not multiplied by 10. Words are
 those of a text encoder that learns too, where they have fixed vectors; frames are standardised by the training split; a number
-is learnt by its squared error, not the absolute one.
+is learnt by its squared error, not the absolute one, and by AdamW as in all files here, not by RMSprop.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ that code reads padding if a sequence is short. Steps attend to later ones too: 
 since an utterance is known as a whole, and since that mask depends on how far the batch is padded. Where a row lacks the other
 modality, the steps themselves, normalized, stand for what they would have found. Words are those of a text encoder that learns
 too, where they have fixed vectors; frames are standardised by the training split; a number is learnt by its squared error, not
-the absolute one; one rate of dropout holds within all transformers.
+the absolute one; one rate of dropout holds within all transformers; what goes over the steps side by side has as many layers as
+the others, where that code has at least 3.
 """
 
 from __future__ import annotations
