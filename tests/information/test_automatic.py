@@ -8,8 +8,14 @@ from disentangle import estimate_mutual_information
 from disentangle.dependence import Bound
 from disentangle.information import MutualInformation
 from disentangle.information.automatic import _with_neighbors
+from disentangle.information.coordinates import best_margins
+from disentangle.information.samples import Variable
 
 F64 = torch.float64
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
 
 
 def normal(*shape, seed=0):
@@ -197,3 +203,26 @@ def test_neighbours_that_are_not_sure_are_said():
         said.append(any(warning.startswith("nearest neighbours show") for warning in found.warnings))
         assert not (said[-1] and found.method == "nearest neighbors")
     assert any(said)
+
+
+@pytest.mark.parametrize("curve", [lambda t: t, np.tanh])
+@pytest.mark.parametrize("rho", [0.0, 0.8])
+def test_columns_of_few_intrinsic_dimensions_tell_what_these_tell(curve, rho):
+    rng = np.random.default_rng(0)
+    z, noise = rng.standard_normal((2, 400, 3))
+    a, b = rng.standard_normal((2, 3, 16))
+    found = estimate_mutual_information(curve(z @ a), curve((rho * z + math.sqrt(1 - rho**2) * noise) @ b))
+    assert found.value == pytest.approx(-1.5 * math.log(1 - rho**2), abs=3.5 * found.standard_error)
+    assert found.standard_error < 0.1
+
+
+def test_unit_vectors_that_are_independent_are_no_student_distribution():
+    draws = (np.random.default_rng(seed).standard_normal((2, 400, 8)) for seed in range(8))
+    pairs = (side / np.linalg.norm(side, axis=-1, keepdims=True) for side in draws)
+    margins = [best_margins(*(Variable(torch.tensor(side)) for side in pair), generator())[1] for pair in pairs]
+    assert sum(each.degrees_of_freedom < math.inf for each in margins) <= 1
+
+
+def test_heavy_tails_are_still_told():
+    z = normal(400, 6) / (torch.distributions.Chi2(torch.tensor(3.0, dtype=F64)).sample((400, 1)) / 3).sqrt()
+    assert best_margins(Variable(z[:, :3]), Variable(z[:, 3:]), generator())[1].degrees_of_freedom <= 8

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from disentangle.information.copula import EllipticalCopula
-from disentangle.information.correction import Fold, StackedCritic, fit_correction, noise_contrastive_loss
+from disentangle.information.correction import Fold, StackedCritic, fit_correction, noise_contrastive_losses
 
 
 def draw(rows, seed, curve=False):
@@ -47,19 +47,19 @@ def test_loss_is_that_of_a_loop_over_pairs(shape):
         return total / n
 
     expected = torch.tensor([loop(table) for table in scores.reshape(-1, n, n).tolist()], dtype=torch.float64)
-    torch.testing.assert_close(noise_contrastive_loss(scores), expected.reshape(shape[:-2]))
+    torch.testing.assert_close(noise_contrastive_losses(scores).mean(-1), expected.reshape(shape[:-2]))
 
 
 def test_loss_has_the_right_gradient():
     scores = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(noise_contrastive_loss, scores)
+    assert torch.autograd.gradcheck(noise_contrastive_losses, scores)
 
 
 def test_loss_is_lowest_at_the_true_log_density_ratio():
     x, y = draw(1500, 0)
     y = y[:, 0]
     truth = torch.distributions.Normal(0.6 * x, 0.8).log_prob(y) - torch.distributions.Normal(0.0, 1.0).log_prob(y)
-    lowest = noise_contrastive_loss(truth)
+    lowest = noise_contrastive_losses(truth).mean()
     for other in (
         truth + 0.3,
         truth - 0.3,
@@ -69,7 +69,7 @@ def test_loss_is_lowest_at_the_true_log_density_ratio():
         truth + 0.3 * (y**2 - 1),
         0 * truth,
     ):
-        assert noise_contrastive_loss(other) > lowest + 0.003
+        assert noise_contrastive_losses(other).mean() > lowest + 0.003
 
 
 def test_critic_is_an_inner_product_and_a_term_of_each_side():

@@ -9,8 +9,9 @@ from scipy.special import digamma
 from scipy.stats import special_ortho_group
 from sklearn.cross_decomposition import CCA
 
+from disentangle import estimate_mutual_information
 from disentangle.information import gaussian_mutual_information
-from disentangle.information.gaussian import correlation_noise
+from disentangle.information.gaussian import correlation_noise, independent_columns
 
 
 def correlated(rng, rows, dim, rho):
@@ -185,3 +186,24 @@ def test_refuses_values_that_are_not_finite():
     bad[0, 0], bad[3, 1] = math.nan, math.inf
     with pytest.raises(ValueError, match=r"expected y finite, got 2 of 20 values that are not"):
         gaussian_mutual_information(x, bad)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["gaussian", "copula"])
+def test_columns_that_are_linear_in_others_tell_nothing_more(dtype, method):
+    rng = np.random.default_rng(0)
+    x, y = correlated(rng, 200, 5, 0.8)
+    a, b = (side @ rng.standard_normal((5, 64)) for side in (x, y))
+    found = estimate_mutual_information(a.astype(dtype), b.astype(dtype), method=method)
+    assert found.value == pytest.approx(gaussian_mutual_information(x, y), abs=1e-4 if method == "gaussian" else 0.2)
+
+
+def test_independent_columns_are_those_of_the_same_span():
+    rng = np.random.default_rng(0)
+    x = torch.tensor(rng.standard_normal((100, 3)))
+    constant = torch.full((100, 1), 0.1, dtype=x.dtype)
+    assert torch.equal(independent_columns(torch.cat([x, constant], 1), 0.0), x)
+    found = independent_columns(torch.cat([x, x.sum(1, keepdim=True), 7 - x[:, :1]], 1), 0.0)
+    assert found.shape == x.shape
+    assert torch.linalg.matrix_rank(found - found.mean(0)) == 3
+    assert independent_columns(constant, 0.0).shape == (100, 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,26 +15,25 @@ from torch import Tensor
 from disentangle.dependence import Bound
 from disentangle.information.classes import classifier_mutual_information, entropy
 from disentangle.information.columns import column_mutual_information
-from disentangle.information.copula import DEGREES_OF_FREEDOM, EllipticalCopula, quantiles, uniform_ranks
-from disentangle.information.correction import Correction, Fold, fit_correction, noise_contrastive_loss
+from disentangle.information.coordinates import Margins, best_margins, folds_of
+from disentangle.information.copula import EllipticalCopula, quantiles, uniform_ranks
+from disentangle.information.correction import Correction, fit_correction
 from disentangle.information.counts import counted_mutual_information
 from disentangle.information.gaussian import correlation_noise, gaussian_mutual_information
 from disentangle.information.neighbors import neighbors_of, neighbors_value
-from disentangle.information.result import MutualInformation
-from disentangle.information.samples import SALT, Variable
+from disentangle.information.result import SIGNIFICANT, MutualInformation, standard_error
+from disentangle.information.samples import Variable
 
 __all__ = ["INFINITE", "automatic_mutual_information"]
 
-FOLDS = 4
-COMPARED = 2  # of them, with what half of the rows learns
-VALIDATION = 0.15  # of the rows that a fold is fitted on
-CHOICE = 1000  # rows whose pairs choose the degrees of freedom
+BLOCK = 1000  # rows whose pairs are scored at once, to read off those that belong together
+COMPARED = 2  # of the folds, with what half of the rows learns
 FEWEST_ROWS = 200  # for a critic
 STEPS = 150  # that it learns for, at most
 NEIGHBOR_ROWS = 100  # at least: below, their standard error is far too small
 NEIGHBOR_DIMENSIONS = 6  # of x and y together, at most
-SIGNIFICANT = 2.0  # standard errors
 OF_NEIGHBORS = 3.0  # the same of neighbours, whose error is too small, and of columns, the best of many
+UNLIKELY = 3.0  # the same of a copula, where held-out rows show nothing
 SMALL = 100  # rows at which twice as many of these are wanted
 ROUNDING = 1e-12  # of a standard error that is 0
 GROWTH, GROWTH_OF_GAIN = 0.04, 0.25  # from half of the rows to all: of the value, of what the critic adds
@@ -45,53 +43,40 @@ COPULA = Bound(
 )
 CRITIC = Bound("lower", "the rows are drawn independently")
 GROWING = "half of the rows show {:.2g} nats less: with more rows than these the value would be higher"
+NOT_HELD = "on held-out rows the copula tells {:z.2g} nats, nothing: it may not fit, do not trust the value"
 UNSURE = "nearest neighbours show {:.2g} ± {:.1g} nats, which so few rows may by chance: more rows would tell"
 INFINITE = "some direction of y is a function of x: the information is infinite, unless rounding or few values limit it"
-
-
-class _Margins(NamedTuple):
-    """x and y with other margins.
-
-    `normal` keeps equal values equal, `apart` sets them apart at random, and `fitted` is `apart` with the copula's margins.
-    A copula is fitted to margins without atoms. What sets equal values apart is random and tells nothing, so the density
-    ratio stays the one of x and y. A critic sees `normal`.
-    """
-
-    normal: tuple[Tensor, Tensor]
-    apart: tuple[Tensor, Tensor]
-    fitted: tuple[Tensor, Tensor]
-    degrees_of_freedom: float
 
 
 def automatic_mutual_information(x: Variable, y: Variable, seed: int) -> MutualInformation:
     """The estimate for rows that are all different; see `disentangle.estimate_mutual_information`."""
     if x.classes is None and y.classes is None:
-        return _of_numbers(x.numbers, y.numbers, seed)
+        return _of_numbers(x, y, seed)
     if x.classes is not None and y.classes is not None:
         return _of_pairs_of_classes(x, y, seed)
-    return _of_classes(y.numbers, x, "x", seed) if y.classes is None else _of_classes(x.numbers, y, "y", seed)
+    return _of_classes(y, x, "x", seed) if y.classes is None else _of_classes(x, y, "y", seed)
 
 
-def _of_numbers(x: Tensor, y: Tensor, seed: int) -> MutualInformation:
+def _of_numbers(x: Variable, y: Variable, seed: int) -> MutualInformation:
     generator = torch.Generator().manual_seed(seed)
-    margins = _margins(x, y, generator)
+    columns, margins = best_margins(x, y, generator)
     estimate = _by_copula(margins)
     if math.isinf(estimate.value):
         return estimate
-    dimensions = margins.normal[0].shape[1] + margins.normal[1].shape[1]
+    rows, dimensions = estimate.rows, margins.normal[0].shape[1] + margins.normal[1].shape[1]
     drawn, correction = generator.get_state(), None
     steps = STEPS if dimensions > 2 else 0  # of two columns neighbours find what a critic finds, in a tenth of the time
-    if len(x) >= FEWEST_ROWS:
-        correction = fit_correction(_folds(margins, generator), generator, steps)
+    if rows >= FEWEST_ROWS:
+        correction = fit_correction(folds_of(margins, generator), generator, steps)
         estimate = _with_critic(estimate, margins, correction)
         if dimensions > 2:
-            columns = column_mutual_information(*margins.normal, least=estimate.value)
-            estimate = _larger(estimate, columns, _of_neighbors(len(x)))
-    if len(x) >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
+            by_columns = column_mutual_information(*columns.normal, least=max(estimate.value, 0.0))
+            estimate = _larger(estimate, by_columns, _of_neighbors(rows))
+    if rows >= NEIGHBOR_ROWS and dimensions <= NEIGHBOR_DIMENSIONS:
         estimate = _with_neighbors(estimate, *margins.normal)
     if correction is not None and estimate.bound is CRITIC:
         generator.set_state(drawn)  # the same rows are held out
-        half = fit_correction(_folds(margins, generator, 0.5)[:COMPARED], generator, steps)
+        half = fit_correction(folds_of(margins, generator, 0.5)[:COMPARED], generator, steps)
         estimate = replace(estimate, warnings=tuple(_growth(estimate.value, correction, half)))
     return replace(estimate, warnings=(*estimate.warnings, *_warnings(estimate, dimensions)))
 
@@ -103,10 +88,12 @@ def _of_pairs_of_classes(x: Variable, y: Variable, seed: int) -> MutualInformati
     estimate = counted_mutual_information(x.classes, y.classes)
     if x.order is None or y.order is None or min(int(x.classes.max()), int(y.classes.max())) <= 1:
         return estimate
-    return _or_as_numbers(estimate, x.order, y.order, min(entropy(x.classes), entropy(y.classes)), seed)
+    return _or_as_numbers(
+        estimate, Variable(x.order), Variable(y.order), min(entropy(x.classes), entropy(y.classes)), seed
+    )
 
 
-def _or_as_numbers(estimate: MutualInformation, x: Tensor, y: Tensor, most: float, seed: int) -> MutualInformation:
+def _or_as_numbers(estimate: MutualInformation, x: Variable, y: Variable, most: float, seed: int) -> MutualInformation:
     """The estimate, or that of classes as numbers, `most` at the largest, where these tell more."""
     if estimate.value >= 0.9 * most:
         return estimate
@@ -114,13 +101,13 @@ def _or_as_numbers(estimate: MutualInformation, x: Tensor, y: Tensor, most: floa
     return _larger(estimate, replace(found, value=min(found.value, most)))
 
 
-def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> MutualInformation:
+def _of_classes(numbers: Variable, classes: Variable, name: str, seed: int) -> MutualInformation:
     """The estimate for numbers and the classes of the variable called `name`."""
     assert classes.classes is not None
     codes, most = classes.classes, entropy(classes.classes)
     rows, count = len(codes), int(codes.max()) + 1
-    scores = quantiles(uniform_ranks(numbers), math.inf)
-    estimate = classifier_mutual_information(numbers, codes, seed)
+    scores = quantiles(uniform_ranks(numbers.numbers), math.inf)
+    estimate = classifier_mutual_information(numbers.numbers, codes, seed)
     if name == "x":  # these would be the likelihoods of x
         estimate = replace(estimate, log_likelihood=None, marginal_log_likelihood=None)
     if rows >= NEIGHBOR_ROWS and scores.shape[1] <= NEIGHBOR_DIMENSIONS:
@@ -128,7 +115,7 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
         estimate = _larger(estimate, found, _of_neighbors(rows))
     enough = rows > scores.shape[1] + 2  # for a copula
     if enough and classes.order is not None and count > 2:
-        estimate = _or_as_numbers(estimate, numbers, classes.order, most, seed)
+        estimate = _or_as_numbers(estimate, numbers, Variable(classes.order), most, seed)
     warnings = list(estimate.warnings)
     if rows < 5 * count:
         warnings.append(f"{rows} rows are few for {count} classes: the value is probably too low")
@@ -137,36 +124,7 @@ def _of_classes(numbers: Tensor, classes: Variable, name: str, seed: int) -> Mut
     return replace(estimate, method=f"{estimate.method}, {count} classes of {name}", warnings=tuple(warnings))
 
 
-def _margins(x: Tensor, y: Tensor, generator: torch.Generator) -> _Margins:
-    drawn = torch.Generator().manual_seed(SALT ^ generator.initial_seed())
-    of_x, of_y, x_apart, y_apart = (uniform_ranks(side, by) for by in (None, drawn) for side in (x, y))
-    nu = _degrees_of_freedom(x_apart, y_apart, generator)
-    return _Margins(
-        (quantiles(of_x, math.inf), quantiles(of_y, math.inf)),
-        (quantiles(x_apart, math.inf), quantiles(y_apart, math.inf)),
-        (quantiles(x_apart, nu), quantiles(y_apart, nu)),
-        nu,
-    )
-
-
-def _degrees_of_freedom(x: Tensor, y: Tensor, generator: torch.Generator) -> float:
-    """The degrees of freedom whose density ratio best tells pairs that belong together from other pairs."""
-    index = torch.randperm(len(x), generator=generator)[:CHOICE]
-
-    def loss(nu: float) -> float:
-        a, b = quantiles(x, nu), quantiles(y, nu)
-        copula = EllipticalCopula(a, b, nu)
-        return float(noise_contrastive_loss(copula.scores(*copula.coordinates(a[index], b[index]))))
-
-    best, lowest = math.inf, loss(math.inf)
-    for nu in reversed(DEGREES_OF_FREEDOM[:-1]):  # the loss has one minimum
-        if (found := loss(nu)) >= lowest:
-            break
-        best, lowest = nu, found
-    return best
-
-
-def _by_copula(margins: _Margins) -> MutualInformation:
+def _by_copula(margins: Margins) -> MutualInformation:
     rows, nu = len(margins.normal[0]), margins.degrees_of_freedom
     if math.isinf(value := gaussian_mutual_information(*margins.normal)) and _infinite(*margins.normal):
         return MutualInformation(value, 0.0, "copula", COPULA, rows, rows, warnings=(INFINITE,))
@@ -176,12 +134,12 @@ def _by_copula(margins: _Margins) -> MutualInformation:
     if not math.isinf(nu):
         value = copula.information(rows)
     u, v = copula.coordinates(*margins.fitted)
-    terms = torch.cat([copula.scores(a, b).diagonal() for a, b in zip(u.split(CHOICE), v.split(CHOICE), strict=True)])
+    terms = torch.cat([copula.scores(a, b).diagonal() for a, b in zip(u.split(BLOCK), v.split(BLOCK), strict=True)])
     name = "Gaussian copula" if math.isinf(nu) else f"Student copula, {nu:g} degrees of freedom"
     noise = correlation_noise(
         rows, copula.p, copula.q
     )  # which is left where the terms vanish, of independent variables
-    return MutualInformation(value, math.sqrt(_standard_error(terms) ** 2 + noise), name, COPULA, rows, rows)
+    return MutualInformation(value, math.sqrt(standard_error(terms) ** 2 + noise), name, COPULA, rows, rows)
 
 
 def _infinite(x: Tensor, y: Tensor) -> bool:
@@ -190,37 +148,17 @@ def _infinite(x: Tensor, y: Tensor) -> bool:
     return all(side.shape[1] for side in many) and math.isinf(gaussian_mutual_information(*many))
 
 
-def _folds(margins: _Margins, generator: torch.Generator, share: float = 1.0) -> list[Fold]:
-    """Makes four folds, each with a copula fitted to a share of the rows that it does not hold out."""
-    rows = len(margins.normal[0])
-    parts = torch.randperm(rows, generator=generator)[: rows // FOLDS * FOLDS].chunk(FOLDS)
-    folds = []
-    for i, test in enumerate(parts):
-        fitting = torch.cat(parts[:i] + parts[i + 1 :])
-        fitting = fitting[torch.randperm(len(fitting), generator=generator)][: round(share * len(fitting))]
-        stop = int(VALIDATION * len(fitting))
-        folds.append(_fold(margins, fitting, (fitting[stop:], fitting[:stop], test)))
-    return folds
-
-
-def _fold(margins: _Margins, fitting: Tensor, parts: tuple[Tensor, Tensor, Tensor]) -> Fold:
-    (x, y), _, (a, b), nu = margins
-    inputs = EllipticalCopula(x[fitting], y[fitting], math.inf)
-    copula = EllipticalCopula(a[fitting], b[fitting], nu)
-    train, valid, test = (
-        (*inputs.coordinates(x[index], y[index]), *copula.coordinates(a[index], b[index])) for index in parts
-    )
-    return Fold(copula, train, valid, test)
-
-
-def _with_critic(estimate: MutualInformation, margins: _Margins, correction: Correction) -> MutualInformation:
+def _with_critic(estimate: MutualInformation, margins: Margins, correction: Correction) -> MutualInformation:
     """The copula's estimate, or the bound of copula and critic where the critic adds to it on held-out rows."""
     y, corrected = margins.normal[1], _corrected(correction)
-    adopted = _gain(correction) > SIGNIFICANT * _standard_error(correction.corrected - correction.base)
+    value, noise = float(corrected.mean()), standard_error(correction.corrected - correction.base)
+    adopted = value > 0 and _gain(correction) > SIGNIFICANT * noise
     if adopted:
-        method, value = f"{estimate.method}, corrected by a critic", float(corrected.mean())
-        error = _standard_error(correction.corrected)
+        method = f"{estimate.method}, corrected by a critic"
+        error = standard_error(correction.corrected)
         estimate = replace(estimate, value=value, standard_error=error, method=method, bound=CRITIC)
+    elif value <= 0 and abs(estimate.value) > UNLIKELY * estimate.standard_error:
+        estimate = replace(estimate, warnings=(*estimate.warnings, NOT_HELD.format(value)))
     ratio = float((corrected if adopted else _base(correction)).mean())
     # of y's normal scores: a Gaussian without x, and the same times the density ratio
     marginal = torch.distributions.MultivariateNormal(
@@ -234,14 +172,14 @@ def _growth(value: float, correction: Correction, half: Correction) -> Iterator[
     """A warning where critics that learn from half of the rows add much less, in the folds that these were fitted to."""
     gains, of_half = (c.corrected - c.base for c in (correction, half))
     growth = _gain(correction, COMPARED) - _gain(half)
-    noise = SIGNIFICANT * _standard_error(gains[:COMPARED] - of_half)
+    noise = SIGNIFICANT * standard_error(gains[:COMPARED] - of_half)
     if growth > max(noise, min(GROWTH * value, GROWTH_OF_GAIN * _gain(correction))):
         yield GROWING.format(growth)
 
 
 def _with_neighbors(estimate: MutualInformation, x: Tensor, y: Tensor) -> MutualInformation:
     """The estimate, or that of nearest neighbours where it is larger, with a warning where it is still growing."""
-    found = neighbors_of(Variable(x), Variable(y), least=estimate.value)
+    found = neighbors_of(Variable(x), Variable(y), least=max(estimate.value, 0.0))
     larger = _larger(estimate, found, _of_neighbors(len(x)))
     if larger is estimate:
         if found.value - SIGNIFICANT * found.standard_error > estimate.interval[1]:
@@ -270,8 +208,8 @@ def _gain(correction: Correction, folds: int | None = None) -> float:
 
 
 def _larger(estimate: MutualInformation, other: MutualInformation, errors: float = SIGNIFICANT) -> MutualInformation:
-    """The larger estimate: `other` only where it wins by more than so many of its standard errors, and has one."""
-    if other.standard_error < ROUNDING or other.value - errors * other.standard_error <= estimate.value:
+    """The larger estimate: `other` only where it is above the first one, and 0, by so many of its standard errors."""
+    if other.standard_error < ROUNDING or other.value - errors * other.standard_error <= max(estimate.value, 0.0):
         return estimate
     return replace(
         other,
@@ -301,7 +239,3 @@ def _warnings(estimate: MutualInformation, dimensions: int) -> Iterator[str]:
         )
     if estimate.bound.side == "lower" and estimate.value > math.log(rows):
         yield f"above log {rows} = {math.log(rows):.1f} nats the value rests on a few pairs of rows: do not trust it"
-
-
-def _standard_error(terms: Tensor) -> float:
-    return float(terms.std() / math.sqrt(terms.numel()))

@@ -13,7 +13,7 @@ from disentangle.functional import unmatched_log_mean_exp
 from disentangle.information.copula import EllipticalCopula, log_density_ratios
 from disentangle.information.fold_networks import StackedNetwork, fit_stacks
 
-__all__ = ["Correction", "Fold", "fit_correction", "noise_contrastive_loss"]
+__all__ = ["Correction", "Fold", "fit_correction", "noise_contrastive_losses"]
 
 HIDDEN, EMBEDDING = 96, 16
 LARGEST_TABLE = 2000  # rows whose pairs are all scored at once
@@ -58,21 +58,18 @@ class StackedCritic(nn.Module):
         return torch.baddbmm(g[..., -1:] + h[..., -1:].mT, g[..., :-1], h[..., :-1].mT)
 
 
-def noise_contrastive_loss(scores: Tensor) -> Tensor:
-    r"""The logistic loss of telling the N pairs that belong together from the N(N - 1) that do not, `(..., N, N) -> (...)`.
+def noise_contrastive_losses(scores: Tensor) -> Tensor:
+    r"""The logistic loss of telling N pairs that belong together from N(N - 1) that do not, by rows: `(..., N, N) -> (..., N)`.
 
-    .. math:: \frac1N\sum_i\left[\operatorname{softplus}(\log(N-1) - T_{ii})
-              + \sum_{j\ne i}\operatorname{softplus}(T_{ij} - \log(N-1))\right]
+    .. math:: \operatorname{softplus}(\log(N-1) - T_{ii}) + \sum_{j\ne i}\operatorname{softplus}(T_{ij} - \log(N-1))
 
-    At its minimum T is the log density ratio, normalised.
+    At the minimum of its mean T is the log density ratio, normalised.
 
     References:
         Gutmann and Hyvärinen, Noise-contrastive estimation (AISTATS 2010)
     """
-    n = scores.shape[-1]
-    shifted = scores - math.log(n - 1)
-    # softplus(-t) = softplus(t) - t
-    return (F.softplus(shifted).sum((-1, -2)) - shifted.diagonal(dim1=-2, dim2=-1).sum(-1)) / n
+    shifted = scores - math.log(scores.shape[-1] - 1)
+    return F.softplus(shifted).sum(-1) - shifted.diagonal(dim1=-2, dim2=-1)  # softplus(-t) = softplus(t) - t
 
 
 def fit_correction(folds: list[Fold], generator: torch.Generator, steps: int) -> Correction:
@@ -89,12 +86,12 @@ def fit_correction(folds: list[Fold], generator: torch.Generator, steps: int) ->
 
     def loss(index: Tensor) -> Tensor:
         u, v, a, b = (torch.gather(t, 1, index[..., None].expand(-1, -1, t.shape[-1])) for t in train)
-        return noise_contrastive_loss(_scores(squares, nu, (u, v, a, b)) + critic(u, v))
+        return noise_contrastive_losses(_scores(squares, nu, (u, v, a, b)) + critic(u, v)).mean(-1)
 
     def validate() -> Tensor:
-        return noise_contrastive_loss(base + critic(valid[0], valid[1]))
+        return noise_contrastive_losses(base + critic(valid[0], valid[1])).mean(-1)
 
-    start = noise_contrastive_loss(base)
+    start = noise_contrastive_losses(base).mean(-1)
     improved = fit_stacks(list(critic.parameters()), loss, validate, start, train[0].shape[1], steps, generator)
     return _evaluate(squares, nu, critic, improved, test)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,7 +12,13 @@ from torch import Tensor
 from disentangle.arrays import as_array
 from disentangle.information.samples import Samples, as_matrix
 
-__all__ = ["correlation_noise", "gaussian_mutual_information", "orthonormal_basis", "wishart_bias"]
+__all__ = [
+    "correlation_noise",
+    "gaussian_mutual_information",
+    "independent_columns",
+    "orthonormal_basis",
+    "wishart_bias",
+]
 
 
 def gaussian_mutual_information(x: Samples, y: Samples) -> float:
@@ -101,19 +108,46 @@ def correlation_noise(rows: int, p: int, q: int) -> float:
     return float((torch.polygamma(1, freedom - q / 2) - torch.polygamma(1, freedom)).sum() / 4)
 
 
+def independent_columns(matrix: Tensor, eps: float) -> Tensor:
+    """The columns of a matrix, `(rows, dim)`, without those that are constant or linear in the others, which tell nothing more.
+
+    Arguments:
+        matrix: Float64.
+        eps: The rounding of the numbers before they became float64, relative to them.
+    """
+    from scipy.linalg import qr
+
+    centered, varies = _unit_columns(matrix, eps)
+    if centered.shape[1] == 0:
+        return centered
+    _, r, order = cast(tuple[np.ndarray, ...], qr(centered.numpy(), mode="economic", pivoting=True))
+    left = np.abs(r.diagonal())  # of each column, without what the ones before it tell
+    kept = np.sort(order[: len(left)][left > left[0] * _rounding(centered, eps)])
+    return matrix[:, varies][:, kept]
+
+
 def orthonormal_basis(name: str, values: Samples) -> Tensor:
     """An orthonormal basis of the centered columns, `(rows, rank)`, in float64."""
-    matrix = as_matrix(name, values)
     kept = as_array(values).dtype
     eps = float(np.finfo(kept).eps) if kept.kind == "f" else 0.0
+    centered, _ = _unit_columns(as_matrix(name, values), eps)
+    if centered.shape[1] == 0:
+        return centered
+    u, s, _ = torch.linalg.svd(centered, full_matrices=False)
+    return u[:, s > s[0] * _rounding(centered, eps)]
+
+
+def _unit_columns(matrix: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """The columns that vary, with mean 0 and length 1, and which ones they are, `(dim,)` bool."""
     centered = matrix - matrix[:1]  # a constant column is exactly 0 here; a mean would leave its rounding
     centered = centered - centered.mean(0)
     size = centered.abs().amax(0)
     # relative to what the numbers could hold before they became float64
     varies = size > eps * matrix.abs().amax(0)
     centered = centered[:, varies] / size[varies]
-    if centered.shape[1] == 0:
-        return centered
-    centered = centered / centered.norm(dim=0)
-    u, s, _ = torch.linalg.svd(centered, full_matrices=False)
-    return u[:, s > s[0] * max(10 * eps, max(centered.shape) * torch.finfo(s.dtype).eps)]
+    return centered / centered.norm(dim=0), varies
+
+
+def _rounding(columns: Tensor, eps: float) -> float:
+    """What of columns of length 1 may be rounding."""
+    return max(10 * eps, max(columns.shape) * torch.finfo(columns.dtype).eps)

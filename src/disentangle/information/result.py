@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from disentangle.dependence import Bound
 
-__all__ = ["MutualInformation"]
+__all__ = ["SIGNIFICANT", "MutualInformation", "standard_error"]
+
+SIGNIFICANT = 2.0  # standard errors
 
 
 @dataclass(frozen=True)
@@ -56,3 +61,8 @@ class MutualInformation:
     def __str__(self) -> str:
         text = f"{self.value:z.3f} ± {self.standard_error:z.3f} nats ({self.method}, {self.rows} rows)"
         return "\n".join([text, *(f"  warning: {warning}" for warning in self.warnings)])
+
+
+def standard_error(terms: Tensor) -> float:
+    """That of the mean of terms, of any shape."""
+    return float(terms.std() / math.sqrt(terms.numel()))

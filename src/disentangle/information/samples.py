@@ -60,11 +60,13 @@ class Variable(NamedTuple):
         classes: `(rows,)` int64, 0 to C-1, each of them in at least one row, where the variable is classes; else `None`.
         order: Numbers that the classes can be taken for as well, `(rows, dim)`: where they were those of one column, their
             places in order; where they were many rows of several columns, these columns.
+        eps: The rounding of the floats that the numbers were, relative to them; 0 where they were whole.
     """
 
     numbers: Tensor
     classes: Tensor | None = None
     order: Tensor | None = None
+    eps: float = 0.0
 
 
 def as_variable(name: str, values: Samples, classes: bool | None = None) -> Variable:
@@ -158,8 +160,9 @@ def variable_of(array: np.ndarray, classes: bool | None) -> Variable:
         codes = torch.from_numpy(np.unique(array, return_inverse=True)[1].reshape(-1))
         return Variable(one_hot(codes).double(), None if classes is False else codes)
     matrix = torch.from_numpy(array.astype(np.float64).reshape(len(array), -1))
+    of_numbers = Variable(matrix, eps=float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0)
     if classes is False:
-        return Variable(matrix)
+        return of_numbers
     column, integers = matrix.shape[1] == 1, array.dtype.kind in "bui"
     codes, counts = values_of(
         array.reshape(len(array), -1) if integers else matrix.numpy()
@@ -168,7 +171,7 @@ def variable_of(array: np.ndarray, classes: bool | None) -> Variable:
     if integers and column:
         few |= len(counts) * (1 if array.dtype.kind == "b" else ROWS_PER_INTEGER) <= len(matrix)
     if not (classes or few or _are_whole_classes(matrix, len(counts))):
-        return Variable(matrix)
+        return of_numbers
     if not column:
         return Variable(matrix, codes, None if classes or few else matrix)
     nominal = classes or (is_whole(matrix) and len(counts) * ROWS_PER_CLASS <= len(matrix))
