@@ -162,3 +162,12 @@ def test_many_dimensions_that_hide_a_class_are_said():
     few = estimate_mutual_information(x[:, :3], y)
     assert not any("dimensions" in warning for warning in few.warnings)
     assert few.value > 0.55  # of log 2
+
+
+@pytest.mark.parametrize(("rows", "warned"), [(300, True), (700, False)])
+def test_rows_that_may_hide_some_of_it_are_said(rows, warned):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, 6))
+    y = (x[:, :3] + rng.standard_normal((rows, 3))).argmax(1)
+    hint = f"in 6 dimensions, {rows} rows may hide some of it: the value may be too low"
+    assert (hint in estimate_mutual_information(x, y).warnings) == warned

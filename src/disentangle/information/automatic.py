@@ -121,6 +121,8 @@ def _of_classes(numbers: Variable, classes: Variable, name: str, seed: int) -> M
         warnings.append(f"{rows} rows are few for {count} classes: the value is probably too low")
     if rows < 20 * scores.shape[1]:
         warnings.append(f"{rows} rows are few for {scores.shape[1]} dimensions: the value is probably too low")
+    elif rows < 100 * scores.shape[1] and estimate.value < 0.9 * most:
+        warnings.append(f"in {scores.shape[1]} dimensions, {rows} rows may hide some of it: the value may be too low")
     return replace(estimate, method=f"{estimate.method}, {count} classes of {name}", warnings=tuple(warnings))
 
 

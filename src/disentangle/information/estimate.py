@@ -100,9 +100,9 @@ def estimate_mutual_information(
     columns that are not linear in others; `"nearest neighbors"` is
     `disentangle.information.nearest_neighbor_mutual_information`. The rest are the library's estimators, trained with
     early stopping on 60 % and 20 % of the rows and evaluated on the last 20 %, on normal scores: upper bounds `"club"`,
-    `"sampled club"`, `"leave-one-out"`, `"variational"`; lower bounds `"infonce"`, `"nwj"`, `"mine"`, `"barber-agakov"`
-    (y of one dimension, or classes); and `"smile"` and `"difference of entropies"`, which are none. Where y is classes
-    their q(y|x) is a `CategoricalConditional`.
+    `"sampled club"` (both far above the information, even by the true q(y|x)), `"leave-one-out"`, `"variational"`; lower
+    bounds `"infonce"`, `"nwj"`, `"mine"`, `"barber-agakov"` (y of one dimension, or classes); and `"smile"` and `"difference of
+    entropies"`, which are none. Where y is classes their q(y|x) is a `CategoricalConditional`.
 
     **The standard error** is the one of the mean over rows (of ten blocks of rows, for the estimators and nearest
     neighbours). It knows nothing of how far a bound is from the information. Of independent normals in two to four columns
