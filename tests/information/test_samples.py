@@ -251,6 +251,33 @@ def test_frames_of_one_embedding_are_said_to_be_no_independent_draws():
     assert not any("different values" in w for w in as_pair(x=x, y=y, groups=groups).warnings)
 
 
+def test_a_number_of_each_speaker_in_all_of_the_rows_is_said_to_be_no_independent_draws():
+    speakers = np.repeat(np.arange(60), 20)
+    score = normal(60)[speakers]
+    for y in (score, np.c_[score, score**2]):
+        (warning,) = as_pair(x=normal(1200, 4), y=y).warnings
+        assert warning.startswith(
+            "y takes only 60 different values in 1200 rows: rows of one group are not independent draws"
+        )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        RNG(0).random((1000, 20)) < 0.1,
+        RNG(0).poisson(0.3, (1000, 6)),
+        np.log1p(RNG(0).poisson(0.3, (1000, 6))),
+        np.log1p(RNG(0).negative_binomial(3, 0.03, 3000)),
+        np.round(2 * normal(5000, 3)) / 2,
+        np.round(np.maximum(normal(1000, 6) - 1, 0), 1),
+        np.clip(np.round(0.8 * normal(5000, 1) + 0.6 * normal(5000, 6, seed=1)), -2, 2),
+        torch.from_numpy(normal(20_000)).bfloat16(),
+    ],
+)
+def test_independent_draws_of_few_values_are_no_groups(values):
+    assert not [each for each in as_pair(x=values, y=normal(len(values), seed=2)).warnings if "groups" in each]
+
+
 def test_groups_are_one_for_each_row():
     with pytest.raises(ValueError, match=r"expected groups as \(60,\), one for each row, got \(9,\)"):
         as_pair(x=normal(60), y=normal(60), groups=np.arange(9))

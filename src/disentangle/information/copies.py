@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from disentangle.information.samples import Values, Variable, is_one_hot, is_whole, possible_rows
+from disentangle.information.samples import Values, Variable, is_one_hot, is_whole, values_of
 
 __all__ = ["may_be_codes", "may_be_copies", "may_be_labels", "repeats", "without_copies"]
 
@@ -20,6 +20,7 @@ ATOMS = 2  # pairs of values, nowhere else alone, that may be there more than âˆ
 # more pairs may, where these are most of what is repeated, beside a share of rows that are there once
 SINGLE, MOSTLY = 0.05, 0.9
 GRID = 20  # steps between the values of a column for each of its values, at most, for it to be rounded
+SELDOM = 0.1  # of the values that groups take, those that are there once, at most
 BY_CHANCE = 100  # times as many equal rows as independent columns would have, at most: columns depend on one another
 INDEPENDENT = "rows of one group are not independent draws; with groups=, one row of each is used at a time"
 
@@ -89,16 +90,26 @@ def may_be_labels(name: str, side: Variable, counts: np.ndarray, array: np.ndarr
 
 
 def repeats(name: str, side: Variable, counts: np.ndarray) -> list[str]:
-    """A warning where several columns of numbers are repeated from row to row beside another y, more than by chance."""
-    if side.classes is not None or side.numbers.shape[1] < 2:
+    """A warning where numbers are repeated from row to row beside another y, as those of a group in each of its rows are."""
+    if side.classes is not None:
         return []
-    rows = len(side.numbers)
+    rows, different = len(side.numbers), len(counts)
     repeated = int(counts[(counts > 1) & (counts * counts <= rows)].sum())  # what is there more often is a value
-    possible = possible_rows(side.numbers)
-    by_chance = -possible * math.expm1(-rows / possible)  # the different ones of so many, were all equally frequent
-    if repeated <= 0.1 * rows or 2 * len(counts) >= by_chance:
+    # by chance some values are there once
+    if repeated <= 0.1 * rows or (counts == 1).sum() > SELDOM * different:
         return []
-    return [f"{name} takes only {len(counts)} different values in {rows} rows: {INDEPENDENT}"]
+    if 2 * different >= _different_by_chance(side.numbers):
+        return []
+    return [f"{name} takes only {different} different values in {rows} rows: {INDEPENDENT}"]
+
+
+def _different_by_chance(matrix: Tensor) -> int:
+    """How many different rows its columns would make if they were independent; of one column, all where it is on no grid."""
+    columns = [column.numpy() for column in matrix.unbind(1) if column.min() < column.max()]
+    if len(columns) == 1 and not _on_grid(columns[0]):
+        return len(matrix)
+    draw = np.random.default_rng(0)
+    return len(values_of(np.stack([draw.permutation(column) for column in columns], 1))[1])
 
 
 def _come_again(matrix: Tensor, counts: np.ndarray) -> bool:

@@ -26,7 +26,6 @@ __all__ = [
     "checked_array",
     "is_one_hot",
     "is_whole",
-    "possible_rows",
     "unit_variance",
     "values_of",
     "variable_of",
@@ -139,11 +138,6 @@ def values_of(matrix: np.ndarray) -> Values:
     return torch.from_numpy(codes.reshape(-1)), counts
 
 
-def possible_rows(matrix: Tensor) -> float:
-    """How many different rows the values of the columns could make."""
-    return math.prod(float(len(column.unique())) for column in matrix.unbind(1))
-
-
 def is_whole(matrix: Tensor) -> bool:
     """Whether it is a single column of whole numbers, where equal values are expected."""
     return matrix.shape[1] == 1 and bool((matrix == matrix.round()).all())
@@ -197,4 +191,4 @@ def _are_whole_classes(matrix: Tensor, values: int) -> bool:
     """Whether it is whole numbers with five rows per value, which could make no more different rows than there are."""
     if values * ROWS_PER_CLASS > len(matrix) or not bool((matrix == matrix.round()).all()):
         return False
-    return possible_rows(matrix) <= len(matrix)
+    return math.prod(float(len(column.unique())) for column in matrix.unbind(1)) <= len(matrix)
