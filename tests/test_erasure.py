@@ -1,5 +1,6 @@
 import warnings
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -73,6 +74,33 @@ def test_it_warns_where_the_classes_take_all_directions_of_x_and_leave_its_mean(
         warnings.simplefilter("error", EstimatorWarning)
         LEACE(np.hstack([x, draw.normal(size=(400, classes))]), z)  # room for more
         LEACE(np.ones((400, dims)), z)  # nothing to erase
+
+
+@pytest.mark.parametrize("dtype", [int, float])
+def test_whole_numbers_are_erased_as_classes_or_as_numbers(dtype):
+    draw = np.random.default_rng(0)
+    age = draw.integers(20, 80, 2000).astype(dtype)
+    x = draw.normal(size=(2000, 64)) + np.outer(age - 50, draw.normal(size=64)) / 20
+    with pytest.warns(
+        EstimatorWarning, match="^z was taken for 60 classes, which take 59 of 64 directions of x: classes=False"
+    ):
+        by_default = LEACE(x, age)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EstimatorWarning)
+        as_classes, as_numbers = LEACE(x, age, classes=True), LEACE(x, age, classes=False)
+        LEACE(x, age % 10)
+        LEACE(x, np.array([f"speaker {number}" for number in age]))
+    assert np.linalg.matrix_rank(as_numbers.change) == 1
+    np.testing.assert_allclose(as_numbers(x), LEACE(x, age + 1e-9 * draw.normal(size=2000))(x), atol=1e-6)
+    np.testing.assert_array_equal(as_classes.change, by_default.change)
+    assert LinearRegression().fit(as_numbers(x), age).score(as_numbers(x), age) < 1e-8
+
+
+def test_what_is_neither_tensor_nor_array_is_not_erased_from(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    x, z = told(0)
+    with pytest.raises(TypeError, match="expected x as a tensor or an array, got list"):
+        LEACE(x, z)(x.tolist())
 
 
 def test_tensors_keep_their_dtype_and_gradient():

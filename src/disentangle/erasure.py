@@ -14,6 +14,8 @@ from disentangle.information.samples import Samples, as_variable
 
 __all__ = ["LEACE"]
 
+FEW_CLASSES, FEW_DIRECTIONS = 10, 0.25  # that whole numbers are, and the share of x that they take, without a question
+
 
 class LEACE:
     r"""Least-squares concept erasure: takes from x what a linear probe can read of z, and changes x as little as can be.
@@ -36,9 +38,13 @@ class LEACE:
 
     Arguments:
         x: The representation, `(N, d)`: a tensor or an array.
-        z: What it shall not tell: numbers, `(N,)` or `(N, k)`, or classes, as `estimate_mutual_information` takes them.
+        z: What it shall not tell: numbers, `(N,)` or `(N, k)`, or classes.
+        classes: Whether the values of z are classes; told from them if not given, as by `estimate_mutual_information`. Whole
+            numbers with some rows each are taken for classes: `classes=False` for ages or counts, which take one direction.
+            An `EstimatorWarning` asks where more than ten of them take more than a quarter of the directions of x.
 
     Raises:
+        TypeError: If x or z are neither numbers nor names.
         ValueError: If x and z differ in their rows, there are fewer than 2, or a value is not finite.
 
     Example:
@@ -50,9 +56,10 @@ class LEACE:
         True
     """
 
-    def __init__(self, x: Samples, z: Samples):
+    def __init__(self, x: Samples, z: Samples, *, classes: bool | None = None):
         rows = as_variable("x", x, classes=False).numbers.numpy()
-        targets = as_variable("z", z).numbers.numpy()
+        variable = as_variable("z", z, classes)
+        targets = variable.numbers.numpy()
         if len(rows) != len(targets):
             raise ValueError(f"expected x and z with the same number of rows, got {len(rows)} and {len(targets)}")
         self.mean = rows.mean(0)
@@ -65,7 +72,16 @@ class LEACE:
         whitened = (basis / root) @ (basis.T @ (x_centered.T @ z_centered / len(rows)))
         left, sizes, _ = np.linalg.svd(whitened, full_matrices=False)
         seen = left[:, sizes > sizes.max(initial=0.0) * max(whitened.shape) * np.finfo(np.float64).eps]
-        if 0 < len(root) == seen.shape[1]:
+        count, taken = targets.shape[1], seen.shape[1]
+        numbers_as_classes = classes is None and variable.order is not None and variable.order.shape[1] == 1
+        if numbers_as_classes and count > FEW_CLASSES and taken > FEW_DIRECTIONS * len(root):
+            warnings.warn(
+                f"z was taken for {count} classes, which take {taken} of {len(root)} directions of x: classes=False if its "
+                "values are numbers, classes=True if they are classes",
+                EstimatorWarning,
+                stacklevel=2,
+            )
+        if 0 < len(root) == taken:
             warnings.warn(
                 f"expected x with more directions than z takes, got {len(root)}, all of which are erased: nothing but the mean "
                 "is left: take a wider x, or a z of fewer columns or classes",
@@ -81,8 +97,11 @@ class LEACE:
         It is computed in at least float32; of whole numbers it stays in that.
 
         Raises:
+            TypeError: If x is neither a tensor nor an array.
             ValueError: If x is not `(N, d)`.
         """
+        if not isinstance(x, Tensor | np.ndarray):
+            raise TypeError(f"expected x as a tensor or an array, got {type(x).__name__}")
         if x.ndim != 2 or x.shape[1] != len(self.mean):
             raise ValueError(f"expected x of shape (N, {len(self.mean)}), got {tuple(x.shape)}")
         if isinstance(x, Tensor):
