@@ -240,6 +240,21 @@ def test_the_order_of_columns_does_not_matter(order, classes):
     assert completeness[0] == pytest.approx(completeness[1], abs=0.1)
 
 
+@pytest.mark.parametrize("factor", [0, 1])
+def test_forests_do_not_see_the_unit_of_a_column(factor):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 3))
+    values = x[:, 0] + 0.3 * rng.standard_normal(200)
+    target = as_variable("t", values if factor == 0 else values > 0)
+    folds = halves(as_variable("t", values), 0)
+    importances, predicted = forest(x, target, folds, 0)
+    assert importances[0] > 0.7
+    for units in (2.0**-40, 2.0**150, 2.0 ** np.array([-30, 0, 20])):
+        of_other_unit = forest(units * x, target, folds, 0)
+        np.testing.assert_array_equal(of_other_unit[0], importances)
+        np.testing.assert_array_equal(of_other_unit[1], predicted)
+
+
 def test_tables_say_what_the_scores_are():
     scores = of("blocks")
     text = str(scores)

@@ -13,7 +13,7 @@ from disentangle.information.counts import counted_mutual_information
 from disentangle.information.neighbors import neighbors_value
 from disentangle.information.probe_rows import Folds
 from disentangle.information.probes import balanced_accuracy, predictions
-from disentangle.information.samples import Variable, as_variable
+from disentangle.information.samples import Variable, as_variable, standardized
 
 __all__ = ["bins", "concentration", "forest", "gap", "information_gap", "threshold_scores"]
 
@@ -39,7 +39,8 @@ def forest(x: np.ndarray, target: Variable, folds: Folds, seed: int) -> tuple[np
         }
         return (RandomForestRegressor if target.classes is None else RandomForestClassifier)(**limits)
 
-    predicted, forests = predictions(x, target, folds, make)
+    # in float32 and with a least range, trees would see the unit of a column
+    predicted, forests = predictions(standardized(x), target, folds, make)
     return np.mean([trees.feature_importances_ for trees in forests], axis=0), predicted
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "checked_array",
     "is_one_hot",
     "is_whole",
+    "standardized",
     "unit_variance",
     "values_of",
     "variable_of",
@@ -93,12 +94,18 @@ def as_matrix(name: str, values: Samples) -> Tensor:
     return variable_of(array, False if array.dtype.kind == "f" else None).numbers  # only integers become one-hot
 
 
+def standardized(matrix: np.ndarray) -> np.ndarray:
+    """The columns with mean 0 and variance 1; constant ones are 0."""
+    scaled = matrix / np.maximum(np.abs(matrix).max(0), np.finfo(float).tiny)  # so that no square overflows
+    varying = np.ptp(scaled, axis=0) > 0
+    centered = np.where(varying, scaled - scaled.mean(0), 0.0)
+    return centered / np.where(varying, centered.std(0), 1.0)
+
+
 def unit_variance(matrix: np.ndarray) -> np.ndarray:
-    """The columns that vary, with mean 0 and variance 1; constant ones are left out."""
-    centered = matrix / np.maximum(np.abs(matrix).max(0), np.finfo(float).tiny)  # so that no square overflows
-    centered = centered[:, np.ptp(centered, axis=0) > 0]
-    centered = centered - centered.mean(0)
-    return centered / centered.std(0)
+    """The same without the columns that are constant."""
+    columns = standardized(matrix)
+    return columns[:, columns.any(0)]
 
 
 def by_name(what: str, values: NamedSamples) -> dict[str, Samples]:
