@@ -278,6 +278,29 @@ def test_independent_draws_of_few_values_are_no_groups(values):
     assert not [each for each in as_pair(x=values, y=normal(len(values), seed=2)).warnings if "groups" in each]
 
 
+def steps_of_time(dim, seed, kept=0.98):
+    noise, steps = normal(3000, dim, seed=seed), np.zeros((3000, dim))
+    for i in range(1, 3000):
+        steps[i] = kept * steps[i - 1] + math.sqrt(1 - kept**2) * noise[i]
+    return steps
+
+
+def test_rows_in_order_of_time_are_asked_about():
+    x, y = steps_of_time(1, 0), steps_of_time(1, 1)  # which are independent
+    (warning,) = as_pair(x=x, y=y).warnings
+    assert warning.startswith("rows next to each other are alike in x and in y: if they are steps of time")
+    assert as_pair(x=x, y=y, groups=np.arange(3000) // 300).warnings == ()
+    order = RNG(2).permutation(3000)
+    sorted_by_x = np.sort(x[:, 0])
+    for a, b in (
+        (x[order], y[order]),
+        (x, normal(3000, 2)),
+        (sorted_by_x, sorted_by_x + normal(3000)),
+        (x, x[:, 0] > 0),
+    ):
+        assert as_pair(x=a, y=b).warnings == ()
+
+
 def test_groups_are_one_for_each_row():
     with pytest.raises(ValueError, match=r"expected groups as \(60,\), one for each row, got \(9,\)"):
         as_pair(x=normal(60), y=normal(60), groups=np.arange(9))

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from disentangle.information.samples import Values, Variable, is_one_hot, is_whole, values_of
+from disentangle.information.samples import Values, Variable, is_one_hot, is_whole, standardized, values_of
 
-__all__ = ["may_be_codes", "may_be_copies", "may_be_labels", "repeats", "without_copies"]
+__all__ = ["may_be_codes", "may_be_copies", "may_be_in_time", "may_be_labels", "repeats", "without_copies"]
 
 FEW_VALUES = 10  # of classes that are one to one, and may be rows
 LABELS = 0.75  # different values per row, at most, for an integer column to be asked about
@@ -22,6 +22,8 @@ SINGLE, MOSTLY = 0.05, 0.9
 GRID = 20  # steps between the values of a column for each of its values, at most, for it to be rounded
 SELDOM = 0.1  # of the values that groups take, those that are there once, at most
 BY_CHANCE = 100  # times as many equal rows as independent columns would have, at most: columns depend on one another
+ALIKE = 0.3  # correlation of rows with the next ones, on both sides, below which draws are hardly fewer than rows
+BEYOND_CHANCE = 5.0  # standard errors of that
 INDEPENDENT = "rows of one group are not independent draws; with groups=, one row of each is used at a time"
 
 
@@ -101,6 +103,24 @@ def repeats(name: str, side: Variable, counts: np.ndarray) -> list[str]:
     if 2 * different >= _different_by_chance(side.numbers):
         return []
     return [f"{name} takes only {different} different values in {rows} rows: {INDEPENDENT}"]
+
+
+def may_be_in_time(names: tuple[str, ...], sides: tuple[Variable, Variable]) -> list[str]:
+    """A warning where rows are like the next ones on both sides, as steps of time are, and are not just sorted by one."""
+    if not all(map(_are_like_the_next, sides)):
+        return []
+    return [
+        f"rows next to each other are alike in {' and in '.join(names)}: if they are steps of time, or parts of one recording, "
+        "they are not independent draws; groups= takes blocks of time, or recordings"
+    ]
+
+
+def _are_like_the_next(side: Variable) -> bool:
+    columns = standardized(side.numbers.numpy())
+    if side.classes is not None or (np.diff(columns, axis=0) >= 0).all(0).any():
+        return False
+    alike = (columns[1:] * columns[:-1]).mean(0).max()
+    return bool(alike > max(ALIKE, BEYOND_CHANCE / math.sqrt(len(columns))))
 
 
 def _different_by_chance(matrix: Tensor) -> int:

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from disentangle.information.copies import may_be_codes, may_be_copies, may_be_labels, repeats, without_copies
+from disentangle.information.copies import (
+    may_be_codes,
+    may_be_copies,
+    may_be_in_time,
+    may_be_labels,
+    repeats,
+    without_copies,
+)
 from disentangle.information.samples import Samples, Variable, checked_array, values_of, variable_of
 
 __all__ = ["Pair", "as_pair", "refuse_other_order"]
@@ -73,6 +80,7 @@ def as_pair(
     elif of_group is None:
         warnings += may_be_copies(tuple(sides), (x, y), coded) if classes is None else []
         warnings += [text for side in each for text in repeats(*side)]
+        warnings += [] if warnings else may_be_in_time(tuple(sides), (x, y))
     if classes is None:
         warnings += [text for side, array in zip(each, arrays, strict=True) for text in may_be_labels(*side, array)]
     if of_group is not None:

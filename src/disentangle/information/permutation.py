@@ -94,7 +94,8 @@ def permutation_test(
         statistic: From x and y, float64 `(rows, dim)` on the CPU, to a number; HSIC by default.
         permutations: B. The p-value cannot be below 1 / (1 + B).
         classes: Which of "x" and "y" are classes, `["y"]` say or `[]`; told from their values if not given.
-        groups: `(rows,)`, the same number or name for rows that are no independent draws of one another.
+        groups: `(rows,)`, the same number or name for rows that are no independent draws of one another: recordings, or blocks
+            of a time series, `numpy.arange(rows) // 100`.
         seed: Draws the permutations, and the rows where not all are used.
 
     Returns:
