@@ -122,6 +122,26 @@ def test_what_is_neither_numbers_nor_names(values, error, message):
         as_variable("y", values)
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.Series(pd.date_range("2024-01-31", periods=60)),
+        pd.Series(pd.date_range("2024-01-31", periods=60, tz="Europe/Berlin")),
+        pd.Series(pd.timedelta_range(0, periods=60, freq="1s")),
+        np.arange("2024-01", "2024-03", dtype="datetime64[D]"),
+    ],
+)
+def test_times_are_refused_with_what_makes_numbers_of_them(times):
+    with pytest.raises(
+        TypeError, match=r"expected x as numbers, or one column of names, got .*: give seconds, "
+    ) as refused:
+        as_variable("x", times)
+    cure = str(refused.value).partition("seconds, ")[2]
+    seconds = as_variable("x", eval(cure, {"x": times, "numpy": np})).numbers
+    assert seconds.min() == 0
+    assert (seconds.diff(dim=0) == seconds[1]).all()
+
+
 def test_a_label_is_the_same_however_its_numbers_are_stored():
     labels, x = RNG(0).permutation(np.repeat(np.arange(6), 50)), normal(300, 2)
     x[:, 0] += np.array([3, 0, 1, 5, 2, 4])[labels]

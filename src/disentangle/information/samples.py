@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import date, timedelta
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -128,7 +129,8 @@ def checked_array(name: str, values: Samples) -> np.ndarray:
     if array.dtype.kind in "SU" and array.ndim == 2 and array.shape[1] > 1:
         raise TypeError(f"expected names in one column, got {array.shape[1]} columns of {name}: give them one by one")
     if array.dtype.kind not in "biufSU":
-        raise TypeError(f"expected {name} as numbers, or one column of names, got {array.dtype}")
+        cure = _seconds(name) if array.dtype.kind in "mM" else ""
+        raise TypeError(f"expected {name} as numbers, or one column of names, got {array.dtype}{cure}")
     if array.dtype.kind == "f" and (bad := int((~np.isfinite(array)).sum())):
         raise ValueError(f"expected {name} finite, got {bad} of {array.size} values that are not")
     return array
@@ -191,7 +193,12 @@ def _of_objects(name: str, array: np.ndarray) -> np.ndarray:
         return array.astype(np.float64)
     except (TypeError, ValueError):
         names = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise TypeError(f"expected {name} as numbers, or one column of names, got {names}") from None
+        cure = _seconds(name) if all(issubclass(kind, date | timedelta) for kind in kinds) else ""
+        raise TypeError(f"expected {name} as numbers, or one column of names, got {names}{cure}") from None
+
+
+def _seconds(name: str) -> str:
+    return f": give seconds, ({name} - {name}.min()) / numpy.timedelta64(1, 's')"
 
 
 def _are_whole_classes(matrix: Tensor, values: int) -> bool:
