@@ -141,7 +141,11 @@ def test_unknown_method_is_refused_before_anything_is_read():
     ("x", "y", "message"),
     [
         (torch.zeros(60, 1), torch.zeros(61, 2), r"^expected x and y with the same number of rows, got 60 and 61$"),
-        (torch.zeros(49, 1), torch.zeros(49, 2), r"^expected at least 50 rows, got 49$"),
+        (
+            torch.zeros(49, 1),
+            torch.zeros(49, 2),
+            r"^expected at least 50 rows, got 49: permutation_test and probes take fewer$",
+        ),
         (
             torch.tensor(1.0),
             torch.zeros(60, 2),

@@ -169,7 +169,9 @@ def _of_pair(pair: Pair, method: str, seed: int) -> MutualInformation:
     rows = len(pair.x.numbers)
     if rows < FEWEST_ROWS:
         different = "" if rows == pair.given else " that are neither copies nor of one group"
-        raise ValueError(f"expected at least {FEWEST_ROWS} rows{different}, got {rows}")
+        raise ValueError(
+            f"expected at least {FEWEST_ROWS} rows{different}, got {rows}: permutation_test and probes take fewer"
+        )
     estimate = _estimate(pair, method, seed)
     return replace(estimate, rows=pair.given, warnings=(*pair.warnings, *estimate.warnings))
 
