@@ -32,7 +32,8 @@ def named():
 
 
 def continuous():
-    return [task for task in collection() if task.family != "atoms" and not task.family.startswith("classes")]
+    repeated = ("atoms", "whole numbers", "rounded", "classes")
+    return [task for task in collection() if not task.family.startswith(repeated) and "rectified" not in task.name]
 
 
 def draw(name, n=200, seed=0):

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .classes import bins, channel, clusters, counts, gated, overlapping_intervals, parity, rectified, rings
+from .features import FEATURES
 from .sources import (
     Generator,
     Source,
@@ -418,6 +419,7 @@ FAMILIES: dict[str, Callable[[], dict[str, Source]]] = {
     "classes, few rows": few_rows_family,
     "classes on both sides": classes_on_both_sides_family,
     "atoms": atoms_family,
+    **FEATURES,
 }
 
 
