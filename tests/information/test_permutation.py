@@ -217,3 +217,81 @@ def test_it_sees_what_is_finer_than_the_data_is_wide():
             for t in (angle, np.cos(2 * angle) + 0.2 * rng.standard_normal(250))
         )
         assert permutation_test(x, y, permutations=99, seed=seed).p_value < 0.05
+
+
+# -- given a third variable
+
+
+def of_speakers(seed, rows=120, shared=0.0):
+    """Two variables that tell the speaker, and within a speaker share nothing, or something."""
+    rng = np.random.default_rng(seed)
+    speaker = rng.integers(0, 4, rows)
+    x = np.array([-3.0, -1, 1, 3])[speaker] + rng.standard_normal(rows)
+    y = np.array([2.0, -2, 1, 5])[speaker] + shared * x + rng.standard_normal(rows)
+    return x[:, None], y[:, None], np.array(["ann", "bo", "cy", "di"])[speaker]
+
+
+def test_what_two_variables_share_beyond_a_third():
+    x, y, speaker = of_speakers(0)
+    assert permutation_test(x, y, permutations=99).p_value == 0.01
+    assert permutation_test(x, y, given=speaker, permutations=99).p_value > 0.05
+    x, y, speaker = of_speakers(0, shared=0.7)
+    assert permutation_test(x, y, given=speaker, permutations=99).p_value == 0.01
+
+
+@pytest.mark.parametrize("statistic", [None, lambda x, y: (x * y).sum()])
+def test_p_values_are_uniform_where_two_variables_are_independent_given_a_third(statistic):
+    p = [
+        permutation_test(x, y, given=given, statistic=statistic, permutations=4, seed=i).p_value
+        for i, (x, y, given) in ((i, of_speakers(i, 30)) for i in range(300))
+    ]
+    counts = np.bincount(np.round(5 * np.array(p)).astype(int), minlength=6)[1:]
+    assert counts.sum() == 300
+    assert chisquare(counts).pvalue > 1e-3
+
+
+def test_given_a_third_hsic_is_of_what_is_left_less_means_and_orders_keep_to_their_class():
+    x, y, speaker = of_speakers(1)
+    left = [side.copy() for side in (x, y)]
+    for side, s in itertools.product(left, set(speaker)):
+        side[speaker == s] -= side[speaker == s].mean()
+    expected = by_traces(*left)
+    assert permutation_test(x, y, given=speaker, permutations=3).statistic == pytest.approx(expected, rel=1e-4)
+    orders = []
+
+    def statistic(a, b):
+        orders.append(b[:, 0].numpy())
+        return (a * b).sum()
+
+    permutation_test(x, y, given=speaker, statistic=statistic, permutations=5)
+    for order in orders[1:]:
+        assert (order != orders[0]).mean() > 0.5
+        for s in set(speaker):
+            np.testing.assert_array_equal(np.sort(order[speaker == s]), np.sort(orders[0][speaker == s]))
+
+
+def test_given_speakers_of_few_rows_it_has_power():
+    speaker = np.repeat(np.arange(60), 5)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 2))[speaker] + rng.standard_normal((300, 2))
+    y = rng.standard_normal((60, 2))[speaker] + 0.5 * x + rng.standard_normal((300, 2))
+    assert permutation_test(x, y, given=speaker, permutations=99).p_value == 0.01
+
+
+def test_given_goes_with_the_rows_that_are_used():
+    x, y, speaker = of_speakers(2)
+    clip = np.repeat(np.arange(120), 3)  # copies, which are left out
+    once, thrice = (
+        permutation_test(x[i], y[i], given=speaker[i], groups=i, permutations=9) for i in (np.arange(120), clip)
+    )
+    assert once == thrice
+
+
+def test_given_is_classes_of_several_rows():
+    x, y, speaker = of_speakers(0)
+    with pytest.raises(
+        ValueError, match="expected given as classes with several rows, got 120 different values in 120 rows"
+    ):
+        permutation_test(x, y, given=x[:, 0])
+    with pytest.raises(ValueError, match=r"expected given as \(120,\), one for each row, got 119 rows"):
+        permutation_test(x, y, given=speaker[1:])

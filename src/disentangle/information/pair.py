@@ -28,12 +28,14 @@ class Pair(NamedTuple):
         x: One side.
         y: The other one.
         given: How many rows were given.
+        kept: Which of them are there, in rising order.
         warnings: What was found of the rows, a sentence each.
     """
 
     x: Variable
     y: Variable
     given: int
+    kept: np.ndarray
     warnings: tuple[str, ...]
 
 
@@ -88,7 +90,7 @@ def as_pair(
         kept = np.sort(order[np.unique(of_group[order], return_index=True)[1]])
     if len(kept) < given:  # what was taken for classes by the number of rows may be none
         x, y = (variable_of(array[kept], as_told) for array, as_told in zip(arrays, told, strict=True))
-    return Pair(x, y, given, tuple(warnings))
+    return Pair(x, y, given, kept, tuple(warnings))
 
 
 def refuse_other_order(values: Mapping[str, Any]) -> None:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from disentangle.functional.kernels import double_centered, radial_kernel
-from disentangle.information.pair import as_pair
-from disentangle.information.samples import Samples, unit_variance
+from disentangle.information.pair import as_pair, refuse_other_order
+from disentangle.information.samples import Samples, as_variable, unit_variance
 
 __all__ = ["PermutationTest", "permutation_test"]
 
 ROWS = 2000  # that HSIC uses at most: two kernel matrices of 32 MB
+ROWS_GIVEN = 1000  # the same within classes, whose orders are looked at one by one
 BLOCK = 64  # diagonals at a time, so that they stay in the cache
 
 
@@ -58,6 +59,7 @@ def permutation_test(
     permutations: int = 500,
     classes: Collection[str] | None = None,
     groups: Samples | None = None,
+    given: Samples | None = None,
     seed: int = 0,
 ) -> PermutationTest:
     r"""Tests whether x and y are independent, by comparing a statistic with its values after the rows of y are shuffled.
@@ -83,6 +85,10 @@ def permutation_test(
     Any other statistic that is larger under dependence will do, such as
     `lambda x, y: nearest_neighbor_mutual_information(x, y)`. It is called 1 + B times on all rows.
 
+    **Given a third variable** that is classes, such as the speaker, the rows of y are shuffled within each class, which tests
+    whether x and y are independent where it is known: of two latents that both tell the speaker, whether they share anything
+    else. HSIC is then that of what is left of them less their means in each class, of 1000 rows at most.
+
     References:
         | Gretton et al., A Kernel Statistical Test of Independence (NeurIPS 2007)
         | Phipson and Smyth, Permutation P-values Should Never Be Zero (2010), for the ones in p
@@ -96,6 +102,7 @@ def permutation_test(
         classes: Which of "x" and "y" are classes, `["y"]` say or `[]`; told from their values if not given.
         groups: `(rows,)`, the same number or name for rows that are no independent draws of one another: recordings, or blocks
             of a time series, `numpy.arange(rows) // 100`.
+        given: `(rows,)`, classes: of one another x and y may depend on it, and the test is of what they share beyond.
         seed: Draws the permutations, and the rows where not all are used.
 
     Returns:
@@ -103,7 +110,7 @@ def permutation_test(
 
     Raises:
         ValueError: Where x and y do not have the same number of rows, hold a value that is not finite,
-            `permutations` is less than 1, or the statistic is NaN.
+            `permutations` is less than 1, no class of `given` has two rows, or the statistic is NaN.
 
     Example:
         >>> import torch
@@ -115,23 +122,60 @@ def permutation_test(
     """
     if permutations < 1:
         raise ValueError(f"expected at least 1 permutation, got {permutations}")
+    refuse_other_order({"x": x, "given": given})
     pair = as_pair(x=x, y=y, classes=classes, groups=groups, seed=seed)
-    x, y = pair.x.numbers, pair.y.numbers
+    x, y, kept = pair.x.numbers, pair.y.numbers, pair.kept
     rng = np.random.default_rng(seed)
-    if statistic is None and len(x) > ROWS:
-        rows = torch.from_numpy(np.sort(rng.choice(len(x), ROWS, replace=False)))
-        x, y = x[rows], y[rows]
-    if statistic is None:
+    most = ROWS if given is None else ROWS_GIVEN
+    if statistic is None and len(x) > most:
+        rows = np.sort(rng.choice(len(x), most, replace=False))
+        x, y, kept = x[rows], y[rows], kept[rows]
+    parts = [np.arange(len(x))] if given is None else _parts(given, pair.given, kept)
+    if statistic is None and given is None:
         observed, null = _hsic(x, y, permutations, rng)
     else:
-        observed = float(statistic(x, y))
-        null = np.array([float(statistic(x, y[rng.permutation(len(x))])) for _ in range(permutations)])
+        of_order = _hsic_of_order(x, y, parts) if statistic is None else lambda order: statistic(x, y[order])
+        observed = float(of_order(np.arange(len(x))))
+        null = np.array([float(of_order(_shuffled(parts, len(x), rng))) for _ in range(permutations)])
     if math.isnan(observed) or np.isnan(null).any():
         raise ValueError(f"expected a statistic that is a number, got NaN for some of {1 + permutations} orders of y")
     # equal numbers must count as equal after rounding: orders of a discrete variable repeat themselves
     rounding = 1e-9 * null.std() if statistic is None else 0.0  # of a sum that is zero
     as_large = int(np.sum((null >= observed) | np.isclose(null, observed, rtol=1e-6, atol=rounding)))
     return PermutationTest((1 + as_large) / (1 + permutations), observed, float(null.mean()), permutations, len(x))
+
+
+def _parts(given: Samples, rows: int, kept: np.ndarray) -> list[np.ndarray]:
+    """Of the rows that are kept, the places of those of each class of `given`."""
+    classes = as_variable("given", given, True).classes
+    assert classes is not None
+    if len(classes) != rows:
+        raise ValueError(f"expected given as ({rows},), one for each row, got {len(classes)} rows")
+    codes = classes.numpy()[kept]
+    parts = [np.flatnonzero(codes == code) for code in np.unique(codes)]
+    if len(parts) == len(codes):
+        raise ValueError(
+            f"expected given as classes with several rows, got {len(codes)} different values in {len(codes)} rows"
+        )
+    return parts
+
+
+def _hsic_of_order(x: Tensor, y: Tensor, parts: list[np.ndarray]) -> Callable[[np.ndarray], Tensor]:
+    """HSIC of x and y less their means in each part, as a function of the order of the rows of y."""
+    x, y = x.clone(), y.clone()
+    for part in parts:
+        x[part] -= x[part].mean(0)
+        y[part] -= y[part].mean(0)
+    k, m = _centered_kernel(x), _centered_kernel(y)
+    return lambda order: (k * m[order][:, order]).mean()
+
+
+def _shuffled(parts: list[np.ndarray], rows: int, rng: np.random.Generator) -> np.ndarray:
+    """An order of the rows in which each part has its own in a random order."""
+    order = np.arange(rows)
+    for part in parts:
+        order[part] = rng.permutation(part)
+    return order
 
 
 def _hsic(x: Tensor, y: Tensor, permutations: int, rng: np.random.Generator) -> tuple[float, np.ndarray]:
