@@ -22,7 +22,7 @@ from disentangle.tasks import Task
 from disentangle.tasks.task import Metrics
 from disentangle.training import Run, accelerator_for
 
-__all__ = ["baselines", "metrics_of", "outcomes_of", "prepare_evaluation"]
+__all__ = ["baselines", "labelled_ids", "metrics_of", "outcomes_of", "prepare_evaluation"]
 
 MEASURED = ("valid", "test")
 
@@ -37,6 +37,11 @@ def outcomes_of(model: nn.Module, dataset: RecordingDataset, task: Task) -> tupl
     labels = dataset.labels
     there = have_label(labels)
     return outcomes_for(model, dataset, task)[there], labels[there]
+
+
+def labelled_ids(dataset: RecordingDataset) -> list[str]:
+    """The names of these rows."""
+    return [name for name, there in zip(dataset.recordings.ids, have_label(dataset.labels), strict=True) if there]
 
 
 def baselines(

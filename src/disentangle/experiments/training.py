@@ -17,9 +17,8 @@ from torch.utils.data import ConcatDataset, DataLoader
 
 from disentangle.data import MixedBatchSampler, RecordingDataset, Recordings, collate, loader
 from disentangle.data.messages import listed
-from disentangle.data.recordings import have_label
 from disentangle.experiments.card import PROVENANCE, provenance, write_card
-from disentangle.experiments.evaluation import baselines, metrics_of, outcomes_of
+from disentangle.experiments.evaluation import baselines, labelled_ids, metrics_of, outcomes_of
 from disentangle.experiments.experiment import Experiment, naming_what_there_is
 from disentangle.experiments.options import method_defaults, of_each_seed
 from disentangle.experiments.reading import labeled_splits, labels_of, read, task_for
@@ -82,10 +81,8 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
     def keep_test(model: nn.Module) -> Metrics:
         """The metrics on the test split; what the model says of its rows stays in the run's folder."""
         outcomes, labels = outcomes_of(model, datasets["test"], task)
-        test = datasets["test"]
-        ids = [name for name, there in zip(test.recordings.ids, have_label(test.labels), strict=True) if there]
-        kept = {"task": task.to_dict(), "outcomes": outcomes.tolist(), "labels": labels.tolist(), "ids": ids}
-        run.write("predictions.json", kept)
+        kept = {"task": task.to_dict(), "outcomes": outcomes.tolist(), "labels": labels.tolist()}
+        run.write("predictions.json", {**kept, "ids": labelled_ids(datasets["test"])})
         return experiment.metrics(task, outcomes, labels)
 
     def train() -> None:

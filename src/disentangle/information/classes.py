@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from disentangle.dependence import Bound
 from disentangle.information.copula import quantiles, uniform_ranks
 from disentangle.information.fold_networks import StackedNetwork, fit_stacks
-from disentangle.information.result import MutualInformation
+from disentangle.information.result import MutualInformation, standard_error
 from disentangle.information.samples import unit_variance
 
 __all__ = ["classifier_mutual_information", "entropy"]
@@ -77,7 +77,7 @@ def classifier_mutual_information(x: Tensor, y: Tensor, seed: int) -> MutualInfo
     held_out = torch.cat([part for _, part in folds])
     likelihoods = _mixed(torch.cat(own).clamp(min=LEAST)).log()
     terms = likelihoods - (y.bincount().double() / rows).log()[y[held_out]]
-    value, error, likelihood = float(terms.mean()), float(terms.std()) / math.sqrt(rows), float(likelihoods.mean())
+    value, error, likelihood = float(terms.mean()), standard_error(terms), float(likelihoods.mean())
     return MutualInformation(value, error, "classifier", CLASSIFIER, rows, rows, likelihood, likelihood - value)
 
 

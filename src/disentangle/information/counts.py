@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disentangle.dependence import Bound
 from disentangle.information.classes import entropy
-from disentangle.information.result import MutualInformation
+from disentangle.information.result import MutualInformation, standard_error
 
 __all__ = ["ROWS_PER_PAIR", "CountTable", "counted_mutual_information"]
 
@@ -105,7 +105,7 @@ def counted_mutual_information(x: Tensor, y: Tensor) -> MutualInformation:
     if rows < ROWS_PER_PAIR * pairs or int((table.counts == 1).sum()) > ONCE * rows:
         n_xy, (n_x, n_y) = table.counts[table.pair].double(), table.of_each
         terms = max(_smoothed(n_xy, n_x, n_y, x, y), _smoothed(n_xy, n_y, n_x, y, x), key=torch.mean)
-        value, error = min(float(terms.mean()), most), float(terms.std()) / math.sqrt(rows)
+        value, error = min(float(terms.mean()), most), standard_error(terms)
         few = f"{rows} rows are few for {pairs} pairs of classes: the value may be too low"
         return MutualInformation(value, error, "counts, smoothed", SMOOTHED, rows, rows, warnings=(few,))
     # of independent variables the terms vanish, and 2 rows times the mean is about a chi-square variable

@@ -27,7 +27,7 @@ from disentangle.dependence import (
 )
 from disentangle.dependence.estimators import ConditionalEstimator, CriticEstimator
 from disentangle.information.classes import entropy
-from disentangle.information.result import MutualInformation
+from disentangle.information.result import MutualInformation, standard_error
 
 __all__ = ["ESTIMATORS", "trained_mutual_information"]
 
@@ -167,7 +167,7 @@ def _evaluate(estimator: Dependence, x: Tensor, y: _Split, method: str) -> Mutua
             marginal = float(normal.log_prob(y.test).sum(1).mean())
     return MutualInformation(
         value,
-        float(torch.tensor(blocks).std() / math.sqrt(len(blocks))),
+        standard_error(torch.tensor(blocks)),
         method,
         estimator.bound,
         rows,

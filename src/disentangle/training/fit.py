@@ -194,12 +194,12 @@ class Fit:
             report |= {"valid": valid, **({"best": True} if best else {})}
         self._warn_of_lag(report)
         report["seconds"] = round(seconds, 3)
-        position.reports += 1
-        self.history.append(report)
-        if self.trainer.accelerator.trackers:
-            self.trainer.accelerator.log(loggable(report), step=report["step"])
         if self.written_run is not None:
             self.written_run.log(report)
+        position.reports += 1
+        self.history.append(report)
+        if self.trainer.accelerator.trackers:  # last: one that is down does not cost the line
+            self.trainer.accelerator.log(loggable(report), step=report["step"])
         if report.get("best"):
             self._save()  # before the model: what goes on from here is never older than the best model
             self._save_best()
