@@ -1,6 +1,7 @@
 import os
 import typing
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 from functools import partial, wraps
 from inspect import isfunction
@@ -23,26 +24,41 @@ with_shapes = jaxtyping.jaxtyped
 by_types = beartype(conf=BeartypeConf(violation_type=TypeError))  # `jaxtyped` raises one, too
 
 
+CALLS = 5  # of each function in each test have their types checked: the thousands of a training are alike
+calls = Counter()
+
+
 def checked(function, typechecker):
-    """By `jaxtyped` where shapes are annotated, else by beartype alone: most calls in a training, in a tenth of the time."""
+    """By `jaxtyped` where shapes are annotated, else by beartype alone, in a tenth of the time."""
+    if not isfunction(function):
+        return with_shapes(function, typechecker=typechecker)
+    own = _with_types(function, typechecker)
+    if own is function:  # nothing is to be checked
+        return function
+
+    @wraps(function)
+    def either(*args, **kwargs):
+        calls[own] += 1
+        unchecked = calls[own] > CALLS or jaxtyping.config.jaxtyping_disable
+        return (function if unchecked else own)(*args, **kwargs)
+
+    return either
+
+
+def _with_types(function, typechecker):
     try:
-        types = typing.get_type_hints(function) if isfunction(function) else None
+        types = typing.get_type_hints(function)
     except Exception:  # something has no value yet, or only for type checkers: `jaxtyped` leaves out that alone
         types = None
     if types is None or "jaxtyping." in str(types):
         return with_shapes(function, typechecker=typechecker)
     types_alone = by_types(function)
-    if types_alone is function:  # nothing is to be checked
+    if types_alone is function:
         return function
     # Beartype's frame, like one of `jaxtyped`, is no place in the library that a warning could come from.
     own = FunctionType(types_alone.__code__, {"__name__": "beartype"}, function.__name__, types_alone.__defaults__)
     own.__kwdefaults__ = types_alone.__kwdefaults__
-
-    @wraps(function)
-    def either(*args, **kwargs):
-        return (function if jaxtyping.config.jaxtyping_disable else own)(*args, **kwargs)
-
-    return either
+    return own
 
 
 # Shapes and types of every annotated function are checked at run time in the tests.
@@ -60,6 +76,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+    calls.clear()
 
 
 @pytest.fixture
@@ -72,12 +89,6 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(LocalHub, "cache", tmp_path / "hub", raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(LocalHub.cache))
     return LocalHub()
-
-
-@pytest.fixture
-def check_first(monkeypatch):
-    """To be called in each step of a long training with its number: the first are checked, and the others are as they are."""
-    return lambda step: monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", step >= 5)
 
 
 @pytest.fixture

@@ -13,12 +13,11 @@ from disentangle.dependence import ModalityDiscriminator, TotalCorrelationEstima
 F64 = torch.float64
 
 
-def fit(estimator, draw, check_first, *, steps=400, rate=1e-2):
+def fit(estimator, draw, *, steps=400, rate=1e-2):
     """Learn on fresh rows in every step, then evaluate on rows never seen."""
     optimizer = torch.optim.Adam(estimator.parameters(), rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for step in range(steps):
-        check_first(step)
+    for _ in range(steps):
         optimizer.zero_grad()
         estimator.learning_loss(*draw(512)).backward()
         optimizer.step()
@@ -87,23 +86,22 @@ def jensen_shannon(means):
 
 
 @pytest.mark.parametrize("means", [(0.0, 2.0), (-1.0, 0.0, 3.0)])
-def test_a_fitted_discriminator_is_the_jensen_shannon_divergence_from_below(means, check_first):
+def test_a_fitted_discriminator_is_the_jensen_shannon_divergence_from_below(means):
     value = fit(
         ModalityDiscriminator(1, modalities=len(means)),
         lambda n: [torch.randn(n, 1) + mean for mean in means],
-        check_first,
         steps=200,
     )
     truth = jensen_shannon(means)
     assert 0.95 * truth < value < truth + 0.01  # within the error of 50,000 rows
 
 
-def test_equal_distributions_give_nothing_even_to_variables_that_determine_one_another(check_first):
+def test_equal_distributions_give_nothing_even_to_variables_that_determine_one_another():
     def draw(n):
         x = torch.randn(n, 2)
         return x, -x
 
-    assert -0.01 < fit(ModalityDiscriminator(2), draw, check_first, steps=200) < 0.005
+    assert -0.01 < fit(ModalityDiscriminator(2), draw, steps=200) < 0.005
 
 
 def test_the_discriminator_needs_two_variables_of_one_size():
@@ -162,9 +160,9 @@ def correlated(k, rho):
 
 
 @pytest.mark.parametrize(("k", "rho"), [(2, 0.8), (3, 0.6), (3, 0.0)])
-def test_fitted_to_correlated_gaussians_it_is_their_total_correlation(k, rho, check_first):
+def test_fitted_to_correlated_gaussians_it_is_their_total_correlation(k, rho):
     draw, truth = correlated(k, rho)
-    value = fit(TotalCorrelationEstimator(*[1] * k), draw, check_first)
+    value = fit(TotalCorrelationEstimator(*[1] * k), draw)
     assert value == pytest.approx(truth, abs=0.06)
 
 

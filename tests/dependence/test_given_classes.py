@@ -111,7 +111,7 @@ class Truth(Conditional):
         return torch.distributions.Independent(torch.distributions.Normal(mean, torch.full_like(mean, 0.6)), 1)
 
 
-def test_by_the_true_conditional_it_is_an_upper_bound_of_the_information_given_the_class(check_first):
+def test_by_the_true_conditional_it_is_an_upper_bound_of_the_information_given_the_class():
     """I(x;y|c) = -log(1 - 0.8²) / 2, while the classes alone make I(x;y) larger."""
     c = torch.arange(4000) % 3
     x = torch.randn(4000, 1)
@@ -126,8 +126,7 @@ def test_by_the_true_conditional_it_is_an_upper_bound_of_the_information_given_t
     fitted = GivenClasses(CLUBEstimator(1 + 3, 1), classes=3)
     optimizer = torch.optim.Adam(fitted.parameters(), 2e-2)
     few = slice(0, 1000)
-    for step in range(200):
-        check_first(step)
+    for _ in range(200):
         optimizer.zero_grad()
         fitted.learning_loss((x + 5 * c[:, None])[few], unrelated[few], c[few]).backward()
         optimizer.step()
@@ -178,7 +177,7 @@ class Encoder(Model):
 
 
 @pytest.mark.parametrize("make", [HSIC, lambda: CLUBEstimator(3 + 4, 3)], ids=["HSIC", "CLUB"])
-def test_it_trains_in_a_group_of_three_names(make, check_first):
+def test_it_trains_in_a_group_of_three_names(make):
     inner = make()
     classes = 4 if isinstance(inner, CLUBEstimator) else None
     penalty = Pairwise({("a", "b", "digit"): GivenClasses(inner, classes=classes)})
@@ -192,8 +191,7 @@ def test_it_trains_in_a_group_of_three_names(make, check_first):
     )
     x, digit = torch.randn(64, 4), torch.arange(64) % 4
     before = GivenClasses(HSIC())(*model((x, digit)).values())
-    for i in range(60):
-        check_first(i)
+    for _ in range(60):
         (name,) = step((x, digit)).penalties
     assert name == f"conditional{inner.label}(a;b;digit)"
     assert GivenClasses(HSIC())(*model((x, digit)).values()) < 0.7 * before

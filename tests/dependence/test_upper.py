@@ -160,10 +160,9 @@ def test_with_the_true_conditional_upper_bounds_are_not_below_the_truth(make, rh
     assert estimator.bound.side == "upper"
 
 
-def fitted(estimator, x, y, check_first, steps=300, rate=1e-2):
+def fitted(estimator, x, y, steps=300, rate=1e-2):
     optimizer = torch.optim.Adam(estimator.parameters(), rate)
-    for step in range(steps):
-        check_first(step)
+    for _ in range(steps):
         optimizer.zero_grad()
         estimator.learning_loss(x, y).backward()
         optimizer.step()
@@ -171,12 +170,11 @@ def fitted(estimator, x, y, check_first, steps=300, rate=1e-2):
 
 
 @pytest.mark.parametrize("make", [CLUBEstimator, SampledCLUBEstimator, LeaveOneOutEstimator])
-def test_fitted_to_dependent_gaussians_they_rise_and_to_independent_ones_they_stay_near_zero(make, check_first):
+def test_fitted_to_dependent_gaussians_they_rise_and_to_independent_ones_they_stay_near_zero(make):
     rho, n = 0.9, 500
     x = torch.randn(n, 1)
     dependent, independent = (
-        fitted(make(1, 1), x, y, check_first)
-        for y in (rho * x + (1 - rho**2) ** 0.5 * torch.randn(n, 1), torch.randn(n, 1))
+        fitted(make(1, 1), x, y) for y in (rho * x + (1 - rho**2) ** 0.5 * torch.randn(n, 1), torch.randn(n, 1))
     )
     truth = -0.5 * math.log(1 - rho**2)
     assert 0.9 * truth < dependent < 2 * rho**2 / (1 - rho**2)
@@ -184,13 +182,13 @@ def test_fitted_to_dependent_gaussians_they_rise_and_to_independent_ones_they_st
 
 
 @pytest.mark.slow
-def test_the_free_log_variance_does_not_depend_on_the_unit_of_y_and_the_published_one_does(check_first):
+def test_the_free_log_variance_does_not_depend_on_the_unit_of_y_and_the_published_one_does():
     x = torch.randn(1000, 1)
     y = 0.8 * x + 0.6 * torch.randn(1000, 1)
 
     def at(log_variance, unit):
         torch.manual_seed(0)
-        return fitted(CLUBEstimator(1, 1, log_variance=log_variance), x, unit * y, check_first, 600, 2e-2)
+        return fitted(CLUBEstimator(1, 1, log_variance=log_variance), x, unit * y, 600, 2e-2)
 
     closed_form = 0.8**2 / 0.6**2
     for unit in (1.0, 20.0):

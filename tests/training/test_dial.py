@@ -51,9 +51,7 @@ def adam(parameters):
 
 
 @pytest.mark.parametrize(("way", "factor", "steps"), [("step", 0.01, 500), ("loss", 10.0, 400)])
-def test_the_value_becomes_what_is_allowed_from_a_weight_far_too_small_and_far_too_large(
-    way, factor, steps, check_first
-):
+def test_the_value_becomes_what_is_allowed_from_a_weight_far_too_small_and_far_too_large(way, factor, steps):
     """The latents are linear and Gaussian: their CLUB is rho² / (1 - rho²). The weight that holds it at 0.2 is near 4.6."""
     torch.manual_seed(0)
     model, pairs = Shared(), penalty()
@@ -70,7 +68,6 @@ def test_the_value_becomes_what_is_allowed_from_a_weight_far_too_small_and_far_t
     loss = PenaltyLoss(pairs, weight=dial, inner_steps=2)
     values, squares = [], []
     for i in range(steps + 200):
-        check_first(i)
         batch = torch.randn(256, 3)
         if way == "step":
             values.append(step(batch).penalties["CLUB(a;b)"])
@@ -214,14 +211,13 @@ def test_what_it_refuses():
         PenaltyLoss(Pairwise({("a", "b"): HSIC()}), weight=dial)
 
 
-def test_latents_end_at_the_p_value_asked_for(check_first):
+def test_latents_end_at_the_p_value_asked_for():
     torch.manual_seed(0)
     model, pairs = Shared(), Pairwise({("a", "b"): HSIC()})
     dial = Dial(pairs, p_value=0.1, weight=1000.0)
     optimizer = adam(model.parameters())
     loss, found = PenaltyLoss(pairs, weight=dial), []
     for i in range(700):
-        check_first(i)
         batch = torch.randn(128, 3)
         variables = model(batch)
         optimizer.zero_grad()
