@@ -50,6 +50,7 @@ MAY_IMPORT = {
             "plots",
             "numbers_as_text",
             "text_tables",
+            "tasks",
         ),
         "data",
     },

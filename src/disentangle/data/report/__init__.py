@@ -19,6 +19,7 @@ from disentangle.data.report.parts import Histogram, Labels, Leak, Lengths, Moda
 from disentangle.data.report.scan import MAIN, Frames, scan
 from disentangle.data.report.text import render
 from disentangle.metrics import LabelScale, label_scale
+from disentangle.tasks import task_of
 
 __all__ = ["DataReport", "describe"]
 
@@ -38,6 +39,7 @@ class DataReport:
         source: Where it was read from, if it is known.
         scale: What the labels of train are, which decides on the metrics; None if there are none, or all are the same.
         classes: The names of the classes of train, where labels are names.
+        task: What a run says that it learns from the labels of train, and the metrics that follow; "" where it refuses them.
     """
 
     splits: dict[str, Split]
@@ -46,9 +48,10 @@ class DataReport:
     source: Source | None = None
     scale: LabelScale | None = None
     classes: tuple[str, ...] = ()
+    task: str = ""
 
     def __str__(self) -> str:
-        return render(self.source, self.warnings, self.splits, self.scale, self.classes)
+        return render(self.source, self.warnings, self.splits, self.task)
 
     def to_json(self) -> str:
         """The report as JSON: an object with the names of the attributes."""
@@ -123,9 +126,9 @@ def describe(
     names = splits["train"].class_names.get("label", []) if "train" in splits else []
     scale = _scale(train, bool(names))
     classes = tuple(names[int(place)] for place in np.unique(train)) if names else ()
-    return DataReport(
-        described, leaks, (*unread, *warnings(described, leaks, mains, scale, names)), source, scale, classes
-    )
+    task, refused = _task(train, classes) if scale else ("", ())
+    found = (*unread, *refused, *warnings(described, leaks, mains, scale, names))
+    return DataReport(described, leaks, found, source, scale, classes, task)
 
 
 def _scale(train: np.ndarray, named: bool) -> LabelScale | None:
@@ -136,6 +139,14 @@ def _scale(train: np.ndarray, named: bool) -> LabelScale | None:
     return (
         LabelScale("binary" if len(found) == 2 else "classes", tuple(found.tolist())) if named else label_scale(train)
     )
+
+
+def _task(train: np.ndarray, classes: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """What a run learns from labels that differ, in the words in which it says so, or why it refuses them."""
+    try:
+        return str(task_of(train.astype(np.float32), names=classes)), ()
+    except ValueError as error:
+        return "", (f"train: {error}",)
 
 
 def _labels(recordings: Recordings) -> dict[str, np.ndarray]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from disentangle.data.computed_by import SIZE
 from disentangle.data.report.parts import Histogram, Labels, Lengths, Modality, Padding, Source, Split
-from disentangle.metrics import LabelScale
 from disentangle.numbers_as_text import for_readers, told_apart
 from disentangle.text_tables import aligned
 
@@ -29,8 +28,7 @@ def render(
     source: Source | None,
     warnings: Sequence[str],
     splits: Mapping[str, Split],
-    scale: LabelScale | None = None,
-    classes: Sequence[str] = (),
+    task: str = "",
 ) -> str:
     """The report: warnings first, then tables of the splits, the modalities, and the labels.
 
@@ -38,8 +36,7 @@ def render(
         source: Where the data set lies.
         warnings: What is wrong with it.
         splits: What is in its splits.
-        scale: What the labels of train are.
-        classes: Their names, where they are names.
+        task: What the labels of train are, and the metrics that follow.
     """
     blocks = [
         _source(source),
@@ -50,9 +47,8 @@ def render(
     ]
     if any(split.labels or split.more_labels for split in splits.values()):
         blocks.append(_table(_labels(splits)))
-    if scale is not None:
-        named = f"{len(classes)} classes: {', '.join(map(_printable, classes))}"
-        blocks.append(f"labels: {named if classes else scale}")
+    if task:
+        blocks.append(f"labels: {_printable(task)}")
     return "\n\n".join(block for block in blocks if block)
 
 
