@@ -44,6 +44,9 @@ TABLES = {
 }
 SIZES = "parameters and multiply-accumulates of all systems, at the shapes of the paper"
 EVERYTHING = "all of these tables and figures, with one progress bar for all runs"
+COUNTED = """\
+Builds each system and counts; nothing is trained, and no data are needed. Writes table, picture and record to --out:
+table2.md, .csv, .tex, .png and .json. Of the options, --systems, --preset and --out count."""
 OF_UNLABELED = ("table6", "figure5", "figure6")
 PAPER = """\
 Trains the runs of the table that have not finished, several at a time, and writes table, picture and record to --out:
@@ -189,7 +192,11 @@ def _parser() -> argparse.ArgumentParser:
         "all": EVERYTHING,
     }.items():
         table = commands.add_parser(
-            name, help=what, description=f"{what}.\n\n{PAPER}", formatter_class=form, allow_abbrev=False
+            name,
+            help=what,
+            description=f"{what}.\n\n{COUNTED if name == 'table2' else PAPER}",
+            formatter_class=form,
+            allow_abbrev=False,
         )
         _add_paper(table, name)
     compare = commands.add_parser("compare", help="finished runs side by side", allow_abbrev=False)

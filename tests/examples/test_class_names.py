@@ -147,3 +147,15 @@ def test_the_classes_are_those_of_training(tmp_path):
     write_store(tmp_path / "one", one)
     with pytest.raises(DataError, match="train: expected labels of two classes or more, got joy in every row"):
         labeled_splits(str(tmp_path / "one"), synthetic_recordings)
+
+
+def test_of_several_labels_without_a_main_one_the_names_are_said(tmp_path):
+    """IEMOCAP's files have four."""
+    own = {name: np.array([0, 1, 1, 0], np.float32) for name in ("neutral", "happy")}
+    write_store(
+        tmp_path / "set", {name: Recordings([name] * 4, {}, more_labels=own) for name in ("train", "valid", "test")}
+    )
+    with pytest.raises(DataError, match=r"set: expected --label with one or more of neutral, happy, got none$"):
+        labeled_splits(str(tmp_path / "set"), synthetic_recordings)
+    found = labeled_splits(str(tmp_path / "set"), synthetic_recordings, ["happy"])
+    assert found["train"].labels.tolist() == [0, 1, 1, 0]

@@ -137,7 +137,9 @@ def test_what_is_not_finite_stops_the_run_names_it_and_leaves_a_snapshot(tmp_pat
     weights = copy.deepcopy(trainer.model.state_dict())
     x[20, 0] = float("nan")
     with pytest.raises(
-        NonFiniteError, match=r"step 8, epoch 2, batch 3: not finite: variable a, variable b, Y; a snapsh"
+        NonFiniteError,
+        match=r"step 8, epoch 2, batch 3: not finite: variable a, variable b, Y; a snapshot .*nonfinite, and the run goes on "
+        r"from its checkpoint of step 5$",
     ):
         trainer.fit(batches, 2, evaluate=evaluate, monitor="mae", resume=True)
     assert run.checkpoints.newest() == 5
@@ -149,6 +151,13 @@ def test_what_is_not_finite_stops_the_run_names_it_and_leaves_a_snapshot(tmp_pat
     assert namespace["state"]["position"]["step"] == 7
     assert all(p.isfinite().all() for module in modules.values() for p in module.parameters())
     assert not torch.equal(modules["model"].a.weight, weights["a.weight"])  # two steps further than the checkpoint
+
+
+def test_of_a_run_without_a_checkpoint_none_is_promised(tmp_path):
+    trainer, batches, evaluate = setting(run=Run.create(tmp_path / "run", {}))
+    batches.dataset.tensors[0][0, 0] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"step 1, .*; a snapshot of the state is in \S+nonfinite$"):
+        trainer.fit(batches, 1, evaluate=evaluate, monitor="mae")
 
 
 def test_an_interrupt_is_heeded_after_the_step_and_nothing_is_lost(tmp_path):

@@ -43,12 +43,15 @@ def labeled_splits(
     """Labelled recordings of "train", "valid" and "test", perhaps "unlabeled" ones; the embedded ones without a path.
 
     `labels` names those to learn, where it is not the main one. Names of classes become their places among the names of
-    training, the same in every split. Raises `DataError` where a split or its labels are not there, a class is none of
-    training, or training has one class alone.
+    training, the same in every split. Raises `DataError` where a split or its labels are not there, none of several labels
+    is named, a class is none of training, or training has one class alone.
     """
     splits = read_recordings(path) if path else embedded()
     if labels:
         splits = {n: r if n == "unlabeled" else _with_labels(r, labels, path) for n, r in splits.items()}
+    others = list(splits["train"].more_labels) if "train" in splits and splits["train"].labels is None else []
+    if others:
+        raise DataError(f"{path}: expected --label with one or more of {', '.join(others)}, got none")
     if any(name not in splits or splits[name].labels is None for name in SPLITS):
         raise DataError(
             f"{path}: expected labelled recordings of train, valid and test, got {_counted(splits)}; which is which is told by "

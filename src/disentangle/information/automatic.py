@@ -1,6 +1,7 @@
-"""The automatic choice: a copula, what a critic adds to it on held-out rows, and nearest neighbours in few dimensions.
+"""The automatic choice: a copula, what a critic adds to it on held-out rows, and neighbours, of matched columns or of all.
 
-Each of the three reads too low where it does not fit, hardly ever too high: the largest is the closest.
+Each of the four reads too low where it does not fit, hardly ever too high: the largest is the closest. Neighbours of all
+columns are for few of them.
 """
 
 from __future__ import annotations

@@ -351,7 +351,9 @@ class Fit:
             snapshot = {**self._state(), "names": error.names, "rows": rows}
             Checkpoints(folder).save(position.step, self.trainer.modules, snapshot)
             self.written_run.log({"step": position.step + 1, "nonfinite": error.names})
-            kept = f"; a snapshot of the state is in {folder}, the checkpoints before it are kept"
+            kept = f"; a snapshot of the state is in {folder}"
+            if (newest := self.written_run.checkpoints.newest()) is not None:
+                kept += f", and the run goes on from its checkpoint of step {newest}"
         return NonFiniteError(f"{where}: not finite: {', '.join(error.names)}{kept}", error.names)
 
     def _finish(self) -> None:
