@@ -443,12 +443,12 @@ PAGE = (DOCS / "own_videos.md").read_text()
 
 def test_the_pages_table_of_a_folder_is_one_that_can_be_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for folder in ("my_set/audio", "transcripts"):
-        (tmp_path / folder).mkdir(parents=True)
-    np.save("my_set/audio/clip00.npy", np.ones((4, 33), np.float32))
-    (tmp_path / "transcripts" / "clip01.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nso good\n")
-    (tmp_path / "labels.csv").write_text("id,label,split\nclip00,1.5,train\nclip01,,\n")
+    (tmp_path / "transcripts").mkdir()
+    (tmp_path / "transcripts" / "clip[1].srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nso good\n")
+    (tmp_path / "labels.csv").write_text("id,label,split\nclip00,1.5,train\nclip[1],,\n")
     assert run_code(DOCS / "own_videos.md", {}) == 1
+    (tmp_path / "my_set" / "audio").mkdir()
+    np.save("my_set/audio/clip00.npy", np.ones((4, 33), np.float32))
     splits = read_recordings("my_set")
     assert splits["train"].missing == {"text": 1, "audio": 0}
     assert (splits["unlabeled"].text, splits["unlabeled"].labels) == (["so good"], None)

@@ -51,7 +51,8 @@ class Dial(nn.Module):
         p_value: the mean p-value that each pair is to have over batches, in (0, 0.5). It is no level of significance: at 0.05
             most batches still show a dependence, and independent rows have a mean of 0.5 (0.3 to 0.6 where most values are
             zero). Start at 0.05, and raise it while the reconstruction allows.
-        weight: What the weights start at. From 100 times too small or large it takes a few hundred steps.
+        weight: What the weights start at. Start low: 100 times too small costs a few hundred steps; from far too large, the
+            latent falls silent before it has learnt anything, which the weight, when it has come down, does not undo.
         rate: How far a step moves the logarithm of a weight at most. Much larger, weights swing, since the model takes a while
             to follow.
         average: What a step leaves of the running mean before it.
