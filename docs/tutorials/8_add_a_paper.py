@@ -258,6 +258,8 @@ plt.axis("off")
 #
 # .. code-block:: python
 #
+#    from disentangle.experiments import Study, Variant
+#
 #    variants = {"late fusion": Variant(EXPERIMENT), "not apart": Variant(EXPERIMENT, ["--apart", "0"])}
 #    print(Study("mine", variants, seeds=[0, 1, 2], folder="study").run(at_once=2))
 #
