@@ -167,7 +167,7 @@ class Recordings:
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Recordings:
         """The recordings of these indices, in that order; or those of a mask, N booleans."""
-        indices = list(indices)
+        indices = indices.tolist() if isinstance(indices, np.ndarray) else list(indices)
         if indices and all(isinstance(i, bool | np.bool_) for i in indices):
             if len(indices) != len(self):
                 raise ValueError(f"expected a mask of {len(self)} recordings, got {len(indices)}")
