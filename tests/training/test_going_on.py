@@ -1,6 +1,5 @@
 """Runs that go on: what beside model, penalty and optimisers has to be as it was."""
 
-import multiprocessing
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -151,18 +150,6 @@ def test_a_callback_that_raises_costs_no_step(tmp_path):
     assert [report["epoch"] for report in again.fit(batches(), 2, resume=True)] == [1, 2]
 
 
-def test_a_run_can_go_on_in_the_process_whose_workers_live(tmp_path):
-    run = Run.create(tmp_path / "run", {})
-    context = multiprocessing.get_context("fork")
-    with run.alone():
-        child = context.Process(target=context.Event().wait, daemon=True)  # inherits the lock
-        child.start()
-    with run.alone():
-        pass
-    child.terminate()
-    child.join()
-
-
 def test_of_several_who_make_a_run_at_once_one_does(tmp_path):
     def make(number):
         try:
@@ -175,13 +162,6 @@ def test_of_several_who_make_a_run_at_once_one_does(tmp_path):
     assert len(made) == 1
     assert Run.open(tmp_path / "run").config == made[0].config
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
-
-
-def test_a_run_without_its_config_is_refused_in_words(tmp_path):
-    run = Run.create(tmp_path / "run", {})
-    (run.folder / "config.json").unlink()
-    with pytest.raises(RunError, match=r"expected the config\.json of the run: No such file"), run.alone():
-        pass
 
 
 class Stream(IterableDataset):

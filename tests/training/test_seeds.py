@@ -1,16 +1,20 @@
+import multiprocessing
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from disentangle.errors import SeedsError
-from disentangle.training import Run, seeds
+from disentangle.errors import RunError, SeedsError
+from disentangle.training import seeds
+from disentangle.training.locks import lock
 from disentangle.training.seeds import run_seeds, seed_results
 
 START = """
@@ -186,19 +190,47 @@ def test_a_signal_stops_every_run_once(tmp_path, send, number, error):
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_a_run_that_a_process_left_behind_still_trains_is_named_and_keeps_its_log(tmp_path):
-    run = Run.create(tmp_path / "seed-0", {})
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Runs seeds 0 and 1 of `WAIT` by another process; returns it once seed 0 has begun."""
+    runs = multiprocessing.get_context("fork").Process(
+        target=run_seeds, args=(program(WAIT), [0, 1], tmp_path), kwargs={"progress": False}
+    )
+    runs.start()
+    limit = time.monotonic() + 20
+    while time.monotonic() < limit and not ((pid := tmp_path / "seed-0" / "pid").exists() and pid.stat().st_size):
+        time.sleep(0.01)
+    yield runs
+    runs.kill()
+    runs.join()
+    with suppress(ProcessLookupError):
+        os.kill(pids(tmp_path, [0])[0], signal.SIGKILL)
+
+
+def test_two_programs_do_not_run_the_seeds_of_one_folder(tmp_path, elsewhere):
+    who = f"process {elsewhere.pid} on {platform.node()}"
+    with pytest.raises(RunError, match=f"^{tmp_path}: expected no process that trains in it, got {who}$"):
+        run_seeds(program(FINISH), [1, 2], tmp_path, progress=False)
+    assert names(tmp_path) == [".trained_by", "seed-0", "seed-0.log"]
+
+
+def test_a_run_that_outlives_its_killed_parent_is_named_and_not_started_again(tmp_path, elsewhere):
+    elsewhere.kill()
+    elsewhere.join()
     (tmp_path / "seed-0.log").write_text("epoch 3")
-
-    def refuse(seed, folder):
-        raise AssertionError(f"started {seed}")
-
-    with (
-        run.alone(),
-        pytest.raises(SeedsError, match="seed-0: expected a run that no other process trains, got one that is"),
-    ):
-        run_seeds(refuse, [0], tmp_path, progress=False)
+    with pytest.raises(SeedsError, match=r"^1 of 2 seeds failed: seed 0, expected a log that no process writes, got"):
+        run_seeds(program(FINISH), [0, 1], tmp_path, progress=False)
     assert (tmp_path / "seed-0.log").read_text() == "epoch 3"
+    assert (tmp_path / "seed-0" / "starts").read_text() == "x"
+    assert list(seed_results(tmp_path)) == [1]
+
+    os.kill(pids(tmp_path, [0])[0], signal.SIGKILL)
+    with (tmp_path / "seed-0.log").open() as log:
+        while not lock(log.fileno()):  # until it has ended
+            time.sleep(0.01)
+    run_seeds(program(FINISH), [0, 1], tmp_path, progress=False)
+    assert [(tmp_path / f"seed-{n}" / "starts").read_text() for n in (0, 1)] == ["xx", "x"]
+    assert names(tmp_path) == ["seed-0", "seed-0.log", "seed-1", "seed-1.log"]
 
 
 def still(path):

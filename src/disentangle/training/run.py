@@ -7,6 +7,7 @@
     predictions.json    what the model says of the test split, its labels and names, where an experiment's program wrote it
     result.json         the metrics at the end
     curves.png          metrics.jsonl, drawn
+    .trained_by         which process trains in the folder, while one does
 
 Every file is written under another name first, and renamed once it is on the disk; `metrics.jsonl` grows by whole lines.
 Whenever a run stops, its folder can be read.
@@ -18,10 +19,9 @@ import errno
 import json
 import math
 import os
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,9 @@ from disentangle.errors import RunError
 from disentangle.files import PREFIX, append_line, make_folder, remove_leftovers, write_file, write_new_file, writing
 from disentangle.saving import refuse_what_json_lacks
 from disentangle.training.checkpoints import Checkpoints
+from disentangle.training.locks import alone_in
 
 __all__ = ["Run"]
-
-PATIENCE = 8.0  # seconds that loader workers of a killed run may live on, with what they inherited of its lock
 
 
 class Run:
@@ -107,43 +106,9 @@ class Run:
             raise RunError(f"{path}: expected an object with the configuration of a run, got {type(config).__name__}")
         return cls(folder, config)
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder; raises `RunError` where one does.
-
-        The lock is the operating system's, on `config.json`, and ends with the block or the process. A run that was killed
-        holds it for some seconds more, until the workers that load its data have ended: that is waited for. Where there are
-        no locks, nothing is kept.
-        """
-        try:
-            import fcntl
-        except ImportError:  # not a POSIX system
-            yield
-            return
-        try:
-            file = (self.folder / "config.json").open()
-        except OSError as error:
-            raise RunError(f"{self.folder}: expected the config.json of the run: {error.strerror}") from error
-        until = time.monotonic() + PATIENCE
-        with file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise RunError(
-                            f"{self.folder}: expected a run that no other process trains, got one that is running"
-                        ) from None
-                    time.sleep(0.2)
-                    continue
-                except OSError:  # a file system without locks
-                    pass
-                break
-            try:
-                yield
-            finally:  # closing the file leaves the lock to workers that have inherited it
-                with suppress(OSError):
-                    fcntl.flock(file, fcntl.LOCK_UN)
+    def alone(self) -> AbstractContextManager[None]:
+        """Keeps others from training in the folder within a block; raises `RunError` where another process does."""
+        return alone_in(self.folder)
 
     @property
     def history(self) -> list[dict[str, Any]]:

@@ -15,12 +15,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from disentangle.errors import RunError, SeedsError
+from disentangle.errors import SeedsError
 from disentangle.training.guards import refuse_other_than_counts
 from disentangle.training.interrupts import Interrupts
-from disentangle.training.run import Run
+from disentangle.training.locks import alone_in, lock
 
 __all__ = ["finished", "run_each", "run_seeds", "seed_results"]
 
@@ -56,6 +57,7 @@ def run_seeds(
 
     Raises:
         ValueError: If a seed is given twice, or `at_once` is below 1.
+        RunError: If another process runs seeds in the folder.
         SeedsError: When all others have ended, if a run has failed: its exit code is not 0, or it left no `result.json`.
 
     Example:
@@ -98,6 +100,7 @@ def run_each(
 
     Raises:
         ValueError: If `at_once` is below 1.
+        RunError: If another process starts runs in one of the folders that these lie in.
         SeedsError: When all others have ended, if a run has failed.
     """
     from tqdm.auto import tqdm
@@ -112,16 +115,21 @@ def run_each(
     bar = tqdm(
         total=len(commands), initial=len(commands) - len(left), unit=unit, disable=not progress, dynamic_ncols=True
     )
-    with bar, Interrupts() as interrupts:
+    with bar, Interrupts() as interrupts, ExitStack() as alone:
+        for parent in sorted({folder.parent for folder in left}):
+            alone.enter_context(alone_in(parent))
         try:
             while left or running:
                 while left and len(running) < at_once:
                     folder = left.pop(0)
-                    if busy := _trained_elsewhere(folder):
-                        failures.append(busy)
+                    if (child := _start(commands[folder], _log(folder), environment)) is None:
+                        failures.append(
+                            f"{unit} {names[folder]}, expected a log that no process writes, got one that a process of an "
+                            f"earlier start still writes ({_log(folder)})"
+                        )
                         bar.update()
                         continue
-                    running[folder] = _start(commands[folder](), _log(folder), environment)
+                    running[folder] = child
                     bar.set_postfix_str(_state([names[each] for each in running], failures))
                 time.sleep(POLL)
                 for folder in [folder for folder, child in running.items() if child.poll() is not None]:
@@ -167,17 +175,6 @@ def finished(folder: Path) -> bool:
     return (folder / "result.json").exists()
 
 
-def _trained_elsewhere(folder: Path) -> str | None:
-    """What is wrong where a process that was left behind trains in the folder: starting another would take its log."""
-    if not (folder / "config.json").exists():
-        return None
-    try:
-        with Run.open(folder).alone():
-            return None
-    except RunError as error:
-        return str(error)
-
-
 def _log(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.log")
 
@@ -187,11 +184,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def _start(argv: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Starts a run in a process group of its own, so that a terminal's Ctrl-C reaches it only once, through us."""
-    with log.open("wb") as file:
+def _start(
+    command: Callable[[], Sequence[str]], log: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes] | None:
+    """Starts a run in a process group of its own, so that a terminal's Ctrl-C reaches it only once, through us.
+
+    The run has its log locked, as what it prints to, until it ends: one that has outlived its parent is not started again.
+    `None` where there is one.
+    """
+    with log.open("ab") as file:
+        if not lock(file.fileno()):
+            return None
+        file.truncate(0)
         return subprocess.Popen(
-            list(argv),
+            list(command()),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
