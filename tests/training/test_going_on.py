@@ -1,5 +1,6 @@
 """Runs that go on: what beside model, penalty and optimisers has to be as it was."""
 
+import signal
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -112,26 +113,33 @@ def test_parameters_that_were_frozen_stay_so_and_no_others(tmp_path):
     assert all(p.requires_grad for p in again.model.parameters())
 
 
-@pytest.mark.parametrize("error", [MemoryError("no room"), KeyboardInterrupt()], ids=["error", "signal"])
-def test_an_evaluation_that_ends_a_run_costs_no_step(tmp_path, error):
+def refuse(model):
+    raise MemoryError("no room")
+
+
+def stop(number):
+    def stopped(model):
+        signal.raise_signal(number)
+        pytest.fail("the evaluation went on")
+
+    return stopped
+
+
+@pytest.mark.parametrize(
+    ("fails", "error"),
+    [(refuse, MemoryError), (stop(signal.SIGINT), KeyboardInterrupt), (stop(signal.SIGTERM), SystemExit)],
+    ids=["error", "Ctrl-C", "SIGTERM"],
+)
+def test_an_evaluation_that_ends_a_run_costs_no_step(tmp_path, fails, error):
     def measure(model):
         return {"size": model.a.weight.abs().sum().item()}
-
-    def fails(model):
-        if isinstance(error, KeyboardInterrupt):  # heard when the step has ended
-            import signal
-
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)  # does not wait
-        raise error
 
     made, _ = trainer(Run.create(tmp_path / "whole", {}))
     wanted = made.fit(batches(), 2, evaluate=measure, monitor="size")
     stopped, _ = trainer(run := Run.create(tmp_path / "run", {}))
-    with pytest.raises(type(error)):
+    with pytest.raises(error):
         stopped.fit(batches(), 2, evaluate=fails, monitor="size")
-    if isinstance(error, Exception):
-        assert run.checkpoints.newest() == 5
+    assert (run.checkpoints.newest(), run.history) == (5, [])
     again, _ = trainer(Run.open(tmp_path / "run"))
     got = again.fit(batches(), 2, evaluate=measure, monitor="size", resume=True)
     assert [{**each, "seconds": 0} for each in got] == [{**each, "seconds": 0} for each in wanted]

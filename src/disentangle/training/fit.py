@@ -123,11 +123,9 @@ class Fit:
         """A report, and what the callbacks make of it. What a signal or an error cuts short is due where the run goes on."""
         position = self.position
         position.due = True
-        if self.processes.any(interrupts.heard is not None):  # who sends one may not wait for an evaluation
-            self._save()
-            interrupts.raise_it()
         try:
-            report = self._report(time.perf_counter() - self.started)
+            valid = self._evaluated(interrupts)
+            report = self._report(valid, time.perf_counter() - self.started)
             self.started = time.perf_counter()
             bar.report(self._summary(report))
             position.stopped = self._called(report) or self.monitor.exhausted
@@ -135,6 +133,21 @@ class Fit:
             if self.processes.size == 1:  # else the others would have to save, too
                 self._save()
             raise
+
+    def _evaluated(self, interrupts: Interrupts) -> dict[str, float | None] | None:
+        """The metrics, as the first process has them; a signal does not wait for them, and breaks the training off."""
+        valid, evaluate = None, self.evaluate
+        if evaluate is not None:
+            self._copy_buffers()
+            valid = interrupts.unless_heard(lambda: self.trainer.evaluate(evaluate))
+        self._heed(interrupts)
+        return self.processes.from_first(valid)
+
+    def _heed(self, interrupts: Interrupts) -> None:
+        """Ends the training, by a checkpoint, where any process has heard a signal."""
+        if self.processes.any(interrupts.heard is not None):
+            self._save()
+            interrupts.raise_it()
 
     def _steps(self, interrupts: Interrupts) -> Iterator[bool]:
         """Takes the steps that are left, and says after each whether it ended an epoch."""
@@ -158,9 +171,7 @@ class Fit:
                 if ended:
                     position.epoch, position.batch = position.epoch + 1, 0
                 yield ended
-                if self.processes.any(interrupts.heard is not None):
-                    self._save()
-                    interrupts.raise_it()
+                self._heed(interrupts)
                 if position.stopped:
                     break
 
@@ -175,15 +186,11 @@ class Fit:
             interrupts.raise_it()
             raise
 
-    def _report(self, seconds: float) -> Report:
-        """Reads the means, evaluates, and writes both down."""
+    def _report(self, valid: dict[str, float | None] | None, seconds: float) -> Report:
+        """Reads the means, and writes them and the metrics down."""
         position = self.position
         epoch = position.epoch + (position.batch > 0)
         rates = [group["lr"] for group in self.trainer.step.optimizer.param_groups]
-        valid = None
-        if self.evaluate is not None:
-            self._copy_buffers()
-            valid = self.processes.from_first(self.trainer.evaluate(self.evaluate))
         best = valid is not None and self.monitor.improves(valid)
         position.due = False
         report = {"epoch": epoch, "step": position.step, **self.means.read()}

@@ -1,14 +1,17 @@
-"""Ctrl-C, a scheduler's request to stop and a terminal that is gone, heard at once and heeded between two steps."""
+"""Ctrl-C, a scheduler's request to stop and a terminal that is gone: heard at once, heeded between two steps."""
 
 from __future__ import annotations
 
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
+from typing import TypeVar
 
 __all__ = ["STOPPED", "Interrupts"]
 
+T = TypeVar("T")
 SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
 STOPPED = [128 + number for number in SIGNALS]  # the exit codes of programs that they have stopped
 
@@ -28,6 +31,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.heard: signal.Signals | None = None
+        self._waits = True  # whether the first signal waits to be heeded
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Interrupts:
@@ -42,12 +46,28 @@ class Interrupts:
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
         self._before = {}
 
+    def unless_heard(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns; `None` where a signal came before it or breaks it off, since it can be done another time."""
+        try:
+            self._waits = False
+            result = work() if self.heard is None else None
+            self._waits = True
+            return result
+        except (KeyboardInterrupt, SystemExit):
+            if self.heard is None:  # the work's own
+                raise
+            return None
+        finally:
+            self._waits = True
+
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self.heard is not None:
             self.raise_it()
         self.heard = signal.Signals(number)
         if child := getattr(signal, "SIGCHLD", None):  # workers that the signal ended as well must not break the step
             self._before.setdefault(child, signal.signal(child, lambda *_: None) or signal.SIG_DFL)
+        if not self._waits:
+            self.raise_it()
 
     def raise_it(self) -> None:
         """Raises what the signal means: `KeyboardInterrupt`, or `SystemExit` for the others."""
