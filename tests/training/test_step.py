@@ -726,12 +726,12 @@ def test_a_scheduler_of_another_optimiser_and_one_alone_are_refused(monkeypatch)
 
 
 def test_a_scheduler_that_wants_a_metric_is_refused():
-    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), 0.1)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    model, _, step = setting()
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(step.optimizer)
     with pytest.raises(
-        ValueError, match="expected schedulers that take a step without a metric, got a ReduceLROnPlateau"
+        ValueError, match="expected schedulers that take a step without a metric, got a ReduceLROnPlateau: call"
     ):
-        setting(schedulers=[plateau])
+        AlternatingStep(model, None, objective=step.objective, optimizer=step.optimizer, schedulers=[plateau])
 
 
 def test_the_presence_of_what_is_no_variable_is_refused():

@@ -46,18 +46,20 @@ def objective(losses, penalties):
     return losses["Y"].mean() + 0.1 * sum(penalties.values())
 
 
-def setting(noisy=False, scheduled=False, **options):
+def setting(noisy=False, scheduled=False, plateau=False, **options):
     torch.manual_seed(0)
     x = torch.randn(40, 4)
     batches = DataLoader(TensorDataset(x, x.sum(1)), batch_size=8)
     model, penalty = Regression(noisy), Pairwise({("a", "b"): CLUBEstimator(2, 3)})
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 0.9**i)] if scheduled else []
+    schedulers += [torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)] if plateau else []
     trainer = AlternatingTrainer(
         model,
         penalty,
         objective=objective,
         optimizer=optimizer,
-        schedulers=[torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: 0.9**i)] if scheduled else [],
+        schedulers=schedulers,
         penalty_optimizer=torch.optim.Adam(penalty.parameters(), 1e-3),
         device="cpu",
         progress=False,
@@ -112,7 +114,8 @@ def test_the_run_folder_holds_a_line_an_epoch_and_the_weights_of_the_best(tmp_pa
 
 def test_an_undefined_metric_is_never_best():
     trainer, batches, evaluate = setting()
-    history = trainer.fit(batches, 2, evaluate=evaluate, monitor="corr", mode="max")
+    with pytest.warns(UserWarning, match="expected a finite value of corr, got none in any evaluation"):
+        history = trainer.fit(batches, 2, evaluate=evaluate, monitor="corr", mode="max")
     assert not any("best" in record for record in history)
 
 
@@ -750,3 +753,49 @@ def test_the_best_model_is_that_of_the_reports_that_are_kept(tmp_path, monkeypat
     best = [report["step"] for report in history if report.get("best")][-1]
     assert best == (8 if killed == "_save" else 12)
     equal(dict(again.model.state_dict()), dict(weights[best]))
+
+
+@pytest.mark.parametrize("with_run", [False, True])
+def test_a_metric_that_is_never_finite_is_named_at_the_end(tmp_path, with_run):
+    run = Run.create(tmp_path / "run", {}) if with_run else None
+    trainer, batches, _ = setting(run=run)
+    scores = iter([math.nan, None])
+    wanted = "expected a finite value of mae, got none in any evaluation: no weights are the best, the model has its last ones"
+    with pytest.warns(UserWarning, match=wanted) as warned:
+        trainer.fit(batches, 2, evaluate=lambda model: {"mae": next(scores)}, monitor="mae")
+    assert len(warned) == 1
+    assert str(warned[0].message).endswith("model is none: the checkpoints have its last ones") == with_run
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_rate_falls_where_the_metric_does_not_get_better_and_a_run_goes_on_with_it(tmp_path):
+    scores = {1: 3.0, 2: 3.0, 3: None, 4: 1.0, 5: 2.0}
+
+    def start(folder, epochs, **options):
+        run = Run.open(folder) if folder.exists() else Run.create(folder, {})
+        trainer, batches, _ = setting(run=run, plateau=True)
+        evaluated = iter(range(len(run.history) + 1, 6))
+        return trainer.fit(
+            batches, epochs, evaluate=lambda model: {"mae": scores[next(evaluated)]}, monitor="mae", **options
+        )
+
+    whole = start(tmp_path / "whole", 5)
+    assert [report["lr"] for report in whole] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-4, 1e-4])
+    for epochs in (2, 3):
+        start(tmp_path / f"{epochs}", epochs)
+        rest = start(tmp_path / f"{epochs}", 5, resume=True)
+        assert [{**each, "seconds": 0} for each in rest] == [{**each, "seconds": 0} for each in whole]
+
+
+def test_a_rate_that_follows_a_metric_has_one_to_follow():
+    trainer, batches, evaluate = setting(plateau=True)
+    with pytest.raises(ValueError, match="expected a metric to monitor, which a ReduceLROnPlateau follows, got none"):
+        trainer.fit(batches, 1)
+    with pytest.raises(
+        ValueError, match="expected a ReduceLROnPlateau of mode 'max', as that of the metric, got 'min'"
+    ):
+        trainer.fit(batches, 1, evaluate=evaluate, monitor="mae", mode="max")
+    with pytest.raises(
+        TypeError, match="expected callbacks as functions of the trainer and a report, got a ReduceLROnPl"
+    ):
+        trainer.fit(batches, 1, callbacks=trainer.plateaus)

@@ -151,7 +151,12 @@ def model_folder(folder: str | os.PathLike[str]) -> Path:
     run = Run.open(given)  # or says that it is none
     if seeds := run.config.get("seeds"):
         raise ValueError(f"{given}: expected one run, got those of several seeds: {given / f'seed-{seeds[0]}'} is one")
-    raise ValueError(f"{given}: expected a model in it, got none: the run's first epoch has not ended")
+    why = (
+        "no epoch had a value of the metric that is to be best"
+        if run.history
+        else "the run's first epoch has not ended"
+    )
+    raise ValueError(f"{given}: expected a model in it, got none: {why}")
 
 
 def arguments_of(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +12,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from disentangle.errors import NonFiniteError, RunError, SavedModelError
@@ -191,7 +191,7 @@ class Fit:
         position = self.position
         epoch = position.epoch + (position.batch > 0)
         rates = [group["lr"] for group in self.trainer.step.optimizer.param_groups]
-        best = valid is not None and self.monitor.improves(valid)
+        best = valid is not None and self._judge(valid)
         position.due = False
         report = {"epoch": epoch, "step": position.step, **self.means.read()}
         report["lr"] = None if rates[0] is None else float(rates[0])  # some find their rate themselves
@@ -211,6 +211,14 @@ class Fit:
             self._save()  # before the model: what goes on from here is never older than the best model
             self._save_best()
         return report
+
+    def _judge(self, valid: Mapping[str, float | None]) -> bool:
+        """Whether these metrics are the best so far; rates that follow the metric hear of it."""
+        best = self.monitor.improves(valid)
+        for plateau in self.trainer.plateaus:
+            score = valid[str(self.monitor.metric)]
+            plateau.step(math.nan if score is None else score)  # which is no better than any
+        return best
 
     def _warn_of_lag(self, report: Report) -> None:
         """Says in the report where estimators lag in two reports in a row, and warns the first time."""
@@ -261,6 +269,8 @@ class Fit:
 
     def _resume(self) -> None:
         """Goes on from the newest checkpoint that is whole."""
+        from accelerate.utils import send_to_device
+
         if self.run is None:
             raise RunError("expected a run to resume, got none")
         modules = self.trainer.modules
@@ -285,7 +295,7 @@ class Fit:
         give_values(self._beside(), state.get("beside", []), self.run.folder)
         freeze_as(state.get("frozen"), modules["model"], self.run.folder)
         self.saved = replace(self.position)
-        self.means.load_state_dict(_moved(state["means"], self.trainer.accelerator.device))
+        self.means.load_state_dict(send_to_device(state["means"], self.trainer.accelerator.device))
         if self.written_run is not None:
             self.written_run.truncate(self.position.reports)
         self.history = self.run.history[: self.position.reports]
@@ -318,7 +328,8 @@ class Fit:
     def _changing(self) -> list[Any]:
         """The optimisers and schedulers."""
         step = self.trainer.step
-        return [each for each in (step.optimizer, step.penalty_optimizer) if each is not None] + [*step.schedulers]
+        optimizers = [each for each in (step.optimizer, step.penalty_optimizer) if each is not None]
+        return [*optimizers, *step.schedulers, *self.trainer.plateaus]
 
     def _parts(self) -> list[Any]:
         """What has a state beside the weights."""
@@ -364,7 +375,18 @@ class Fit:
         return NonFiniteError(f"{where}: not finite: {', '.join(error.names)}{kept}", error.names)
 
     def _finish(self) -> None:
-        """Writes the last checkpoint, and brings the model's best weights back."""
+        """Writes the last checkpoint, and brings the model's best weights back; warns where there are none."""
+        if self.monitor.metric is not None and self.monitor.best is None:
+            kept = (
+                ""
+                if self.run is None
+                else f", and {self.run.folder / MODEL} is none: the checkpoints have its last ones"
+            )
+            warnings.warn(
+                f"expected a finite value of {self.monitor.metric}, got none in any evaluation: no weights "
+                f"are the best, the model has its last ones{kept}",
+                stacklevel=5,  # where the user called fit
+            )
         if self.run is None:
             return
         if self.saved != self.position:
@@ -380,14 +402,3 @@ class Fit:
 def _is_true(answer: object) -> bool:
     """Whether a callback says `True`, be it by a boolean of NumPy or torch; anything else that it may return says nothing."""
     return answer is True or (str(getattr(answer, "dtype", "")) in ("bool", "torch.bool") and bool(answer))
-
-
-def _moved(state: Any, device: torch.device) -> Any:
-    """The tensors of a saved state on a device."""
-    if isinstance(state, Tensor):
-        return state.to(device)
-    if isinstance(state, dict):
-        return {key: _moved(item, device) for key, item in state.items()}
-    if isinstance(state, list | tuple):
-        return [_moved(item, device) for item in state]
-    return state

@@ -140,11 +140,9 @@ def refuse_other_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
 
 
 def refuse_other_schedulers(schedulers: Any, *optimizers: Optimizer | None) -> None:
-    """Refuses what is no sequence of schedulers of these optimisers, and schedulers that want a metric."""
+    """Refuses what is no sequence of schedulers of these optimisers."""
     if not isinstance(schedulers, Sequence):
         raise TypeError(f"expected schedulers as a list, got {type(schedulers).__name__}: put it into one")
-    if any(isinstance(scheduler, ReduceLROnPlateau) for scheduler in schedulers):
-        raise ValueError("expected schedulers that take a step without a metric, got a ReduceLROnPlateau")
     known = [getattr(optimizer, "optimizer", optimizer) for optimizer in optimizers if optimizer is not None]
     for scheduler in schedulers:
         own = getattr(scheduler, "optimizer", None)
@@ -152,6 +150,23 @@ def refuse_other_schedulers(schedulers: Any, *optimizers: Optimizer | None) -> N
             raise ValueError(
                 f"expected schedulers of the optimisers that are given, got a {type(scheduler).__name__} of another"
             )
+
+
+def refuse_plateaus(schedulers: Sequence[LRScheduler]) -> None:
+    """Refuses schedulers that want a metric, which a step has not."""
+    if any(isinstance(scheduler, ReduceLROnPlateau) for scheduler in schedulers):
+        raise ValueError(
+            "expected schedulers that take a step without a metric, got a ReduceLROnPlateau: call its step(metric) after each "
+            "evaluation, or give it to an AlternatingTrainer"
+        )
+
+
+def refuse_other_plateaus(plateaus: Sequence[ReduceLROnPlateau], metric: str | None, mode: str) -> None:
+    """Refuses schedulers that follow a metric where none is monitored, or of which other values are good."""
+    if plateaus and metric is None:
+        raise ValueError("expected a metric to monitor, which a ReduceLROnPlateau follows, got none")
+    if other := [each.mode for each in plateaus if each.mode != mode]:
+        raise ValueError(f"expected a ReduceLROnPlateau of mode {mode!r}, as that of the metric, got {other[0]!r}")
 
 
 def refuse_schedulers(schedulers: Sequence[LRScheduler], penalty_optimizer: Optimizer | None) -> None:

@@ -41,6 +41,7 @@ from disentangle.training.guards import (
     refuse_other_than_counts,
     refuse_other_than_names,
     refuse_other_values,
+    refuse_plateaus,
     refuse_schedulers,
     refuse_seed,
     refuse_tensor_rates,
@@ -172,6 +173,7 @@ class AlternatingStep:
             refuse_frozen(kind)
         refuse_optimizers(model, penalty, optimizer, penalty_optimizer)
         refuse_other_schedulers(schedulers, optimizer, penalty_optimizer)
+        refuse_plateaus(schedulers)
         if keep_up is not None:
             refuse_schedulers(schedulers, penalty_optimizer)
             refuse_tensor_rates(penalty_optimizer)

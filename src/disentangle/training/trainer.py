@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from disentangle.inference import evaluating
@@ -21,7 +21,12 @@ from disentangle.saving import bare, refuse_what_json_lacks
 from disentangle.training.accelerators import accelerator_for
 from disentangle.training.determinism import noise_at
 from disentangle.training.fit import Callback, Evaluate, Fit, Report
-from disentangle.training.guards import refuse_other_than_counts
+from disentangle.training.guards import (
+    refuse_other_plateaus,
+    refuse_other_schedulers,
+    refuse_other_than_counts,
+    refuse_schedulers,
+)
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.processes import all_processes
 from disentangle.training.reports import Monitor, loggable
@@ -48,7 +53,8 @@ class AlternatingTrainer:
         objective: Maps losses and penalties to the scalar that the model minimises.
         optimizer: The optimiser of the model, in any number of groups.
         penalty_optimizer: The optimiser of the penalty's estimators, where it has any.
-        schedulers: Learning rate schedulers of either; each takes a step per iteration.
+        schedulers: Learning rate schedulers of either; each takes a step per iteration, but a `ReduceLROnPlateau` one per
+            evaluation, by the metric that `fit` monitors.
         inner_steps: How many steps the estimators take for one of the model.
         keep_up: Adapts the learning rate of `penalty_optimizer`, which reports then have as `penalty_lr`; without it the rate
             stays what it is.
@@ -125,6 +131,10 @@ class AlternatingTrainer:
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"expected a clip_norm above 0, got {clip_norm}")
         refuse_other_than_counts(accumulation=accumulation)
+        refuse_other_schedulers(schedulers, optimizer, penalty_optimizer)
+        if keep_up is not None:
+            refuse_schedulers(schedulers, penalty_optimizer)
+        self.plateaus = [each for each in schedulers if isinstance(each, ReduceLROnPlateau)]
         refuse_what_json_lacks(dict(config or {}), "config")
         self.precision = precision
         self.accelerator = accelerator_for(device, precision, trackers, None if run is None else run.folder)
@@ -147,7 +157,7 @@ class AlternatingTrainer:
             objective=objective,
             optimizer=prepare(optimizer),
             penalty_optimizer=None if penalty_optimizer is None else prepare(penalty_optimizer),
-            schedulers=schedulers,
+            schedulers=[each for each in schedulers if each not in self.plateaus],
             inner_steps=inner_steps,
             keep_up=keep_up,
             clip=None if clip_norm is None else lambda parameters: clip_to(parameters, clip_norm),
@@ -218,6 +228,11 @@ class AlternatingTrainer:
             raise TypeError(f"expected callbacks as a list, got {type(callbacks).__name__}: put it into one")
         if monitor is not None and evaluate is None:
             raise ValueError(f"expected a function that evaluates {monitor!r}, got none")
+        if others := [each for each in callbacks if not callable(each)]:
+            raise TypeError(
+                f"expected callbacks as functions of the trainer and a report, got a {type(others[0]).__name__}"
+            )
+        refuse_other_plateaus(self.plateaus, monitor, mode)
         self._refuse_other_precision()
         return Fit(
             self,
