@@ -15,7 +15,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from disentangle.errors import NonFiniteError, RunError, SavedModelError
-from disentangle.numbers_as_text import or_dash
 from disentangle.saving import restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
@@ -23,7 +22,7 @@ from disentangle.training.guards import parameters_beside, refuse_other_optimize
 from disentangle.training.interrupts import Interrupts
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, lag_warning
-from disentangle.training.reports import Means, Monitor, ProgressBar, loggable
+from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, summary
 from disentangle.training.settings import freeze_as, frozen_names, give_values, heed_settings, settings_of
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ class Fit:
             valid = self._evaluated(interrupts)
             report = self._report(valid, time.perf_counter() - self.started)
             self.started = time.perf_counter()
-            bar.report(self._summary(report))
+            bar.report(summary(report, self.monitor))
             position.stopped = self._called(report) or self.monitor.exhausted
         except Exception:
             if self.processes.size == 1:  # else the others would have to save, too
@@ -245,18 +244,6 @@ class Fit:
         """Whether a callback, in any process, ends the training."""
         answers = [callback(self.trainer, report) for callback in self.callbacks]
         return self.processes.any(any(_is_true(answer) for answer in answers))
-
-    def _summary(self, report: Report) -> str:
-        parts = [f"epoch {report['epoch']}"]
-        if (metric := self.monitor.metric) is not None:
-            parts += [f"valid {metric} {or_dash(report['valid'][metric])}", f"best {or_dash(self.monitor.best)}"]
-        elif (objective := report.get("objective")) is not None:
-            parts.append(f"objective {or_dash(objective)}")
-        if skipped := report.get("skipped"):
-            parts.append(f"{skipped} steps skipped")
-        if report.get("lags"):
-            parts.append(f"estimators lag ({or_dash(report['lag'])})")
-        return ", ".join(parts)
 
     def _start(self) -> None:
         """A first start; the first step gives all processes the first one's weights."""

@@ -11,10 +11,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from disentangle.numbers_as_text import or_dash
 from disentangle.training.guards import refuse_other_than_counts
 from disentangle.variables import Rows
 
-__all__ = ["Means", "Monitor", "ProgressBar", "StepRecord", "flat", "loggable"]
+__all__ = ["Means", "Monitor", "ProgressBar", "StepRecord", "flat", "loggable", "summary"]
 
 
 class StepRecord(NamedTuple):
@@ -217,6 +218,25 @@ class ProgressBar:
     def close(self) -> None:
         """Closes the bar."""
         self.bar.close()
+
+
+def summary(report: Mapping[str, Any], monitor: Monitor) -> str:
+    """A report in a few words.
+
+    Example:
+        >>> summary({"epoch": 2, "objective": 0.25, "skipped": 1}, Monitor(None))
+        'epoch 2, objective 0.250, 1 steps skipped'
+    """
+    parts = [f"epoch {report['epoch']}"]
+    if (metric := monitor.metric) is not None:
+        parts += [f"valid {metric} {or_dash(report['valid'][metric])}", f"best {or_dash(monitor.best)}"]
+    elif (objective := report.get("objective")) is not None:
+        parts.append(f"objective {or_dash(objective)}")
+    if skipped := report.get("skipped"):
+        parts.append(f"{skipped} steps skipped")
+    if report.get("lags"):
+        parts.append(f"estimators lag ({or_dash(report['lag'])})")
+    return ", ".join(parts)
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:
