@@ -191,6 +191,21 @@ def test_what_a_newer_version_notes_of_a_model_is_told(tmp_path):
         open_trained(tmp_path / "run", Heard)
 
 
+def test_a_model_that_the_reports_do_not_know_is_told(tmp_path, capsys, recwarn):
+    assert run(tmp_path) == 0
+    open_trained(tmp_path / "run", Heard)
+    assert warned(recwarn) == []
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text()
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    told = f"model: expected none, by the reports of the run, got that of step {json.loads(lines)['step']}, which was given up"
+    for folder in ("run", "run/model"):
+        with pytest.warns(DataWarning, match=told):
+            open_trained(tmp_path / folder, Heard)
+    (tmp_path / "run" / "metrics.jsonl").unlink()  # the model's folder alone
+    open_trained(tmp_path / "run", Heard)
+    assert warned(recwarn) == []
+
+
 def train_on(tmp_path, **splits):
     write_folder(tmp_path / "data", splits)
     arguments = ["--data", str(tmp_path / "data"), "--lr", "1e-2", "--epochs", "1", "--out", str(tmp_path / "run")]

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from disentangle import AlternatingStep, AlternatingTrainer, CLUBEstimator, KeepUp, Pairwise, Rows, load
-from disentangle.errors import EstimatorWarning
+from disentangle.errors import DataWarning, EstimatorWarning
 from disentangle.training import NonFiniteError, Run, RunError
 from disentangle.training.fit import Fit
 
@@ -104,7 +104,7 @@ def test_the_run_folder_holds_a_line_an_epoch_and_the_weights_of_the_best(tmp_pa
     assert set(lines[0]["rms"]) == {"a", "b"}
     assert run.checkpoints.newest() == 15
     best, config, _ = load(run.folder / "model", Regression)
-    assert config == {"noisy": True}
+    assert config == {"noisy": True, "_step": 10}
     last, penalty = Regression(), Pairwise({("a", "b"): CLUBEstimator(2, 3)})
     run.checkpoints.load({"model": last, "penalty": penalty})
     assert torch.equal(trainer.model.a.weight, best.a.weight)
@@ -753,6 +753,26 @@ def test_the_best_model_is_that_of_the_reports_that_are_kept(tmp_path, monkeypat
     best = [report["step"] for report in history if report.get("best")][-1]
     assert best == (8 if killed == "_save" else 12)
     equal(dict(again.model.state_dict()), dict(weights[best]))
+
+
+def test_a_model_of_a_continuation_that_was_given_up_is_not_the_best(tmp_path):
+    run = Run.create(tmp_path / "run", {})
+    scores = iter([2.0, 3.0, 1.0])  # the best by steps 5 and 15
+    setting(run=run)[0].fit(setting()[1], 3, evaluate=lambda model: {"mae": next(scores)}, monitor="mae")
+    assert run.refuted_model() is None
+    (run.folder / "checkpoints" / "00000015" / "state.pt").write_bytes(b"torn")
+    trainer, batches, _ = setting(run=Run.open(run.folder))
+    given_up = "expected that of step 5, by the reports of the run, got that of step 15, which was given up"
+    with (
+        pytest.warns(UserWarning, match="this checkpoint is not whole"),
+        pytest.warns(DataWarning, match=f"{given_up}: the next evaluation counts as the best so far"),
+    ):
+        history = trainer.fit(batches, 3, evaluate=lambda model: {"mae": 9.0}, monitor="mae", resume=True)
+    assert [report["step"] for report in history if report.get("best")] == [5, 15]
+    run.truncate(1)
+    assert given_up in run.refuted_model()
+    run.truncate(0)
+    assert "expected none, by the reports of the run, got that of step 15" in run.refuted_model()
 
 
 @pytest.mark.parametrize("with_run", [False, True])

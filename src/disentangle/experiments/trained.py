@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from disentangle.data import RecordingDataset, Recordings, loader
-from disentangle.errors import SavedModelError
+from disentangle.errors import DataWarning, SavedModelError
 from disentangle.hub import CONFIG, WEIGHTS, local_folder
 from disentangle.inference import encode, predict
 from disentangle.saving import load
@@ -21,6 +22,7 @@ from disentangle.tasks import Task, as_task
 from disentangle.tasks.task import refuse_other_scores
 from disentangle.training import Run
 from disentangle.training.determinism import noise_at
+from disentangle.training.run import MODEL
 
 __all__ = ["DATA", "Trained", "arguments_of", "explained", "model_folder", "open_trained", "outcomes_for"]
 
@@ -130,6 +132,8 @@ def open_trained(
         ValueError: If the run has not saved a model yet, or is of another experiment.
     """
     place = model_folder(folder)
+    if place.name == MODEL and (wrong := Run(place.parent, {}).refuted_model()):
+        warnings.warn(DataWarning(f"{wrong}; where the run goes on, it finds its best anew"), stacklevel=2)
     try:
         model, config, tokenizer = load(place, lambda **config: build(**arguments_of(config)), device=device)
     except TypeError as error:  # arguments that it does not have
@@ -145,7 +149,7 @@ def open_trained(
 def model_folder(folder: str | os.PathLike[str]) -> Path:
     """The folder of a model: that of a run has it in it; errors as of `open_trained`."""
     given = local_folder(folder)
-    place = given / "model" if (given / "model").is_dir() else given
+    place = given / MODEL if (given / MODEL).is_dir() else given
     if (place / WEIGHTS).exists():
         return place
     run = Run.open(given)  # or says that it is none

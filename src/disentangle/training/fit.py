@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
-from disentangle.errors import NonFiniteError, RunError, SavedModelError
+from disentangle.errors import DataWarning, NonFiniteError, RunError, SavedModelError
 from disentangle.saving import restore, save
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.determinism import Epochs
@@ -23,14 +23,13 @@ from disentangle.training.interrupts import Interrupts
 from disentangle.training.keep_up import KeepUp
 from disentangle.training.lag import FIRST_STEPS, lag_warning
 from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, summary
+from disentangle.training.run import MODEL, STEP
 from disentangle.training.settings import freeze_as, frozen_names, give_values, heed_settings, settings_of
 
 if TYPE_CHECKING:
     from disentangle.training.trainer import AlternatingTrainer
 
 __all__ = ["Callback", "Evaluate", "Fit", "Report"]
-
-MODEL = "model"  # the folder of the best model, in that of the run
 
 Report = dict[str, Any]
 Evaluate = Callable[[Any], Mapping[str, float | None]]
@@ -236,7 +235,8 @@ class Fit:
         if self.written_run is None:
             return
         try:
-            save(self.written_run.folder / MODEL, trainer.model, trainer.config, tokenizer=trainer.tokenizer)
+            config = {**trainer.config, STEP: self.position.step}
+            save(self.written_run.folder / MODEL, trainer.model, config, tokenizer=trainer.tokenizer)
         except SavedModelError as error:
             raise RunError(str(error)) from error
 
@@ -288,6 +288,9 @@ class Fit:
         self.history = self.run.history[: self.position.reports]
         if self.history and self.history[-1].get("best") and self.history[-1]["step"] == self.position.step:
             self._save_best()  # it may have been stopped between the two
+        elif wrong := self.run.refuted_model(self.history):
+            warnings.warn(DataWarning(f"{wrong}: the next evaluation counts as the best so far"), stacklevel=5)
+            self.monitor.best = None
 
     def _load_parts(self, states: list[Any]) -> None:
         """Gives what has a state beside the weights the state it had; refuses other optimisers, schedulers or metrics."""

@@ -20,19 +20,22 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from disentangle.contents import misplaced
-from disentangle.errors import RunError
+from disentangle.errors import RunError, SavedModelError
 from disentangle.files import PREFIX, append_line, make_folder, remove_leftovers, write_file, write_new_file, writing
-from disentangle.saving import refuse_what_json_lacks
+from disentangle.saving import read_config, refuse_what_json_lacks
 from disentangle.training.checkpoints import Checkpoints
 from disentangle.training.locks import alone_in
 
-__all__ = ["Run"]
+__all__ = ["MODEL", "STEP", "Run"]
+
+MODEL = "model"  # the folder of the best model, in that of the run
+STEP = "_step"  # the note in its configuration that says which step it is of
 
 
 class Run:
@@ -124,6 +127,27 @@ class Run:
                 raise RunError(f"{self._metrics}: expected a JSON object in line {number}, got {given!r}")
             records.append(record)
         return records
+
+    def refuted_model(self, history: Sequence[Mapping[str, Any]] | None = None) -> str | None:
+        """What is wrong with the model in `model` where it is not that of the best report; `None` where nothing is known to be.
+
+        So it is where a run went on from an older checkpoint than the one that was written with its model.
+
+        Arguments:
+            history: The reports, in place of those that are written.
+        """
+        if history is None and not self._metrics.exists():  # a model's folder that was taken elsewhere
+            return None
+        try:
+            noted = read_config(self.folder / MODEL / "config.json").get(STEP)
+            reports = self.history if history is None else history
+        except (SavedModelError, RunError):
+            return None
+        best = next((f"that of step {each['step']}" for each in reversed(reports) if each.get("best")), "none")
+        if noted is None or best == f"that of step {noted}":
+            return None
+        got = f"that of step {noted}, which was given up"
+        return f"{self.folder / MODEL}: expected {best}, by the reports of the run, got {got}"
 
     @property
     def checkpoints(self) -> Checkpoints:
