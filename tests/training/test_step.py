@@ -734,6 +734,35 @@ def test_a_scheduler_that_wants_a_metric_is_refused():
         AlternatingStep(model, None, objective=step.objective, optimizer=step.optimizer, schedulers=[plateau])
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_layers_that_the_model_does_not_know_are_refused_and_weights_of_the_objective_are_not(pieces):
+    model, penalty, step = setting()
+    weight, unused = nn.Parameter(torch.zeros(1, dtype=F64)), nn.Parameter(torch.zeros(1, dtype=F64))
+
+    def step_with(layers):
+        held = [*model.parameters(), weight, unused, *(p for layer in layers for p in layer.parameters())]
+        return AlternatingStep(
+            model,
+            penalty,
+            objective=lambda losses, penalties: step.objective(losses, penalties) * weight.exp().sum(),
+            optimizer=torch.optim.SGD(held, 0.01),
+            penalty_optimizer=step.penalty_optimizer,
+        )
+
+    batch = torch.randn(12, 6, dtype=F64).chunk(pieces)
+    step_with([])(*batch)
+    assert weight != 0
+    hidden, encode = [nn.Linear(2, 2).double()], model.forward
+    model.forward = lambda batch: {**(made := encode(batch)), "a": hidden[0](made["a"])}
+    kept = [p.clone() for p in model.parameters()]
+    with pytest.raises(
+        ValueError,
+        match=r"got 2 that the model computes with and has not among its own, \(2, 2\) the first: is a layer in a list",
+    ):
+        step_with(hidden)(*batch)
+    assert all(map(torch.equal, kept, model.parameters()))
+
+
 def test_the_presence_of_what_is_no_variable_is_refused():
     model, _, step = setting()
     model.present = lambda batch: {"B": torch.ones(len(batch), dtype=torch.bool)}

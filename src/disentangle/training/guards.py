@@ -87,6 +87,16 @@ def parameters_beside(model: nn.Module, optimizer: Optimizer) -> list[nn.Paramet
     return [p for group in optimizer.param_groups for p in group["params"] if id(p) not in own]
 
 
+def refuse_unregistered(idle: Sequence[nn.Parameter]) -> None:
+    """Refuses parameters that neither the model has nor the objective learnt, where the model has learnt them all the same."""
+    if learnt := [tuple(p.shape) for p in idle if p.grad is not None]:
+        raise ValueError(
+            f"expected the model's optimiser to hold parameters of the model and of the objective, got {len(learnt)} that the "
+            f"model computes with and has not among its own, {learnt[0]} the first: is a layer in a list or a dictionary? "
+            "nn.ModuleList and nn.ModuleDict make it the model's"
+        )
+
+
 def refuse_closure(optimizer: Optimizer) -> None:
     """Refuses an optimiser that would compute the loss anew several times per step."""
     if isinstance(optimizer, torch.optim.LBFGS):

@@ -45,6 +45,7 @@ from disentangle.training.guards import (
     refuse_schedulers,
     refuse_seed,
     refuse_tensor_rates,
+    refuse_unregistered,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
@@ -208,7 +209,8 @@ class AlternatingStep:
         Arguments:
             batches: A batch, or the pieces of one; none for a process that has no rows of it.
         """
-        self._start_alike()
+        if first := not self._alike:
+            self._start_alike()
         self.iteration += 1
         # such as statistics that follow the batches, which a step that is left out leaves alone
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
@@ -232,6 +234,7 @@ class AlternatingStep:
         learning = self._fit(values.absent(single).at_least_float32()) if self.learns else Learning()
         record = record._replace(**learning._asdict())
         record = self._differentiate(batch.absent(single), record, has_rows=bool(batches))
+        idle = [p for p in parameters_beside(self.model, self.optimizer) if p.grad is None] if first else []
         shares = [leaf.differentiable() for leaf in leaves]
         if whole:
             for each, share in zip(encoded, shares, strict=True):
@@ -244,15 +247,15 @@ class AlternatingStep:
                     refuse_other_values(first, again)
                 self._pull(again, share)
             self._repeats = True
+        refuse_unregistered(idle)
         return self._move(record, pending, buffers)
 
     def _start_alike(self) -> None:
         """Gives all processes the first one's weights before the first step: later only gradients travel."""
-        if not self._alike:
-            modules = [self.model] if self.penalty is None else [self.model, self.penalty]
-            self.processes.copy_from_first(t for module in modules for t in (*module.parameters(), *module.buffers()))
-            self.processes.copy_from_first(parameters_beside(self.model, self.optimizer))
-            self._alike = True
+        modules = [self.model] if self.penalty is None else [self.model, self.penalty]
+        self.processes.copy_from_first(t for module in modules for t in (*module.parameters(), *module.buffers()))
+        self.processes.copy_from_first(parameters_beside(self.model, self.optimizer))
+        self._alike = True
 
     def _encode(self, batch: Any, seed: int | None, graph: bool) -> Encoded:
         if seed is not None:
