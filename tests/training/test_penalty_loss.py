@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 from io import BytesIO
 
 import jaxtyping
@@ -11,7 +12,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from disentangle import (
+    HSIC,
     CLUBEstimator,
+    Dial,
     Masked,
     OrthogonalLoss,
     Pairwise,
@@ -20,7 +23,7 @@ from disentangle import (
     save,
 )
 from disentangle.conditionals import Conditional, GaussianConditional, MaskedConditional
-from disentangle.errors import TooFewRowsError
+from disentangle.errors import EstimatorWarning
 from disentangle.training import NonFiniteError
 
 from .penalty_worker import pairs_of_all_kinds
@@ -466,16 +469,34 @@ def test_estimators_with_sparse_gradients_outlive_an_outlier_too():
     assert penalty({"a": a, "b": b}).isfinite()
 
 
-def test_a_single_row_is_refused_in_training_and_has_no_penalty_elsewhere():
+def test_a_single_row_has_no_penalty_and_in_training_that_is_said_once():
     model = Encoders()
-    with pytest.raises(TooFewRowsError, match="expected at least 2 rows, got 1"):
-        model(torch.randn(1, 6))
+    model(torch.randn(8, 6))
+    estimators = copy.deepcopy(model.penalty.pairwise.state_dict())
+    with pytest.warns(EstimatorWarning, match="call 2: expected at least 2 rows of a, b, c, got fewer: .*drop_last"):
+        loss = model.penalty(model.latents(torch.randn(1, 6)))
+    loss.backward()
+    assert (loss, model.penalty.values) == (0, {})
+    with warnings.catch_warnings(action="error"):
+        assert model.penalty(model.latents(torch.randn(1, 6))) == 0
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+    assert all(torch.equal(t, estimators[name]) for name, t in model.penalty.pairwise.state_dict().items())
     model.eval()
     assert model.penalty(model.latents(torch.randn(1, 6))) == 0
-    assert model.penalty.values == {}
     model.train()
     with torch.no_grad():
         assert model.penalty(model.latents(torch.randn(1, 6))) == 0
+
+
+def test_a_single_row_leaves_a_dial_as_it_is():
+    pairs = Pairwise({("a", "b"): HSIC()})
+    penalty = PenaltyLoss(pairs, weight=Dial(pairs, allowed=0.01))
+    rows = torch.randn(2, 8, 2, requires_grad=True)
+    penalty({"a": rows[0], "b": rows[1]})
+    weights = {name: weight.clone() for name, weight in penalty.weight.weights.items()}
+    with pytest.warns(EstimatorWarning, match="call 2"):
+        assert penalty({"a": rows[0, :1], "b": rows[1, :1]}) == 0
+    assert penalty.weight.weights == weights
 
 
 @pytest.mark.parametrize("reentrant", [False, True])

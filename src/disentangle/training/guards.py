@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from disentangle.errors import EstimatorWarning
 from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
 from disentangle.training.dial import Dial
@@ -282,6 +283,14 @@ def refuse_parameters_of(penalty: Pairwise, variables: Variables) -> None:
                 "copy of the encoder"
             )
         waiting += [following for following, _ in node.next_functions]
+
+
+def too_few_rows(when: str, names: Sequence[str]) -> EstimatorWarning:
+    """What is to be said of a batch of a single row, in which nothing can be told apart."""
+    return EstimatorWarning(
+        f"{when}: expected at least 2 rows of {', '.join(names)}, got fewer: what compares them is left out of such steps: "
+        "drop_last=True of the DataLoader, or larger batches"
+    )
 
 
 def _refuse_shared(optimizer: Optimizer, module: nn.Module, whose: str, other: str) -> None:

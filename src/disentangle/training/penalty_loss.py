@@ -29,6 +29,7 @@ from disentangle.training.guards import (
     refuse_parameters_of,
     refuse_seed,
     refuse_weight,
+    too_few_rows,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
@@ -59,8 +60,8 @@ class PenaltyLoss(nn.Module):
     one process with the whole batch. In evaluation mode nothing is exchanged, and the value is that of a process's own rows.
 
     **A batch is what one call is given.** With gradient accumulation each micro-batch is a batch of its own: the estimators
-    take their steps on each, and its penalty is that of its own rows. One of a single row is refused in training, where none
-    lacks a variable, and has a penalty of 0 elsewhere. Call it outside of what activation checkpointing runs again.
+    take their steps on each, and its penalty is that of its own rows. One of a single row, as the last of an epoch may be, has
+    a penalty of 0; in training a warning says so once. Call it outside of what activation checkpointing runs again.
 
     **Precision.** Whatever the model's precision, also under autocast, estimators and penalty are computed in at least float32;
     a scaler of gradients does not see the estimators' steps.
@@ -96,7 +97,7 @@ class PenaltyLoss(nn.Module):
             another penalty, if there are both `lr` and `optimizer`, or if the weight is a tensor that learns, whose gradient
             would be lost; on a call, if a pair is given what it does not take, or in training has no variable with a
             gradient, or if activation checkpointing makes the call once more.
-        TooFewRowsError: On a call in training, as its `Pairwise` does: make the loader with `drop_last=True`.
+        TooFewRowsError: On a call in training, for a dependence that needs more than two rows, as its `Pairwise` does.
         NonFiniteError: On a call, where something is not finite.
 
     Example:
@@ -143,7 +144,7 @@ class PenaltyLoss(nn.Module):
         self.likelihood: Tensor | None = None
         self.lag: Tensor | None = None
         self._lag, self._lag_means = Lag(), LagMeans()
-        self._warned = False  # that estimators lag
+        self._warned = self._warned_of_rows = False  # that estimators lag; that there are too few rows to compare
         self._make_optimizer = optimizer
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
         self.lr = lr
@@ -206,8 +207,13 @@ class PenaltyLoss(nn.Module):
             self._alike = True
         leaf = own.leaf(of_graph=True)
         batch = join(processes.exchange([leaf]))
-        if not learns:  # a model may be asked about a single row
-            batch = batch.absent(batch.single())
+        single = batch.single()
+        if learns and single and not self._warned_of_rows:
+            self._warned_of_rows = True
+            warnings.warn(
+                too_few_rows(f"call {self.iteration + 1}", single), stacklevel=4
+            )  # where the penalty was called
+        batch = batch.absent(single)
         self._look_at({f"variable {name}": size for name, size in batch.root_mean_squares().items()})
         self.iteration += learns
         with noise_at(self.seed, self.iteration), torch.autocast(batch.device.type, enabled=False):
@@ -251,11 +257,8 @@ class PenaltyLoss(nn.Module):
 
     def _refuse_other(self, saved: Mapping[str, Any]) -> None:
         """Refuses the state of other estimators, or of another kind of optimiser, before anything is taken from it."""
-        kinds = [
-            {name: tuple(t.shape) for name, t in state.items()}
-            for state in (self.pairwise.state_dict(), saved["pairwise"])
-        ]
-        wanted, given = kinds
+        states = self.pairwise.state_dict(), saved["pairwise"]
+        wanted, given = ({name: tuple(t.shape) for name, t in state.items()} for state in states)
         if differing := sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name)):
             name, more = differing[0], f"; and {len(differing) - 1} more" if len(differing) > 1 else ""
             raise ValueError(f"estimators: {name}: expected {wanted.get(name)}, got {given.get(name)}{more}")
@@ -291,8 +294,7 @@ class PenaltyLoss(nn.Module):
     def _new_optimizer(self) -> Optimizer:
         parameters = [p for p in self.pairwise.parameters() if p.requires_grad]
         if self._make_optimizer is not None:
-            optimizer = self._make_optimizer(parameters)
-            refuse_closure(optimizer)
+            refuse_closure(optimizer := self._make_optimizer(parameters))
             return optimizer
         rate = FIRST_RATE if self.lr is None else self.lr
         return torch.optim.Adam(parameters, rate, fused=parameters[0].device.type in ("cpu", "cuda"))

@@ -22,7 +22,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from disentangle.errors import EstimatorWarning, NonFiniteError
+from disentangle.errors import NonFiniteError
 from disentangle.pairwise import Pairwise
 from disentangle.pairwise.samples import presences_of
 from disentangle.training.determinism import seed_noise, seed_torch
@@ -46,6 +46,7 @@ from disentangle.training.guards import (
     refuse_seed,
     refuse_tensor_rates,
     refuse_unregistered,
+    too_few_rows,
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
@@ -283,12 +284,8 @@ class AlternatingStep:
         if single and not self._warned:
             self._warned = True
             warnings.warn(
-                EstimatorWarning(
-                    f"iteration {self.iteration}: expected at least 2 rows of {', '.join(single)}, got fewer: what compares "
-                    "them is left out of such steps: drop_last=True of the DataLoader, or larger batches"
-                ),
-                stacklevel=3,  # where the step was called
-            )
+                too_few_rows(f"iteration {self.iteration}", single), stacklevel=3
+            )  # where the step was called
         return single
 
     def _fit(self, batch: Encoded) -> Learning:
