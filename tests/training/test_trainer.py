@@ -775,16 +775,13 @@ def test_a_model_of_a_continuation_that_was_given_up_is_not_the_best(tmp_path):
     assert "expected none, by the reports of the run, got that of step 15" in run.refuted_model()
 
 
-@pytest.mark.parametrize("with_run", [False, True])
-def test_a_metric_that_is_never_finite_is_named_at_the_end(tmp_path, with_run):
-    run = Run.create(tmp_path / "run", {}) if with_run else None
-    trainer, batches, _ = setting(run=run)
+def test_a_metric_that_is_never_finite_is_named_at_the_end(tmp_path):
+    trainer, batches, _ = setting(run=Run.create(tmp_path / "run", {}))
     scores = iter([math.nan, None])
     wanted = "expected a finite value of mae, got none in any evaluation: no weights are the best, the model has its last ones"
     with pytest.warns(UserWarning, match=wanted) as warned:
         trainer.fit(batches, 2, evaluate=lambda model: {"mae": next(scores)}, monitor="mae")
     assert len(warned) == 1
-    assert str(warned[0].message).endswith("model is none: the checkpoints have its last ones") == with_run
     assert not (tmp_path / "run" / "model").exists()
 
 

@@ -367,14 +367,9 @@ class Fit:
     def _finish(self) -> None:
         """Writes the last checkpoint, and brings the model's best weights back; warns where there are none."""
         if self.monitor.metric is not None and self.monitor.best is None:
-            kept = (
-                ""
-                if self.run is None
-                else f", and {self.run.folder / MODEL} is none: the checkpoints have its last ones"
-            )
             warnings.warn(
-                f"expected a finite value of {self.monitor.metric}, got none in any evaluation: no weights "
-                f"are the best, the model has its last ones{kept}",
+                f"expected a finite value of {self.monitor.metric}, got none in any evaluation: no weights are the best, the "
+                "model has its last ones; those of a run are in its last checkpoint alone",
                 stacklevel=5,  # where the user called fit
             )
         if self.run is None:

@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from disentangle.errors import SeedsError
@@ -27,6 +27,7 @@ __all__ = ["finished", "run_each", "run_seeds", "seed_results"]
 
 PATIENCE = 60.0  # seconds from SIGINT to SIGKILL: a step, and the weights that a run saves when stopped
 POLL = 0.05  # seconds
+STILL_RUNS = "expected a log that no process writes, got one that a process of an earlier start still writes"
 
 
 def run_seeds(
@@ -112,21 +113,18 @@ def run_each(
     running: dict[Path, subprocess.Popen[bytes]] = {}
     failures: list[str] = []
     environment = {"OMP_NUM_THREADS": str(max(1, cores() // at_once)), **os.environ}
-    bar = tqdm(
-        total=len(commands), initial=len(commands) - len(left), unit=unit, disable=not progress, dynamic_ncols=True
-    )
-    with bar, Interrupts() as interrupts, ExitStack() as alone:
-        for parent in sorted({folder.parent for folder in left}):
-            alone.enter_context(alone_in(parent))
+    total, done = len(commands), len(commands) - len(left)
+    with (
+        _alone_in_all({folder.parent for folder in left}),
+        tqdm(total=total, initial=done, unit=unit, disable=not progress, dynamic_ncols=True) as bar,
+        Interrupts() as interrupts,
+    ):
         try:
             while left or running:
                 while left and len(running) < at_once:
                     folder = left.pop(0)
                     if (child := _start(commands[folder], _log(folder), environment)) is None:
-                        failures.append(
-                            f"{unit} {names[folder]}, expected a log that no process writes, got one that a process of an "
-                            f"earlier start still writes ({_log(folder)})"
-                        )
+                        failures.append(f"{unit} {names[folder]}, {STILL_RUNS} ({_log(folder)})")
                         bar.update()
                         continue
                     running[folder] = child
@@ -173,6 +171,15 @@ def seed_results(folder: str | os.PathLike[str]) -> dict[int, dict[str, dict[str
 def finished(folder: Path) -> bool:
     """Whether the run in a folder has finished."""
     return (folder / "result.json").exists()
+
+
+@contextmanager
+def _alone_in_all(folders: Iterable[Path]) -> Iterator[None]:
+    """Keeps others from starting runs in these folders."""
+    with ExitStack() as alone:
+        for folder in sorted(folders):
+            alone.enter_context(alone_in(folder))
+        yield
 
 
 def _log(folder: Path) -> Path:
