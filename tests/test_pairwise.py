@@ -260,6 +260,11 @@ def test_a_dependence_that_has_too_few_rows_says_so_by_the_same_error():
         ({("a", "b"): torch.nn.Linear(3, 3)}, TypeError, "a;b: expected a Dependence, got a Linear"),
         ({("a", "a"): HSIC()}, ValueError, r"expected names that differ, got \('a', 'a'\)"),
         ({(1, 2): HSIC()}, ValueError, r"expected a tuple of two names or more, got \(1, 2\)"),
+        ({tuple("abc"): HSIC()}, ValueError, "a;b;c: expected 2 names, as many as a HSIC takes variables, got 3"),
+        ({tuple("abc"): CLUBEstimator(3, 3)}, ValueError, "a;b;c: expected 2 names, .* CLUBEstimator .*, got 3"),
+        ({tuple("ab"): TotalCorrelationEstimator(3, 3, 3)}, ValueError, "a;b: expected 3 names, .*, got 2"),
+        ({tuple("ab"): ModalityDiscriminator(3, 3)}, ValueError, "a;b: expected 3 names, .*, got 2"),
+        ({tuple("ab"): GivenClasses(HSIC())}, ValueError, "a;b: expected 3 names, .*, got 2"),
     ],
 )
 def test_what_is_no_dependence_for_each_pair_of_names_is_refused(given, error, message, monkeypatch):

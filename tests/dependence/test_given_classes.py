@@ -219,6 +219,11 @@ def test_it_trains_in_a_group_of_three_names(make):
         ),
         (lambda: GivenClasses(HSIC(), classes=6), "expected no number of classes, got 6 with HSIC"),
         (lambda: GivenClasses(HSIC(), min_rows=1), "expected min_rows of at least 2, got 1"),
+        (lambda: GivenClasses(GivenClasses(HSIC())), "expected a dependence of two variables, got a GivenClasses of 3"),
+        (
+            lambda: ScaleInvariant(GivenClasses(CLUBEstimator(9, 3), classes=6), 3, 3),
+            "expected a dependence of two variables, got a GivenClasses of 3",
+        ),
     ],
 )
 def test_what_it_cannot_wrap_is_refused(make, message):
@@ -230,15 +235,24 @@ def test_batches_that_do_not_fit_are_refused(monkeypatch):
     monkeypatch.setattr(config, "jaxtyping_disable", True)  # as users have it
     x, y, c = draw(dtype=torch.float32)
     given = GivenClasses(CLUBEstimator(3 + 6, 3), classes=6)
-    shapes = "expected x and y of shapes (N, dim) and classes, whole numbers (N,), got "
+    shapes = "expected x of shape (N, x_dim) and y of shape (N, y_dim), got "
+    numbers = "expected the classes as whole numbers (N,), got "
     for call in (given, given.learning_loss):
         for batch, error, message in (
-            ((x, y, c.float()), ValueError, f"{shapes}(60, 3), (60, 3), (60, 1)"),
-            ((Masked(x[:, None], c[:, None] >= 0), y, c), ValueError, f"{shapes}a masked sequence, (60, 3), (60,)"),
+            ((x, y, c.float()), ValueError, f"{numbers}torch.float32 (60,): .long() makes whole numbers of them"),
+            ((x, y, torch.stack([c, c], 1)), ValueError, f"{numbers}torch.int64 (60, 2)"),
+            ((x, y, Masked(x[:, None], c[:, None] >= 0)), ValueError, f"{numbers}a masked sequence"),
+            ((Masked(x[:, None], c[:, None] >= 0), y, c), ValueError, f"{shapes}a masked sequence and (60, 3): frames"),
+            ((x, y[:, None], c), ValueError, f"{shapes}(60, 3) and (60, 1, 3)"),
             ((x, y, ["a"] * 60), TypeError, "got a list of strings: disentangle.class_numbers("),
             ((x, y), ValueError, "expected three variables, x, y and their classes, got 2"),
             ((x, y[:-1], c), ValueError, "expected x, y and classes of the same N, got 60, 59 and 60"),
-            ((x[:, :2], y, c), ValueError, "expected x of shape (N, 3), as 9 features less 6 classes are, got (60, 2)"),
+            (
+                (x[:, :2], y, c),
+                ValueError,
+                "expected x of shape (N, 3), as 9 features less 6 classes are, and y of shape ",
+            ),
+            ((x, y[:, :2], c), ValueError, "less 6 classes are, and y of shape (N, 3), got (60, 3) and (60, 2)"),
             ((x, y, c + 1), ValueError, "expected classes 0 to 5 as whole numbers, got 6"),
         ):
             with pytest.raises(error, match=re.escape(message)):

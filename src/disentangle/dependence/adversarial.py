@@ -114,6 +114,7 @@ class ModalityDiscriminator(Dependence):
         if modalities < 2:
             raise ValueError(f"expected at least 2 variables to tell apart, got {modalities}")
         self.dim, self.modalities = dim, modalities
+        self.variables = modalities
         self.network = TwoLayers(dim, hidden_dim, modalities, "the variables")
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
@@ -172,6 +173,7 @@ class TotalCorrelationEstimator(Dependence):
         if len(dims) < 2:
             raise ValueError(f"expected the sizes of at least 2 variables, got {dims}")
         self.dims = dims
+        self.variables = len(dims)
         self.critic = TwoLayers(sum(dims), hidden_dim, 1, "the variables")
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:

@@ -28,7 +28,8 @@ class Dependence(nn.Module, ABC):
     """How much y depends on x over a batch; in nats where it is an information.
 
     A subclass implements `forward` and, where it has parameters, `learning_loss`. `label` names it in logs: a pair is
-    logged as `label(x;y)`. `bound` says what its value is beside the mutual information.
+    logged as `label(x;y)`. `bound` says what its value is beside the mutual information. `variables` says how many variables
+    it takes: 2, or another number, or `None` for two or more; `Pairwise` refuses groups of another number of names.
 
     **What x and y may be**, of all dependences of the library: tensors `(N, d)`, or `(N,)` where it is one number per row;
     of any precision up to that of the parameters, whole numbers or booleans; computed in that of the parameters and reduced
@@ -42,6 +43,7 @@ class Dependence(nn.Module, ABC):
 
     label: str
     bound: Bound = Bound("neither", "nothing is claimed")
+    variables: int | None = 2
 
     @abstractmethod
     def forward(self, x: Tensor | Masked, y: Tensor) -> Tensor:

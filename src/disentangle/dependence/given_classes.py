@@ -10,7 +10,7 @@ from torch import Tensor
 
 from disentangle.dependence.base import Bound, Dependence
 from disentangle.dependence.estimators import precision_of
-from disentangle.dependence.inputs import columns_of
+from disentangle.dependence.inputs import columns_of, mismatch, refuse_other_than_pairs
 from disentangle.dependence.upper import CLUBEstimator, LeaveOneOutEstimator, SampledCLUBEstimator
 from disentangle.errors import TooFewRowsError
 from disentangle.functional.classes import one_hot
@@ -50,9 +50,9 @@ class GivenClasses(Dependence):
         min_rows: How many rows of a batch a class must have to count.
 
     Raises:
-        ValueError: If the dependence learns and is none of those named, or `classes` is lacking then, not below its `x_dim`, or
-            given without need; on calling it with variables of other shapes, with c that is not whole numbers `(N,)`, or where
-            no class has enough rows.
+        ValueError: If the dependence takes more than two variables, if it learns and is none of those named, or `classes` is
+            lacking then, not below its `x_dim`, or given without need; on calling it with variables of other shapes, with c
+            that is not whole numbers `(N,)`, or where no class has enough rows.
 
     Example:
         >>> import torch
@@ -68,11 +68,13 @@ class GivenClasses(Dependence):
     """
 
     dependence: Any  # with x_dim, where it learns
+    variables = 3
 
     def __init__(self, dependence: Dependence, *, classes: int | None = None, min_rows: int = 4):
         super().__init__()
         if not isinstance(dependence, Dependence):
             raise TypeError(f"expected a Dependence, got {dependence!r}")
+        refuse_other_than_pairs(dependence)
         learns = isinstance(dependence, LEARNING)
         if not learns and next(dependence.parameters(), None) is not None:
             names = ", ".join(kind.__name__ for kind in LEARNING)
@@ -115,22 +117,22 @@ class GivenClasses(Dependence):
         """x, with a column for each class where q is to know them, y, and c, row by row."""
         if len(variables) != 3:
             raise ValueError(f"expected three variables, x, y and their classes, got {len(variables)}")
-        given = [as_rows(z, name) for z, name in zip(variables, ("x", "y", "the classes"), strict=True)]
-        rows = [z for z in given if isinstance(z, Tensor)]
-        if len(rows) < len(given) or rows[2].dim() != 1:
-            got = ", ".join(str(tuple(z.shape)) if isinstance(z, Tensor) else "a masked sequence" for z in given)
-            raise ValueError(f"expected x and y of shapes (N, dim) and classes, whole numbers (N,), got {got}")
-        x, y, c = rows
+        x, y, c = (as_rows(z, name) for z, name in zip(variables, ("x", "y", "the classes"), strict=True))
+        if isinstance(x, Masked) or isinstance(y, Masked) or x.dim() > 2 or y.dim() > 2:
+            raise mismatch("x of shape (N, x_dim) and y of shape (N, y_dim)", variables[:2])
+        if isinstance(c, Masked) or c.dim() != 1:
+            given: Any = variables[2]
+            got = "a masked sequence" if isinstance(given, Masked) else f"{given.dtype} {tuple(given.shape)}"
+            way = ": .long() makes whole numbers of them" if isinstance(c, Tensor) and c.shape[1:] == (1,) else ""
+            raise ValueError(f"expected the classes as whole numbers (N,), got {got}{way}")
         if not len(x) == len(y) == len(c):
             raise ValueError(f"expected x, y and classes of the same N, got {len(x)}, {len(y)} and {len(c)}")
         if self.classes is None:
             return x, y, c.long()
-        x_dim, dtype = self.dependence.x_dim - self.classes, precision_of(self.dependence)
+        x_dim, y_dim, dtype = self.dependence.x_dim - self.classes, self.dependence.y_dim, precision_of(self.dependence)
         x = columns_of(x, "x", x_dim, dtype)
-        if isinstance(x, Masked) or x.shape[1:] != (x_dim,):
-            raise ValueError(
-                f"expected x of shape (N, {x_dim}), as {self.dependence.x_dim} features less {self.classes} classes are, got "
-                f"{tuple(rows[0].shape)}"
-            )
+        if isinstance(x, Masked) or x.shape[1:] != (x_dim,) or y.shape[1:] not in ((y_dim,), ()):
+            wanted = f"x of shape (N, {x_dim}), as {self.dependence.x_dim} features less {self.classes} classes are"
+            raise mismatch(f"{wanted}, and y of shape (N, {y_dim})", variables[:2])
         dtype = torch.promote_types(x.dtype, dtype)  # by hand: autocast joins no lower precision but its own
         return torch.cat([x.to(dtype), one_hot(c, self.classes, dtype)], 1), y, c.long()

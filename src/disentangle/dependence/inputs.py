@@ -19,7 +19,16 @@ from disentangle.functional.classes import one_hot
 from disentangle.functional.inputs import refuse_classes
 from disentangle.variables import Masked, as_rows
 
-__all__ = ["columns_of", "fitting_rows", "joint_rows", "paired_rows", "rows_of_sizes", "same_sized_rows"]
+__all__ = [
+    "columns_of",
+    "fitting_rows",
+    "joint_rows",
+    "mismatch",
+    "paired_rows",
+    "refuse_other_than_pairs",
+    "rows_of_sizes",
+    "same_sized_rows",
+]
 
 
 def columns_of(variable: Any, name: str, columns: int | None, dtype: torch.dtype = torch.float32) -> Tensor | Masked:
@@ -75,11 +84,11 @@ def fitting_rows(
     n = values.shape[0]
     wanted = f"x of shape ({'N, T' if masked else 'N'}, {x_dim}) and y of shape (N, {y_dim}) with the same N"
     if isinstance(y, Masked):
-        raise _mismatch(wanted, (given_x, given_y))
+        raise mismatch(wanted, (given_x, given_y))
     if y.dim() == 1 and y_dim > 1:
         refuse_classes(y)
     if values.dim() != (3 if masked else 2) or values.shape[-1] != x_dim or y.shape not in ((n, y_dim), (n,)):
-        raise _mismatch(wanted, (given_x.values if masked else given_x, given_y))
+        raise mismatch(wanted, (given_x.values if masked else given_x, given_y))
     if n < 2:
         raise TooFewRowsError(f"{label}: expected at least 2 rows to compare, got {n}")
     return x, y
@@ -108,8 +117,8 @@ def joint_rows(*variables: Any) -> list[Tensor]:
     rows = [z for z in given if not isinstance(z, Masked)]
     if len(rows) != len(given) or any(z.dim() != 2 or not len(z) or len(z) != len(rows[0]) for z in rows):
         if len(given) == 2:
-            raise _mismatch("x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1", variables)
-        raise _mismatch(f"{len(given)} variables of shapes (N, dim) with the same N >= 1", variables, ", ")
+            raise mismatch("x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1", variables)
+        raise mismatch(f"{len(given)} variables of shapes (N, dim) with the same N >= 1", variables, ", ")
     dtype = reduce(torch.promote_types, [z.dtype for z in rows], torch.float32)
     return [z.to(dtype) for z in rows]
 
@@ -131,7 +140,7 @@ def same_sized_rows(x: Any, y: Any) -> tuple[Tensor, Tensor]:
                 f"sizes take them; {name}.float() makes numbers of them"
             )
     if isinstance(x, Masked) or isinstance(y, Masked) or x.dim() != 2 or x.shape != y.shape:
-        raise _mismatch("x and y of the same shape (N, d)", given)
+        raise mismatch("x and y of the same shape (N, d)", given)
     return paired_rows(x, y)
 
 
@@ -149,15 +158,24 @@ def rows_of_sizes(variables: Sequence[Any], sizes: Sequence[int], dtype: torch.d
     n = len(rows[0]) if rows else 0
     if len(rows) != len(named) or n < 1 or [tuple(z.shape) for z in rows] != [(n, size) for size in sizes]:
         wanted = ", ".join(f"(N, {size})" for size in sizes)
-        raise _mismatch(f"{len(sizes)} variables of shapes {wanted} with the same N >= 1", variables, ", ")
+        raise mismatch(f"{len(sizes)} variables of shapes {wanted} with the same N >= 1", variables, ", ")
     return rows
+
+
+def refuse_other_than_pairs(dependence: Any) -> None:
+    """Refuses a dependence to wrap that takes more than x and y."""
+    if dependence.variables not in (2, None):
+        raise ValueError(
+            f"expected a dependence of two variables, got a {type(dependence).__name__} of {dependence.variables}"
+        )
 
 
 def _names(variables: Sequence[Any]) -> list[str]:
     return ["x", "y", *(f"others[{i}]" for i in range(len(variables) - 2))][: len(variables)]
 
 
-def _mismatch(wanted: str, given: Sequence[Any], joint: str = " and ") -> ValueError:
+def mismatch(wanted: str, given: Sequence[Any], joint: str = " and ") -> ValueError:
+    """The error of variables of other shapes than wanted."""
     got = joint.join("a masked sequence" if isinstance(z, Masked) else str(tuple(z.shape)) for z in given)
     way = ": frames(...) makes a row of each real frame, .mean() one of each sequence" if "masked" in got else ""
     return ValueError(f"expected {wanted}, got {got}{way}")

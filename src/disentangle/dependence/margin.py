@@ -49,6 +49,7 @@ class CosineMarginLoss(Dependence):
     bound = Bound(
         "neither", "zero means that rows of one label are closer than others by a margin: nothing about dependence"
     )
+    variables = None
 
     def __init__(self, margin: float = 0.15):
         super().__init__()

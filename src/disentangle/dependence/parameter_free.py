@@ -214,6 +214,7 @@ class DHSIC(Dependence):
 
     label = "dHSIC"
     bound = Bound("neither", "zero means joint independence, and joint independence zero, in the population")
+    variables = None
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from disentangle.conditionals import predicts_classes
 from disentangle.dependence.adversarial import ModalityDiscriminator
 from disentangle.dependence.base import Dependence
 from disentangle.dependence.estimators import precision_of
-from disentangle.dependence.inputs import fitting_rows
+from disentangle.dependence.inputs import fitting_rows, refuse_other_than_pairs
 from disentangle.dependence.lower import BarberAgakovEstimator
 from disentangle.functional.inputs import refuse_classes
 from disentangle.functional.precision import at_least_float32
@@ -46,9 +46,10 @@ class ScaleInvariant(Dependence):
         momentum: The weight of a new batch in the moving average, in (0, 1].
 
     Raises:
-        ValueError: If the dependence has nothing to learn, is for other sizes, is of classes, or depends on units
-            (`BarberAgakovEstimator`, whose entropy is that of y as it is; `ModalityDiscriminator`, which compares x with y), or
-            `momentum` is not in (0, 1]; on calling it with x and y of the wrong sizes, or with fewer than two rows.
+        ValueError: If the dependence has nothing to learn, is for other sizes, takes more than two variables, is of classes, or
+            depends on units (`BarberAgakovEstimator`, whose entropy is that of y as it is; `ModalityDiscriminator`, which
+            compares x with y), or `momentum` is not in (0, 1]; on calling it with x and y of the wrong sizes, or with fewer
+            than two rows.
 
     Example:
         >>> import torch
@@ -65,6 +66,7 @@ class ScaleInvariant(Dependence):
         super().__init__()
         if not isinstance(dependence, Dependence):
             raise TypeError(f"expected a Dependence, got {dependence!r}")
+        refuse_other_than_pairs(dependence)
         if next(dependence.parameters(), None) is None:
             raise ValueError(
                 f"expected a dependence that learns, got {type(dependence).__name__}, which has no parameters"

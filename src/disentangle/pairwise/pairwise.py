@@ -44,9 +44,9 @@ class Pairwise(nn.Module):
         dependences: The dependence for each pair of names, `{(x, y): dependence}`.
 
     Raises:
-        ValueError: If there is no pair, if a key is not a tuple of two different names or more, if a name is empty or holds
-            one of `. ; ( )`, or on a call with a variable missing, variables of a group with differing numbers of rows, or
-            variables that a dependence refuses, with the name of the group.
+        ValueError: If there is no pair, if a key is not a tuple of two different names or more, or of as many as its dependence
+            takes variables, if a name is empty or holds one of `. ; ( )`, or on a call with a variable missing, variables of a
+            group with differing numbers of rows, or variables that a dependence refuses, with the name of the group.
         TooFewRowsError: On a call with fewer than two rows, or fewer than a dependence needs, where none lacks a variable.
         TypeError: If a value is no `Dependence`, or on a call with variables not by name, or one that is no tensor.
 
@@ -127,6 +127,11 @@ def _refuse_other(dependences: Any) -> None:
             name = getattr(dependence, "__name__", "")
             given = f"the class {name}: {name}(...) makes one" if name else f"a {type(dependence).__name__}"
             raise TypeError(f"{';'.join(names)}: expected a Dependence, got {given}")
+        if dependence.variables not in (len(names), None):
+            raise ValueError(
+                f"{';'.join(names)}: expected {dependence.variables} names, as many as a {type(dependence).__name__} takes "
+                f"variables, got {len(names)}"
+            )
 
 
 def _over(sample: Sample, name: str, call: Callable[..., Tensor]) -> Tensor | None:
