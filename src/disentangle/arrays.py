@@ -17,6 +17,9 @@ def as_array(values: Any) -> np.ndarray:
     Of a list of strings and others, which numpy would all make strings, so that a NaN is "nan", they become objects as they
     are; what is masked in an array of numpy's becomes `None`.
 
+    Raises:
+        TypeError: If it is a sequence with its mask, a `Masked`, which has no rows yet.
+
     Example:
         >>> import numpy as np
         >>> as_array(["a", float("nan")]), as_array(np.ma.array([1, 2], mask=[True, False])), as_array([1, 2])
@@ -25,6 +28,11 @@ def as_array(values: Any) -> np.ndarray:
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return (values.float() if values.dtype in (torch.bfloat16, torch.half) else values).numpy()
+    if isinstance(values, tuple) and hasattr(values, "mask"):  # numpy would stack the values and the mask, where it can
+        raise TypeError(
+            f"expected an array (N, ...), got a {type(values).__name__}: frames(...) makes a row of each real frame, .mean() "
+            "one of each sequence"
+        )
     if isinstance(values, np.ma.MaskedArray):
         array = values.data
         if np.ma.is_masked(values):

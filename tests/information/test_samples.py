@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from disentangle import (
+    Masked,
     dependence_report,
     estimate_mutual_information,
     factor_scores,
     linear_decodability,
     permutation_test,
+    probe_numbers,
 )
 from disentangle.information import nearest_neighbor_mutual_information
 from disentangle.information.pair import as_pair
@@ -466,3 +468,21 @@ def test_names_of_a_list_that_are_missing_are_refused(missing):
         as_pair(x=normal(60), y=[1, "anna"] * 30)
     with pytest.raises(ValueError, match="expected y without missing values, got 20"):
         as_pair(x=normal(60), y=np.ma.array(normal(60), mask=np.arange(60) < 20))
+
+
+@pytest.mark.parametrize(
+    "meter",
+    [
+        lambda x, y: estimate_mutual_information(y, x),
+        lambda x, y: dependence_report({"x": x, "y": y}),
+        lambda x, y: factor_scores(x, {"y": y}),
+        lambda x, y: probe_numbers(x, y),
+    ],
+)
+def test_a_sequence_with_its_mask_is_refused(meter, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    for values in (torch.zeros(20, 3), torch.zeros(20, 3, 4)):
+        with pytest.raises(
+            TypeError, match=r"expected an array \(N, \.\.\.\), got a Masked: frames\(\.\.\.\) makes a row"
+        ):
+            meter(Masked(values, torch.ones(20, 3, dtype=torch.bool)), torch.zeros(20, 1))

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -209,6 +210,26 @@ def test_what_it_refuses():
         dial({"HSIC(a;c)": torch.tensor(1.0)})
     with pytest.raises(ValueError, match="expected the dial of this penalty, got one of another"):
         PenaltyLoss(Pairwise({("a", "b"): HSIC()}), weight=dial)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda pairs: Dial(torch.nn.ModuleDict({"apart": pairs}), 0.1),
+            "a Pairwise, got ModuleDict: make a Dial of each",
+        ),
+        (
+            lambda pairs: Dial(pairs, {"HSIC(a;b)": 0.1}),
+            "allowed as a number, got dict: pairs that differ in it are kinds",
+        ),
+        (lambda pairs: Dial(pairs, 0.1, rate="fast"), "rate as a number, got str"),
+    ],
+)
+def test_what_is_no_penalty_or_no_number_is_refused(make, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(TypeError, match=f"expected {message}"):
+        make(Pairwise({("a", "b"): HSIC()}))
 
 
 def test_latents_end_at_the_p_value_asked_for():

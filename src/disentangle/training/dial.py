@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -63,6 +64,7 @@ class Dial(nn.Module):
         labels: The names of the values, such as `CLUB(x;y)`.
 
     Raises:
+        TypeError: If the penalty is no `Pairwise`, or something is no number.
         ValueError: If there is not one of `allowed` and `p_value`, if `allowed`, `rate` or `floor` is not above 0, or the
             `p_value` not in (0, 0.5), or of pairs that are no `HSIC`; if the `weight` is not between `floor` and `ceiling`, if
             the `average` is not from 0 to below 1, or if the penalty has a dial already; on a call, if a value is of no pair,
@@ -100,6 +102,8 @@ class Dial(nn.Module):
         super().__init__()
         if (allowed is None) == (p_value is None):
             raise ValueError(f"expected one of allowed and p_value, got {allowed} and {p_value}")
+        given = {"allowed": allowed, "p_value": p_value, "weight": weight, "rate": rate, "average": average}
+        _refuse_others(penalty, {**given, "floor": floor, "ceiling": ceiling})
         for name, value in {"allowed": allowed, "rate": rate, "floor": floor}.items():
             if value is not None and not value > 0:
                 raise ValueError(f"expected {name} above 0, got {value}")
@@ -162,6 +166,19 @@ class Dial(nn.Module):
             excess = (mean / self.allowed - 1).clamp(-1, 1)
         moved = (self.log_weights + self.rate * excess).clamp(math.log(self.floor), math.log(self.ceiling))
         self.log_weights.copy_(torch.where(seen, moved, self.log_weights))
+
+
+def _refuse_others(penalty: Any, numbers: Mapping[str, Any]) -> None:
+    """Refuses what is no penalty, and what is no number where one is wanted."""
+    if not isinstance(penalty, Pairwise):
+        way = ": make a Dial of each kind" if isinstance(penalty, nn.ModuleDict) else ""
+        raise TypeError(f"expected a Pairwise, got {type(penalty).__name__}{way}")
+    for name, value in numbers.items():
+        if value is not None and not isinstance(value, Real | Tensor):
+            way = (
+                ": pairs that differ in it are kinds, each a Pairwise with a Dial" if isinstance(value, Mapping) else ""
+            )
+            raise TypeError(f"expected {name} as a number, got {type(value).__name__}{way}")
 
 
 def _refuse_p_value(p_value: float, penalty: Pairwise) -> None:
