@@ -67,7 +67,7 @@ def test_one_backward_trains_the_discriminator_and_fools_it():
 @pytest.mark.parametrize("k", [2, 3])
 def test_the_discriminators_value_is_log_k_minus_the_cross_entropy(k):
     discriminator = ModalityDiscriminator(3, modalities=k).double()
-    variables = [torch.randn(5, 3, dtype=F64) for _ in range(k)]
+    variables = [torch.randn(5 + m, 3, dtype=F64) for m in range(k)]  # rows of one need not belong to rows of another
     log_q = [discriminator.network(z).log_softmax(1)[:, m] for m, z in enumerate(variables)]
     entropy = -sum(row.mean() for row in log_q) / k
     torch.testing.assert_close(discriminator.learning_loss(*variables), entropy)
@@ -108,7 +108,7 @@ def test_the_discriminator_needs_two_variables_of_one_size():
     with pytest.raises(ValueError, match="expected at least 2 variables to tell apart, got 1"):
         ModalityDiscriminator(3, modalities=1)
     discriminator = ModalityDiscriminator(3, modalities=3)
-    message = "expected 3 variables of shapes (N, 3), (N, 3), (N, 3) with the same N >= 1, got (4, 3), (4, 3)"
+    message = "expected 3 variables of shapes (N, 3), (N, 3), (N, 3) with N >= 1 of each, got (4, 3), (4, 3)"
     for call in (discriminator, discriminator.learning_loss):
         with pytest.raises(ValueError, match=re.escape(message)):
             call(torch.randn(4, 3), torch.randn(4, 3))

@@ -76,11 +76,19 @@ def test_the_logged_names_tell_them_apart():
 
 @pytest.mark.parametrize("module", SAME_SIZE)
 def test_sizes_that_have_to_be_equal_are_named(module):
-    for x, y in (((3, 2), (3, 4)), ((3, 2), (4, 2)), ((3,), (4,)), ((3, 1, 1), (3, 1, 1))):
-        with pytest.raises(ValueError, match=re.escape(f"expected x and y of the same shape (N, d), got {x} and {y}")):
+    unmatched = [((3, 2), (4, 2)), ((3,), (4,))] if isinstance(module, OrthogonalLoss) else []
+    for x, y in (((3, 2), (3, 4)), *unmatched, ((3, 1, 1), (3, 1, 1))):
+        with pytest.raises(ValueError, match=re.escape(f", d), got {x} and {y}")):
             module(torch.randn(x), torch.randn(y))
-    with pytest.raises(ValueError, match=re.escape("(N, d), got a masked sequence and (3, 2)")):
+    with pytest.raises(ValueError, match=re.escape(", d), got a masked sequence and (3, 2)")):
         module(Masked(torch.randn(3, 5, 2), torch.ones(3, 5, dtype=torch.bool)), torch.randn(3, 2))
+
+
+def test_distributions_are_compared_whatever_the_numbers_of_rows():
+    x, y = torch.randn(6, 2, dtype=F64), torch.randn(4, 2, dtype=F64)
+    value = CentralMomentDiscrepancy()(x, y)
+    torch.testing.assert_close(CentralMomentDiscrepancy()(x.repeat(2, 1), y.repeat(3, 1)), value)
+    torch.testing.assert_close(CentralMomentDiscrepancy()(x, x.repeat(2, 1)), torch.zeros((), dtype=F64))
 
 
 @pytest.mark.parametrize("module", ANY_SIZES)

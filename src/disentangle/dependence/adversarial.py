@@ -70,11 +70,12 @@ class _Reversed(torch.autograd.Function):
 class ModalityDiscriminator(Dependence):
     r"""How well a network guesses which of k variables a row came from: the adversary of shared representations.
 
-    .. math:: \log k - H, \quad H = -\frac{1}{k}\sum_{m=1}^{k} \frac{1}{N}\sum_i \log q(m | z^m_i)
+    .. math:: \log k - H, \quad H = -\frac{1}{k}\sum_{m=1}^{k} \frac{1}{N_m}\sum_i \log q(m | z^m_i)
 
     **It aligns, it does not disentangle.** Encoders that minimise it make the *distributions* of the variables alike, so
     that one cannot tell from a row which modality it was encoded from. It does not look at which rows belong together and
-    does not make variables independent: equal variables have a value of zero at best.
+    does not make variables independent: equal variables have a value of zero at best. So variables may have different numbers
+    of rows, and count alike; a `Pairwise` gives it the rows that have all.
 
     **What it is.** On rows that the network was not fitted to, its expectation is a lower bound, in nats, of the generalised
     Jensen-Shannon divergence of the k distributions, that is of the information between a row and the name of its variable;
@@ -95,7 +96,7 @@ class ModalityDiscriminator(Dependence):
 
     Raises:
         ValueError: If there are fewer than two variables to tell apart; on calling it with another number of variables, or
-            with variables that are not all `(N, dim)`.
+            with variables that are not all `(rows, dim)`.
 
     Example:
         >>> import math, torch
@@ -118,14 +119,15 @@ class ModalityDiscriminator(Dependence):
         self.network = TwoLayers(dim, hidden_dim, modalities, "the variables")
 
     def forward(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
-        """Log k minus the cross entropy, `()`, in nats, from k variables, each `(N, dim)`."""
+        """Log k minus the cross entropy, `()`, in nats, from k variables, each `(rows, dim)`."""
         return math.log(self.modalities) - self.learning_loss(x, y, *others)
 
     def learning_loss(self, x: Tensor | Masked, y: Tensor, *others: Tensor) -> Float[Tensor, ""]:
-        """The cross entropy of the guess, `()`, in nats, averaged over rows and variables."""
-        z = torch.cat(_rows_for(self.network, x, y, *others, dims=(self.dim,) * self.modalities))
-        names = torch.arange(self.modalities, device=z.device).repeat_interleave(len(z) // self.modalities)
-        return F.cross_entropy(at_least_float32(self.network(z)), names)
+        """The cross entropy of the guess, `()`, in nats, averaged over the rows of each variable and over variables."""
+        rows = _rows_for(self.network, x, y, *others, dims=(self.dim,) * self.modalities, matched=False)
+        scores = at_least_float32(self.network(torch.cat(rows))).log_softmax(1)
+        parts = scores.split([len(z) for z in rows])
+        return -torch.stack([part[:, m].mean() for m, part in enumerate(parts)]).mean()
 
 
 class TotalCorrelationEstimator(Dependence):
@@ -201,8 +203,10 @@ class TotalCorrelationEstimator(Dependence):
         return at_least_float32(self.critic(torch.cat(rows, 1)).squeeze(1))
 
 
-def _rows_for(network: TwoLayers, *variables: Tensor | Masked, dims: Sequence[int]) -> list[Tensor]:
+def _rows_for(
+    network: TwoLayers, *variables: Tensor | Masked, dims: Sequence[int], matched: bool = True
+) -> list[Tensor]:
     """Variables of `dims` features in the precision that the network takes: autocast joins none that is lower but its own."""
-    rows = rows_of_sizes(variables, dims, precision_of(network))
+    rows = rows_of_sizes(variables, dims, precision_of(network), matched=matched)
     weight: Any = network[0].weight
     return [in_precision_of(weight, z, network.name) for z in rows]

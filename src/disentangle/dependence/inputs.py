@@ -119,12 +119,13 @@ def joint_rows(*variables: Any) -> list[Tensor]:
         if len(given) == 2:
             raise mismatch("x of shape (N, x_dim) and y of shape (N, y_dim) with the same N >= 1", variables)
         raise mismatch(f"{len(given)} variables of shapes (N, dim) with the same N >= 1", variables, ", ")
-    dtype = reduce(torch.promote_types, [z.dtype for z in rows], torch.float32)
-    return [z.to(dtype) for z in rows]
+    return _of_one_precision(rows)
 
 
-def same_sized_rows(x: Any, y: Any) -> tuple[Tensor, Tensor]:
-    """x and y of the same shape, in the precision that both can have. Classes have no place there.
+def same_sized_rows(x: Any, y: Any, *, matched: bool = True) -> tuple[Tensor, Tensor]:
+    """x and y of one number of features, in the precision that both can have. Classes have no place there.
+
+    Their rows belong together; where they are not `matched`, their numbers may differ.
 
     Example:
         >>> same_sized_rows(torch.zeros(4, 3), torch.zeros(4, 2))
@@ -139,13 +140,24 @@ def same_sized_rows(x: Any, y: Any) -> tuple[Tensor, Tensor]:
                 f"expected {name} as numbers, got whole numbers {tuple(z.shape)}, which are classes: HSIC and others of any "
                 f"sizes take them; {name}.float() makes numbers of them"
             )
-    if isinstance(x, Masked) or isinstance(y, Masked) or x.dim() != 2 or x.shape != y.shape:
-        raise mismatch("x and y of the same shape (N, d)", given)
-    return paired_rows(x, y)
+    first = 0 if matched else 1
+    if (
+        isinstance(x, Masked)
+        or isinstance(y, Masked)
+        or not x.dim() == y.dim() == 2
+        or x.shape[first:] != y.shape[first:]
+    ):
+        raise mismatch(
+            "x and y of the same shape (N, d)" if matched else "x of shape (N, d) and y of shape (M, d)", given
+        )
+    x, y = _of_one_precision([x, y])
+    return x, y
 
 
-def rows_of_sizes(variables: Sequence[Any], sizes: Sequence[int], dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Variables of `sizes` features with the same number of rows, at least one; classes one-hot in `dtype`.
+def rows_of_sizes(
+    variables: Sequence[Any], sizes: Sequence[int], dtype: torch.dtype = torch.float32, *, matched: bool = True
+) -> list[Tensor]:
+    """Variables of `sizes` features, at least one row each, as many rows of all if they are `matched`; classes one-hot.
 
     Example:
         >>> rows_of_sizes([torch.zeros(4, 3)], [3, 2])
@@ -155,10 +167,12 @@ def rows_of_sizes(variables: Sequence[Any], sizes: Sequence[int], dtype: torch.d
     sized = zip(variables, _names(variables), [*sizes, *[None] * len(variables)], strict=False)
     named = [columns_of(z, name, size, dtype) for z, name, size in sized]
     rows = [z for z in named if not isinstance(z, Masked)]
-    n = len(rows[0]) if rows else 0
-    if len(rows) != len(named) or n < 1 or [tuple(z.shape) for z in rows] != [(n, size) for size in sizes]:
+    counts = {len(z) for z in rows}
+    wrong = len(rows) != len(named) or [tuple(z.shape[1:]) for z in rows] != [(size,) for size in sizes]
+    if wrong or 0 in counts or (matched and len(counts) > 1):
         wanted = ", ".join(f"(N, {size})" for size in sizes)
-        raise mismatch(f"{len(sizes)} variables of shapes {wanted} with the same N >= 1", variables, ", ")
+        which = " with the same N >= 1" if matched else " with N >= 1 of each"
+        raise mismatch(f"{len(sizes)} variables of shapes {wanted}{which}", variables, ", ")
     return rows
 
 
@@ -168,6 +182,11 @@ def refuse_other_than_pairs(dependence: Any) -> None:
         raise ValueError(
             f"expected a dependence of two variables, got a {type(dependence).__name__} of {dependence.variables}"
         )
+
+
+def _of_one_precision(rows: Sequence[Tensor]) -> list[Tensor]:
+    dtype = reduce(torch.promote_types, [z.dtype for z in rows], torch.float32)
+    return [z.to(dtype) for z in rows]
 
 
 def _names(variables: Sequence[Any]) -> list[str]:

@@ -307,8 +307,8 @@ class CentralMomentDiscrepancy(Dependence):
     .. math:: \sum_{k=1}^{K} \frac{1}{(b-a)^k} \left\| c_k(x) - c_k(y) \right\|_2
 
     **It aligns, it does not disentangle**: minimising it makes the *distributions* of x and y alike, feature by feature. It
-    does not look at which rows belong together and says nothing about dependence: it is zero for x and x. It has no
-    parameters.
+    does not look at which rows belong together and says nothing about dependence: it is zero for x and x. So x and y may have
+    different numbers of rows; a `Pairwise` gives it those that have both. It has no parameters.
 
     References:
         | Zellinger et al., Central Moment Discrepancy (CMD) for Domain-Invariant Representation Learning (ICLR 2017)
@@ -321,7 +321,7 @@ class CentralMomentDiscrepancy(Dependence):
 
     Raises:
         ValueError: If there is no moment to compare, or the width is not positive; on calling it with x and y that are not
-            both `(N, d)`.
+            `(N, d)` and `(M, d)`.
 
     Example:
         >>> import torch
@@ -340,5 +340,6 @@ class CentralMomentDiscrepancy(Dependence):
         functional.central_moment_discrepancy(rows[0], rows[1], moments, width=width)
 
     def forward(self, x: Tensor | Masked, y: Tensor) -> Float[Tensor, ""]:
-        """The discrepancy, `()`, of x, `(N, d)`, and y, `(N, d)`."""
-        return functional.central_moment_discrepancy(*same_sized_rows(x, y), self.moments, width=self.width)
+        """The discrepancy, `()`, of x, `(N, d)`, and y, `(M, d)`."""
+        rows = same_sized_rows(x, y, matched=False)
+        return functional.central_moment_discrepancy(*rows, self.moments, width=self.width)
