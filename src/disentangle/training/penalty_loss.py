@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from disentangle.errors import NonFiniteError
-from disentangle.functional.first_derivative import first_derivative
 from disentangle.pairwise import Pairwise
 from disentangle.pairwise.samples import presences_of, refuse_other_presences, variables_of
 from disentangle.training.determinism import noise_at
@@ -33,6 +32,7 @@ from disentangle.training.guards import (
 )
 from disentangle.training.inner_steps import Learning, take_inner_steps
 from disentangle.training.keep_up import KeepUp
+from disentangle.training.known_gradient import with_gradient
 from disentangle.training.lag import FIRST_STEPS, Lag, LagMeans, lag_warning
 from disentangle.training.processes import SingleProcess, all_processes
 from disentangle.training.watch import Watch
@@ -221,7 +221,7 @@ class PenaltyLoss(nn.Module):
             with frozen(self.pairwise):
                 values = self.pairwise(batch.variables, batch.present)
             total = self._weigh(values, learns, batch.device)
-            loss = _with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
+            loss = with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
         self.values = {label: value.detach() for label, value in values.items()}
         scalars = {"weight": self.weight, **self.values, "likelihood": self.likelihood}
         # a weight on the host beside values on a device was looked at when it was set
@@ -365,35 +365,3 @@ def _read(state: Tensor) -> dict[str, Any]:
             "that saved it"
         )
     return saved
-
-
-class _Computed(torch.autograd.Function):
-    """A value whose gradients were computed with it: the estimators may learn on before they are asked for."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: list[Tensor], *variables: Tensor) -> Tensor:
-        ctx.save_for_backward(*gradients)
-        return value.clone()
-
-    @staticmethod
-    @first_derivative("a PenaltyLoss", "its pairwise gives values in the graph, pairwise(variables)")
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        return None, None, *(grad_outputs[0] * gradient for gradient in ctx.saved_tensors)
-
-
-def _with_gradient(total: Tensor, variables: list[Tensor], leaves: list[Tensor], times: int) -> Tensor:
-    """The value of `total`, whose gradient in the leaves, `times` as large, becomes that in the variables.
-
-    A variable without influence gets zeros, so that a `DistributedDataParallel` finds all parameters used.
-    """
-    pairs = [(variable, leaf) for variable, leaf in zip(variables, leaves, strict=True) if leaf.requires_grad]
-    if not pairs:
-        return total.detach()
-    chosen = [leaf for _, leaf in pairs]
-    if total.requires_grad:
-        gradients = torch.autograd.grad(total, chosen, materialize_grads=True)
-    else:
-        gradients = [torch.zeros_like(leaf) for leaf in chosen]
-    return _Computed.apply(total.detach(), [times * each for each in gradients], *(variable for variable, _ in pairs))
