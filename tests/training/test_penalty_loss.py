@@ -562,3 +562,34 @@ def test_variables_and_presences_that_are_given_otherwise_than_by_name_are_refus
             call(a, b)
         with pytest.raises(TypeError, match="expected presences by name, a dictionary, got Tensor"):
             call({"a": a, "b": b}, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [
+        (
+            torch.zeros(8, 3),
+            torch.zeros(8, 4),
+            r"a;b: expected x of shape \(N, 4\) and y of shape \(N, 4\) .*, got \(8, 3\)",
+        ),
+        (torch.zeros(8, 4), torch.zeros(7, 4), "expected variables with the same number of rows"),
+        (torch.zeros(8, 4), torch.zeros(8, 4), r"CLUB\(a;b\): expected a variable with a gradient, got none of a, b"),
+    ],
+)
+def test_shapes_are_told_before_gradients(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        PenaltyLoss(Pairwise({("a", "b"): CLUBEstimator(4, 4)}))({"a": a, "b": b})
+
+
+def test_transforms_of_functions_are_refused():
+    loss, x, y = PenaltyLoss(Pairwise({("a", "b"): HSIC()})), torch.randn(8, 2), torch.randn(8, 2)
+    for transformed in (
+        torch.func.grad(lambda a: loss({"a": a, "b": y})),
+        torch.func.vmap(lambda a: loss({"a": a, "b": y})),
+    ):
+        with pytest.raises(ValueError, match=r"expected a call outside of torch\.func's transforms"):
+            transformed(x)
+    pairs = Pairwise({("a", "b"): HSIC(bandwidth=1.0)})
+    gradient = torch.func.grad(lambda a: pairs({"a": a, "b": y})["HSIC(a;b)"])(x)  # as the error says
+    x.requires_grad_()
+    torch.testing.assert_close(gradient, torch.autograd.grad(pairs({"a": x, "b": y})["HSIC(a;b)"], x)[0])

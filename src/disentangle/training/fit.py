@@ -25,6 +25,7 @@ from disentangle.training.lag import FIRST_STEPS, lag_warning
 from disentangle.training.reports import Means, Monitor, ProgressBar, loggable, summary
 from disentangle.training.run import MODEL, STEP
 from disentangle.training.settings import freeze_as, frozen_names, give_values, heed_settings, settings_of
+from disentangle.training.silent_pairs import SilentPairs
 
 if TYPE_CHECKING:
     from disentangle.training.trainer import AlternatingTrainer
@@ -74,6 +75,7 @@ class Fit:
         self.loader = Epochs(batches, trainer.seed, self.processes.rank, self.processes.size)
         self.means, self.position = Means(), Position()
         self.warned = False  # that estimators lag
+        self.silent = SilentPairs(trainer.step.kinds)
         self.started = 0.0  # when the report under way was begun
         self.saved: Position | None = None  # where the last checkpoint was written
         self.settings: dict[str, Any] | None = None  # what the run was started with
@@ -198,6 +200,9 @@ class Fit:
         if valid is not None:
             report |= {"valid": valid, **({"best": True} if best else {})}
         self._warn_of_lag(report)
+        if position.epoch or position.step >= FIRST_STEPS:
+            for warning in self.silent.warnings(f"step {position.step}", report["penalties"]):
+                warnings.warn(warning, stacklevel=6)  # where the user called fit
         report["seconds"] = round(seconds, 3)
         if self.written_run is not None:
             self.written_run.log(report)
@@ -286,6 +291,7 @@ class Fit:
         if self.written_run is not None:
             self.written_run.truncate(self.position.reports)
         self.history = self.run.history[: self.position.reports]
+        self.silent.seen.update(label for report in self.history for label in report["penalties"])
         if self.history and self.history[-1].get("best") and self.history[-1]["step"] == self.position.step:
             self._save_best()  # it may have been stopped between the two
         elif wrong := self.run.refuted_model(self.history):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from disentangle.errors import EstimatorWarning
+from disentangle.errors import EstimatorWarning, TooFewRowsError
 from disentangle.model import Variables
 from disentangle.pairwise import Pairwise
 from disentangle.training.dial import Dial
@@ -255,12 +255,14 @@ def refuse_frozen(penalty: Pairwise) -> None:
 def refuse_dead_pairs(penalty: Pairwise, variables: Variables, present: Mapping[str, Tensor] | None) -> None:
     """Refuses a pair without any variable that carries a gradient: no step of the model could change it.
 
-    A variable that is present in no row may have none.
+    A variable that is present in no row may have none. Variables that the pairs cannot take are refused as such.
     """
     absent = {name for name, mask in (present or {}).items() if not mask.any()}
     for key, names in penalty.groups.items():
         known = [variables[name] for name in names if name in variables and name not in absent]
         if len(known) == len(names) and not any(values_of(variable).requires_grad for variable in known):
+            with torch.no_grad(), frozen(penalty), suppress(TooFewRowsError):
+                penalty(variables, present)
             raise ValueError(
                 f"{penalty.labels[key]}: expected a variable with a gradient, got none of {', '.join(names)}: "
                 "was the latent detached?"

@@ -35,6 +35,7 @@ from disentangle.training.keep_up import KeepUp
 from disentangle.training.known_gradient import with_gradient
 from disentangle.training.lag import FIRST_STEPS, Lag, LagMeans, lag_warning
 from disentangle.training.processes import SingleProcess, all_processes
+from disentangle.training.silent_pairs import SilentPairs
 from disentangle.training.watch import Watch
 
 __all__ = ["PenaltyLoss"]
@@ -68,6 +69,9 @@ class PenaltyLoss(nn.Module):
 
     **Not finite.** On the CPU, variables, values and likelihood are looked at when they are computed, the variables before the
     estimators see them. On a CUDA device the host never waits: what was not finite is raised by the next call.
+
+    **Nothing said.** An `EstimatorWarning` names, once, the pairs that no batch of the first 25 calls had rows for, and those
+    whose value was 0 at each of 25 calls, whose estimator says the same of every row.
 
     Arguments:
         penalty: What must not depend on what. Kinds that weigh differently take a `PenaltyLoss` each.
@@ -143,7 +147,7 @@ class PenaltyLoss(nn.Module):
         self.held_out: Tensor | None = None
         self.likelihood: Tensor | None = None
         self.lag: Tensor | None = None
-        self._lag, self._lag_means = Lag(), LagMeans()
+        self._lag, self._lag_means, self._silent = Lag(), LagMeans(), SilentPairs({"": penalty})
         self._warned = self._warned_of_rows = False  # that estimators lag; that there are too few rows to compare
         self._make_optimizer = optimizer
         self._optimizer: Optimizer | None = None  # made once the parameters are where they will be
@@ -192,7 +196,7 @@ class PenaltyLoss(nn.Module):
         """
         self._refuse_places()
         self._raise_what_arrived()
-        self._warn_of_lag()
+        self._warn()
         learns = self.training and torch.is_grad_enabled()
         own = self._needed(variables, present)
         if learns:
@@ -223,6 +227,8 @@ class PenaltyLoss(nn.Module):
             total = self._weigh(values, learns, batch.device)
             loss = with_gradient(total, own.differentiable(), leaf.differentiable(), times=processes.size)
         self.values = {label: value.detach() for label, value in values.items()}
+        if learns:
+            self._silent.add(self.values)
         scalars = {"weight": self.weight, **self.values, "likelihood": self.likelihood}
         # a weight on the host beside values on a device was looked at when it was set
         self._look_at({k: t for k, t in scalars.items() if isinstance(t, Tensor) and t.device == batch.device})
@@ -267,7 +273,8 @@ class PenaltyLoss(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: it waits for nothing that a device computes."""
-        return {**self.__dict__, "_watches": [], "_lag_means": LagMeans()}
+        silent = SilentPairs({"": self.pairwise})
+        return {**self.__dict__, "_watches": [], "_lag_means": LagMeans(), "_silent": silent}
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PenaltyLoss:
         """Moves the estimators with the model, and gives them its precision, from float32 upwards."""
@@ -317,17 +324,27 @@ class PenaltyLoss(nn.Module):
             self._lag_means.add(learning.lag)
         return learning
 
-    def _warn_of_lag(self) -> None:
+    def _warn(self) -> None:
+        """Warns of pairs that say nothing, and of estimators that lag, as far as the calls before this one show it."""
+        where = f"call {self.iteration}"
+        if (values := self._silent.read()) is not None:
+            for warning in self._silent.warnings(where, values):
+                warnings.warn(warning, stacklevel=5)  # where the user called the penalty
         cure = "raise inner_steps" if self._keep_up is not None else "raise lr, say threefold, or inner_steps"
-        warning = lag_warning(f"call {self.iteration}", self._lag_means.read(), cure)
+        warning = lag_warning(where, self._lag_means.read(), cure)
         if warning is not None and not self._warned:
-            warnings.warn(warning, stacklevel=5)  # where the user called the penalty
+            warnings.warn(warning, stacklevel=5)
             self._warned = True
 
     def _refuse_places(self) -> None:
         if getattr(self, "_is_replica", False):
             raise ValueError(
                 "expected one process per device, got a replica of nn.DataParallel: start the program by torchrun"
+            )
+        if torch._C._are_functorch_transforms_active():
+            raise ValueError(
+                "expected a call outside of torch.func's transforms, got one within grad, vmap or another: "
+                "its pairwise has values that these take, pairwise(variables)"
             )
         if torch._C._current_graph_task_id() != -1:  # within a backward pass
             raise ValueError(
