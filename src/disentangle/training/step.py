@@ -224,12 +224,9 @@ class AlternatingStep:
         record = StepRecord(None, dict(values.losses), {}, rms, None)
         totals = {name: rows.total() for name, rows in record.losses.items()}
         watch = Watch({**{f"variable {name}": size for name, size in rms.items()}, **totals})
-        pending = None
-        if self.nonfinite == "skip" or watch.arrived is None:
-            if bad := watch.nonfinite():
-                return self._leave_out(record, bad, buffers)
-        else:
-            pending = watch
+        known = self.nonfinite == "skip" or watch.arrived is None
+        if known and (bad := watch.nonfinite()):
+            return self._leave_out(record, bad, buffers)
         self._seed("penalty")
         single = self._single(batch)
         learning = self._fit(values.absent(single).at_least_float32()) if self.learns else Learning()
@@ -249,7 +246,7 @@ class AlternatingStep:
                 self._pull(again, share)
             self._repeats = True
         refuse_unregistered(idle)
-        return self._move(record, pending, buffers)
+        return self._move(record, watch, buffers)
 
     def _start_alike(self) -> None:
         """Gives all processes the first one's weights before the first step: later only gradients travel."""
@@ -336,15 +333,15 @@ class AlternatingStep:
         if pairs:
             torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])
 
-    def _move(self, record: StepRecord, pending: Watch | None, buffers: Mapping[str, Tensor]) -> StepRecord:
-        """The model's step, unless something is not finite."""
+    def _move(self, record: StepRecord, encoded: Watch, buffers: Mapping[str, Tensor]) -> StepRecord:
+        """The model's step, unless something is not finite, be it what was `encoded`."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.processes.add_gradients(parameters)
         norm = None if self.clip is None else self.clip(parameters)
         norm = torch.tensor(norm) if isinstance(norm, float) else norm
         values = {"objective": record.objective, **flat(record.penalties), "likelihood": record.likelihood}
         watch = Watch({name: value for name, value in values.items() if value is not None})
-        bad = (pending.nonfinite() if pending else []) + watch.nonfinite()
+        bad = encoded.nonfinite() + watch.nonfinite()
         bad += self._gradients.nonfinite() if self._gradients else []
         self._gradients = None
         scaler = getattr(self.optimizer, "scaler", None)
