@@ -42,7 +42,7 @@ def test_an_estimator_that_says_the_same_of_every_row_is_named_once_and_goes_on(
         dead.conditional.network[0].bias.fill_(-100.0)  # no unit answers any x
     loss = PenaltyLoss(Pairwise({("a", "b"): dead, ("a", "c"): CLUBEstimator(2, 2)}), inner_steps=1)
     (message,) = warned(loss, 3 * FIRST_STEPS)
-    assert message.startswith("call 25: CLUB(a;b): 0 for some time, since the estimator says the same of every row")
+    assert message.startswith("call 25: CLUB(a;b): 0 for some time: the estimator says the same of every row")
 
 
 class Three(Model):

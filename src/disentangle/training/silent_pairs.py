@@ -14,7 +14,7 @@ from disentangle.training.watch import Arriving
 
 __all__ = ["SilentPairs"]
 
-ZERO = 1e-6  # below it a value is 0 to rounding, which that of an estimator that tells rows apart is hardly ever
+ZERO = 1e-5  # below it a value is 0 to rounding: that of an estimator that tells rows apart scatters more
 
 
 class SilentPairs:
@@ -71,7 +71,7 @@ class SilentPairs:
         self.warned.update(absent, dead)
         said = {
             "no batch so far had rows enough with all its variables: nothing is penalised there": absent,
-            "0 for some time, since the estimator says the same of every row: a smaller learning rate, or, where y takes few "
-            "values, as those of a codebook are, make it x, or give its classes": dead,
+            "0 for some time: the estimator says the same of every row, or rows are all alike: a smaller learning rate, or, "
+            "where y takes few values, as those of a codebook are, make it x, or give its classes": dead,
         }
         return [EstimatorWarning(f"{where}: {', '.join(labels)}: {what}") for what, labels in said.items() if labels]
