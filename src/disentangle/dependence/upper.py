@@ -36,6 +36,10 @@ class CLUBEstimator(ConditionalEstimator):
     **How to use it.** Alternate: minimise `learning_loss` over the estimator's parameters on detached variables, a few
     steps, then minimise `forward` over the encoders with the estimator frozen. `disentangle.AlternatingStep` does that.
 
+    **What y is.** To a Gaussian q, numbers that vary given x. The vectors of a codebook do not, nor do one-hot rows: its
+    variance goes to zero, and the gradient moves rows from code to code, which tells more than before. Make them x, or y as
+    classes with a `CategoricalConditional`.
+
     For a diagonal Gaussian q (the default) the double sum is exact in O(N·d), for classes in O(N·C); see
     `disentangle.functional.club`.
 
