@@ -102,3 +102,14 @@ def test_what_is_not_finite_is_not_taken_for_noise(fixed, bad):
     latent = NoisyLatent(4, fixed=fixed).eval()(hidden)
     assert not latent[2].isfinite().all()
     assert latent[:2].isfinite().all()
+
+
+def test_what_is_missing_in_some_rows_changes_the_others_by_columns_alone():
+    hidden, there = torch.randn(32, 4), torch.arange(32) < 8
+    holes = hidden.where(there[:, None], torch.nan)
+    by_rows, by_columns = (NoisyLatent(4, fixed=fixed).norm for fixed in ("rows", "columns"))
+    torch.testing.assert_close(by_rows(holes)[there], by_rows(hidden)[there])
+    zeros = by_columns(holes.nan_to_num(0.0))[there]
+    assert zeros.square().mean() > 2 * by_columns(hidden[there]).square().mean()  # beside noise that is the same
+    assert by_columns(holes).isnan().all()
+    assert by_columns.running_mean.isnan().all()

@@ -122,7 +122,8 @@ class HSIC(Dependence):
 
     See `disentangle.functional.hsic` for the kernels, the unbiased form and the bandwidth. The biased form (the default) is of
     order 1/N for independent variables, and never negative; the unbiased one is about zero for them, so it is negative half
-    of the time. With many more features than rows little of either is dependence: prefer large batches and the unbiased form.
+    of the time. With many more features than rows little of either is dependence: prefer large batches and the unbiased form,
+    and this one also where modalities are missing, since the biased form rises and falls with the number of rows in common.
     It has no parameters. Classes, `(N,)` whole numbers, are read back from a device, which is waited for, and -1 for "no class"
     is a class too, see `Dependence`.
 

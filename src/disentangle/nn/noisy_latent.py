@@ -27,10 +27,12 @@ class NoisyLatent(nn.Module):
 
     - `"columns"`: each dimension gets mean 0 and variance 1, as by `torch.nn.BatchNorm1d`: over the batch in training, running
       statistics in evaluation. No dimension can fall silent. Where a batch comes in pieces or is shared by several
-      processes, the statistics are those of the piece.
+      processes, the statistics are those of the piece. **Rows whose modality is missing** are part of them too: NaN there makes
+      all rows and the running statistics NaN, zeros make the others larger beside their noise. Give it the rows that are there.
     - `"rows"`: each row gets the length :math:`\sqrt d`, a latent is its direction. There are no statistics: pieces, several
-      processes, a single row and evaluation compute exactly the same. All rows may fall on one direction, where that
-      is all that a penalty leaves. A row of zeros has no direction: it stays zero, without a gradient.
+      processes, a single row and evaluation compute exactly the same, and what is missing in one row changes no other. All rows
+      may fall on one direction, where that is all that a penalty leaves. A row of zeros has no direction: it stays zero,
+      without a gradient.
 
     References:
         Davidson et al., Hyperspherical Variational Auto-Encoders (UAI 2018), for latents of fixed length; Shannon, A
