@@ -167,7 +167,7 @@ def test_a_run_of_lightning_goes_on_bit_for_bit(x, tmp_path):
 
 @pytest.mark.slow
 def test_the_script_of_the_page_trains_two_processes_alike(tmp_path):
-    model = re.search(r"^```python\n(.*?class Encoder.*?)^x = ", PAGE, re.MULTILINE | re.DOTALL)
+    model = re.search(r"^```python\n((?:(?!```).)*?class Encoder.*?)^x = ", PAGE, re.MULTILINE | re.DOTALL)
     script = re.search(r"^```py\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     assert model
     assert script

@@ -287,7 +287,8 @@ class Fit:
         give_values(self._beside(), state.get("beside", []), self.run.folder)
         freeze_as(state.get("frozen"), modules["model"], self.run.folder)
         self.saved = replace(self.position)
-        self.means.load_state_dict(send_to_device(state["means"], self.trainer.accelerator.device))
+        means: Any = send_to_device(state["means"], self.trainer.accelerator.device)
+        self.means.load_state_dict(means)
         if self.written_run is not None:
             self.written_run.truncate(self.position.reports)
         self.history = self.run.history[: self.position.reports]
