@@ -36,11 +36,16 @@ def checked(function, typechecker):
     if own is function:  # nothing is to be checked
         return function
 
+    def unchecked(
+        *args, **kwargs
+    ):  # a frame, as checking takes: where a warning points to does not change in the sixth call
+        return function(*args, **kwargs)
+
     @wraps(function)
     def either(*args, **kwargs):
         calls[own] += 1
-        unchecked = calls[own] > CALLS or jaxtyping.config.jaxtyping_disable
-        return (function if unchecked else own)(*args, **kwargs)
+        few = calls[own] <= CALLS and not jaxtyping.config.jaxtyping_disable
+        return (own if few else unchecked)(*args, **kwargs)
 
     return either
 
