@@ -214,9 +214,8 @@ class PenaltyLoss(nn.Module):
         single = batch.single()
         if learns and single and not self._warned_of_rows:
             self._warned_of_rows = True
-            warnings.warn(
-                too_few_rows(f"call {self.iteration + 1}", single), stacklevel=4
-            )  # where the penalty was called
+            warning = too_few_rows(f"call {self.iteration + 1}", single)
+            warnings.warn(warning, stacklevel=4)  # where the user called the penalty
         batch = batch.absent(single)
         self._look_at({f"variable {name}": size for name, size in batch.root_mean_squares().items()})
         self.iteration += learns

@@ -280,9 +280,8 @@ class AlternatingStep:
         single = [name for name in batch.single() if name in paired]
         if single and not self._warned:
             self._warned = True
-            warnings.warn(
-                too_few_rows(f"iteration {self.iteration}", single), stacklevel=3
-            )  # where the step was called
+            warning = too_few_rows(f"iteration {self.iteration}", single)
+            warnings.warn(warning, stacklevel=3)  # where the step was called
         return single
 
     def _fit(self, batch: Encoded) -> Learning:
