@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from disentangle import estimate_mutual_information
+from disentangle.information.classes import entropy
 from disentangle.information.counts import counted_mutual_information
 
 
@@ -34,6 +35,14 @@ def test_a_class_and_itself_share_its_entropy():
         found = estimate_mutual_information(x, y)
         assert found.value == pytest.approx(math.log(4), abs=0.01)
         assert found.warnings == ()
+
+
+@pytest.mark.parametrize(("rows", "count"), [(60, 3), (98, 7), (250, 10)])
+def test_classes_as_frequent_that_tell_one_another_have_no_error(rows, count):
+    c = torch.arange(rows) % count
+    found = counted_mutual_information(c, count - 1 - c)
+    assert found.value == pytest.approx(entropy(c))
+    assert found.standard_error == pytest.approx(0, abs=1e-6)
 
 
 def test_the_bias_of_counts_is_gone():

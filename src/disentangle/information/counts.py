@@ -54,7 +54,8 @@ class CountTable:
         most = min(map(entropy, self.classes))
         if most <= self.by_chance:
             return 0.0
-        return min(1.0, (most - float(self.terms.mean())) / (most - self.by_chance))
+        left = max(0.0, most - float(self.terms.mean()))  # rounding may make it a little less than nothing
+        return min(1.0, left / (most - self.by_chance))
 
     @property
     def information(self) -> float:
