@@ -34,23 +34,35 @@ def whole_report():
     return report(drawn(), permutations=199)
 
 
+def factors_and_variables(rows=120):
+    variables = drawn(rows)
+    factors = {"shared": variables["S"][:, :1], "label": np.eye(3)[np.arange(rows) % 3]}
+    return factors, {name: variables[name] for name in ("S", "A")}
+
+
+@functools.cache
+def report_with_factors():
+    factors, variables = factors_and_variables()
+    return report(variables, factors=factors, present={"A": np.arange(120) < 90}, seed=3)
+
+
 def names(result):
     return [(row.x, row.y) for row in result.rows]
 
 
 def test_holds_what_the_meters_say():
     variables = drawn()
-    result = report(variables, pairs=[("S", "L_1"), ("S", "A")], seed=3)
-    for row in result.rows:
-        x, y = variables[row.x], variables[row.y]
-        assert row.rows == 120
-        assert row.information.value == pytest.approx(gaussian_mutual_information(x, y), abs=1e-9)
-        assert row.p_value == permutation_test(x, y, permutations=39, seed=3).p_value
-        assert row.x_to_y == linear_decodability(x, y, seed=3)
-        assert row.y_to_x == linear_decodability(y, x, seed=3)
-        for kind in ("linear", "neural"):
-            assert getattr(row.probes_x_to_y, kind) == probe_numbers(x, y, kind=kind, seed=3)
-            assert getattr(row.probes_y_to_x, kind) == probe_numbers(y, x, kind=kind, seed=3)
+    result = report(variables, pairs=[("S", "A")], seed=3)
+    (row,) = result.rows
+    x, y = variables["S"], variables["A"]
+    assert row.rows == 120
+    assert row.information.value == pytest.approx(gaussian_mutual_information(x, y), abs=1e-9)
+    assert row.p_value == permutation_test(x, y, permutations=39, seed=3).p_value
+    assert row.x_to_y == linear_decodability(x, y, seed=3)
+    assert row.y_to_x == linear_decodability(y, x, seed=3)
+    for kind in ("linear", "neural"):
+        assert getattr(row.probes_x_to_y, kind) == probe_numbers(x, y, kind=kind, seed=3)
+        assert getattr(row.probes_y_to_x, kind) == probe_numbers(y, x, kind=kind, seed=3)
     for name, value in variables.items():
         assert result.root_mean_squares[name] == pytest.approx(math.sqrt((value**2).mean()))
         assert result.dimensions[name] == value.shape[1]
@@ -79,55 +91,51 @@ def test_p_values_are_adjusted_as_holm_does():
 
 
 def test_is_the_same_every_time_and_by_every_selection_of_pairs():
-    whole, again = (
-        whole_report(),
-        report({name: torch.tensor(value) for name, value in drawn().items()}, permutations=199),
-    )
-    assert whole == again
-    assert str(whole) == str(again)
-    alone = report(drawn(), pairs=[("L_1", "A")], permutations=199).rows[0]
+    whole = whole_report()
+    tensors = {name: torch.tensor(value) for name, value in drawn().items()}
+    selected = report(tensors, pairs=[("L_1", "A")], permutations=199)
+    (alone,) = selected.rows
     assert {**vars(alone), "p_holm": 0} == {**vars(whole.rows[2]), "p_holm": 0}
     assert alone.p_holm == alone.p_value
+    assert selected.root_mean_squares == whole.root_mean_squares
+    assert selected.dimensions == whole.dimensions
 
 
 def test_compares_variables_with_factors():
-    variables = drawn()
-    factors = {"shared": variables["S"][:, :1], "label": np.eye(3)[np.arange(120) % 3]}
-    del variables["L_1"]
-    result = report(variables, factors=factors)
-    assert names(result)[1:] == [(x, y) for x in variables for y in factors]
+    result = report_with_factors()
+    assert names(result) == [("S", "A"), ("S", "shared"), ("S", "label"), ("A", "shared"), ("A", "label")]
     assert result.rows[1].x_to_y > 0.99
     assert result.rows[2].x_to_y < 0.2
     assert (result.variables, result.factors) == (("S", "A"), ("shared", "label"))
 
 
 def test_factors_bring_their_scores():
-    variables, label = drawn(), np.arange(120) % 3
-    factors = {"shared": variables["S"][:, 0], "label": label}
-    present = {"A": np.arange(120) < 90}
-    result = report(variables, factors=factors, present=present, seed=3)
+    result, (factors, variables) = report_with_factors(), factors_and_variables()
     seen = [{name: value[:90] for name, value in given.items()} for given in (variables, factors)]
     assert result.scores == factor_scores(*seen, seed=3)
     for write in (str, DependenceReport.to_markdown, DependenceReport.to_latex):
         assert write(result.scores) in write(result)
     read = json.loads(json.dumps(result.to_dict()))
     assert read["scores"] == result.scores.to_dict()
-    wide = report(variables, factors={"both": variables["S"]})
+
+
+def test_scores_are_there_where_factors_allow_them():
+    s, label = drawn()["S"], np.arange(120) % 3
+    wide = report({"S": s}, factors={"both": s})
     assert wide.scores == "both: expected numbers in one column, got 2: give them one by one"
     assert f"no scores of the factors: {wide.scores}" in str(wide)
-    told = report({"S": variables["S"]}, factors={"label": label, "tenths": label / 10}, classes=["tenths"])
+    told = report({"S": s}, factors={"label": label, "tenths": label / 10}, classes=["tenths"])
     assert [row.classes for row in told.scores.rows] == [None, 3]
-    assert report(variables, factors=factors, pairs=[("S", "label")]).scores is None
+    assert report({"S": s}, factors={"both": s[:, :1]}, pairs=[("S", "both")]).scores is None
     assert whole_report().scores is None
 
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_where_hardly_a_row_has_everything_the_scores_say_so_by_name(rows):
-    present = {"A": np.arange(120) < 60 + rows, "label": np.arange(120) >= 60}
-    result = report(drawn(), factors={"label": np.arange(120) % 3}, present=present)
-    assert (
-        result.scores == f"{rows} of 120 rows have all of the variables and factors: {', '.join([*drawn(), 'label'])}"
-    )
+    factors, variables = factors_and_variables(rows=100)
+    present = {"A": np.arange(100) < 50 + rows, "shared": np.arange(100) >= 50}
+    result = report(variables, factors={"shared": factors["shared"]}, present=present)
+    assert result.scores == f"{rows} of 100 rows have all of the variables and factors: S, A, shared"
     assert f"no scores of the factors: {result.scores}" in str(result)
 
 
@@ -137,8 +145,8 @@ def test_uses_the_rows_that_both_have():
     broken = {name: value.copy() for name, value in variables.items()}
     for name, mask in present.items():
         broken[name][~np.asarray(mask)] = math.nan
-    result = report(broken, present=present)
-    assert [row.rows for row in result.rows] == [90, 60, 80]
+    result = report(broken, present=present, pairs=[("S", "L_1"), ("S", "A")])
+    assert [row.rows for row in result.rows] == [90, 60]
     both = present["S"] & present["A"].numpy()
     selected = {name: value[both] for name, value in variables.items()}
     row = report(selected, pairs=[("S", "A")]).rows[0]
@@ -255,8 +263,9 @@ def test_of_classes_the_accuracy_stands_beside_chance():
     speaker = np.repeat(["anna", "ben", "cem"], [60, 30, 30])
     content, voice = rng.standard_normal((2, 120, 2))
     voice[:, 0] += 6 * (speaker == "ben") + 12 * (speaker == "cem")
-    result = report({"content": content, "voice": voice}, factors={"who": speaker})
-    none, all_of_it = (next(row for row in result.rows if (row.x, row.y) == (x, "who")) for x in ("content", "voice"))
+    pairs = [("content", "who"), ("voice", "who")]
+    result = report({"content": content, "voice": voice}, factors={"who": speaker}, pairs=pairs)
+    none, all_of_it = result.rows
     for kind in ("linear", "neural"):
         assert getattr(none.probes_x_to_y, kind).accuracy < 0.6
         assert getattr(all_of_it.probes_x_to_y, kind) == probe_classes(voice, speaker, kind=kind)
@@ -271,13 +280,13 @@ def test_a_group_is_one_row_to_the_probes():
     clip = np.arange(50).repeat(5)
     x, speaker = rng.standard_normal((50, 40))[clip], np.arange(50)[clip] % 2
     x = x + 1e-3 * rng.standard_normal(x.shape)
-    by_clip, by_row = (report({"x": x}, factors={"who": speaker}, groups=groups).rows[0] for groups in (clip, None))
+    by_clip, by_row = (report({"x": x, "who": speaker}, groups=groups).rows[0] for groups in (clip, None))
     assert by_clip.probes_x_to_y.linear.rows == 50
     assert by_clip.probes_x_to_y.linear.accuracy < 0.8
     assert by_row.probes_x_to_y.linear.accuracy > 0.9  # near-copies on both sides tell the speaker
 
 
-def noisy(rows=200, draws=3):
+def noisy(rows=120, draws=3):
     """A factor, and a latent that tells its sign under much noise: draws of it."""
     rng = np.random.default_rng(0)
     factor = rng.standard_normal(rows)
@@ -288,7 +297,8 @@ def test_of_a_noisy_latent_probes_are_those_of_all_draws_and_the_rest_of_the_fir
     factor, draws = noisy()
     names = np.where(factor > 0, "up", "down")
     result = report({"z": draws}, factors={"f": factor, "sign": names}, seed=2)
-    (of_first,) = report({"z": draws[0], "f": factor}, seed=2).rows
+    without_noise = report({"z": draws[0], "f": factor}, seed=2)
+    (of_first,) = without_noise.rows
     of_number, of_class = result.rows
     assert of_number.information == of_first.information
     assert of_number.p_value == of_first.p_value
@@ -296,7 +306,7 @@ def test_of_a_noisy_latent_probes_are_those_of_all_draws_and_the_rest_of_the_fir
     assert result.dimensions["z"] == 2
     assert result.draws == result.to_dict()["draws"] == {"z": 3}
     assert "draws of the noise of each row, which probes read: z 3" in str(result)
-    assert "draws of the noise" not in str(report({"z": draws[0], "f": factor}))
+    assert "draws of the noise" not in str(without_noise)
     for kind in ("linear", "neural"):
         assert getattr(of_number.probes_x_to_y, kind) == probe_numbers(draws, factor, kind=kind, seed=2)
         assert getattr(of_class.probes_x_to_y, kind) == probe_classes(draws, names, kind=kind, seed=2)
@@ -323,7 +333,9 @@ def test_draws_may_be_those_of_the_rows_that_have_them():
 
 def test_draws_a_symmetric_matrix(tmp_path):
     variables = drawn()
-    result = report(variables, factors={"f": np.arange(120.0)[:, None]}, pairs=[("S", "L_1"), ("f", "A")])
+    result = report(
+        variables, factors={"f": np.random.default_rng(9).standard_normal((120, 1))}, pairs=[("S", "L_1"), ("f", "A")]
+    )
     result.plot(tmp_path / "report.svg")
     written = re.findall(r"<!-- (.*?) -->", (tmp_path / "report.svg").read_text())
     assert written.count(f"{result.rows[0].information.value:z.2f}") == 2
@@ -386,9 +398,8 @@ def test_refuses(options, message):
 
 def test_what_is_not_named_as_classes_is_numbers_in_each_column():
     draw = np.random.default_rng(0)
-    stars = draw.integers(1, 6, 500)  # would be taken for classes, of which there are five
-    x = (stars + 0.1 * draw.normal(size=500))[:, None]
-    report = dependence_report({"x": x}, factors={"stars": stars}, classes=[], permutations=99, progress=False)
-    (row,) = report.rows
+    stars = draw.integers(1, 6, 200)  # would be taken for classes, of which there are five
+    x = (stars + 0.1 * draw.normal(size=200))[:, None]
+    (row,) = report({"x": x}, factors={"stars": stars}, classes=[], pairs=[("x", "stars")]).rows
     assert row.x_to_y > 0.98
     assert row.x_to_y == pytest.approx(row.probes_x_to_y.linear.r2, abs=0.01)
