@@ -177,19 +177,19 @@ def test_a_probe_of_classes_learns_on_through_a_plateau_of_its_loss():
 
     fitted = model_of_classes("neural", waves(x), 0).fit(x, waves(x))
     assert fitted[-1].n_iter_ == CLASS_EPOCHS  # 29 when a plateau ends it
-    assert probe_classes(x, waves(x), test=(test, waves(test))).accuracy > 0.8  # 0.49
+    assert (fitted.predict(test) == waves(test)).mean() > 0.8  # 0.49
 
 
 def test_draws_of_a_row_are_as_that_many_rows_to_a_probe_of_classes():
-    z, y = two_classes()
+    z, y = two_classes(120)
     draws = np.stack([z, z + 0.5, -z])
     for kind in KINDS:
-        found = probe_classes(draws[:, :200], y[:200], test=(draws[:, 200:], y[200:]), kind=kind)
-        train, test = (draws[:, part].reshape(-1, 2) for part in (slice(200), slice(200, None)))
-        same = probe_classes(train, np.tile(y[:200], 3), test=(test, np.tile(y[200:], 3)), kind=kind)
-        assert found.rows == 100
-        assert same.rows == 300
-        assert vars(found) | {"rows": 300} == vars(same)
+        found = probe_classes(draws[:, :60], y[:60], test=(draws[:, 60:], y[60:]), kind=kind)
+        train, test = (draws[:, part].reshape(-1, 2) for part in (slice(60), slice(60, None)))
+        same = probe_classes(train, np.tile(y[:60], 3), test=(test, np.tile(y[60:], 3)), kind=kind)
+        assert found.rows == 60
+        assert same.rows == 180
+        assert vars(found) | {"rows": 180} == vars(same)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -211,16 +211,16 @@ def test_a_network_that_learns_from_several_draws_reads_more():
         target, z = rng.standard_normal((600, 2)), rng.standard_normal((600, 8))
         z[:, :2] += 0.4 * target
         z[:, 3] += 0.5 * target.prod(1)
-        draws = z + 0.5 * rng.standard_normal((10, 600, 8))
+        draws = z + 0.5 * rng.standard_normal((5, 600, 8))
         known, held_out = ((draws[:, half], target[half]) for half in (slice(300), slice(300, None)))
-        one, ten = (
-            probe_numbers(known[0][:n], known[1], test=(held_out[0][:n], held_out[1]), seed=seed).r2 for n in (1, 10)
+        one, five = (
+            probe_numbers(known[0][:n], known[1], test=(held_out[0][:n], held_out[1]), seed=seed).r2 for n in (1, 5)
         )
-        as_rows = [(z.reshape(-1, 8), np.tile(part, (10, 1))) for z, part in (known, held_out)]
+        as_rows = [(z.reshape(-1, 8), np.tile(part, (5, 1))) for z, part in (known, held_out)]
         by_heart = probe_numbers(*as_rows[0], test=as_rows[1], seed=seed).r2  # it stops by draws of rows that it knows
-        found.append((one, ten, by_heart))
-    one, ten, by_heart = np.mean(found, 0)
-    assert by_heart < -0.1 < 0 < one < ten
+        found.append((one, five, by_heart))
+    one, five, by_heart = np.mean(found, 0)
+    assert by_heart < -0.1 < 0 < one < five
 
 
 def test_the_error_of_r2_takes_rows_for_what_is_drawn():
