@@ -189,9 +189,9 @@ def test_the_order_of_whole_numbers_tells_more_than_counts_of_many(levels):
 )
 def test_values_that_are_often_equal_and_tell_nothing(draw):
     """Ten blocks of such rows may all read the same, and the standard error was 0."""
-    found = [estimate_mutual_information(*draw(np.random.default_rng(seed))) for seed in range(40)]
+    found = [estimate_mutual_information(*draw(np.random.default_rng(seed))) for seed in range(20)]
     assert all(each.standard_error > 1e-5 for each in found)
-    assert sum(each.interval[0] > 0 for each in found) <= 3
+    assert sum(each.interval[0] > 0 for each in found) <= 1
 
 
 def test_neighbours_that_are_not_sure_are_said():

@@ -131,7 +131,7 @@ def test_what_bits_share_within_a_side_is_what_each_pair_of_them_counts():
 
 
 def test_many_bits_that_share_nothing():
-    values = [estimate_mutual_information(bits(1000, 40, 2 * i), bits(1000, 40, 2 * i + 1)).value for i in range(3)]
+    values = [estimate_mutual_information(bits(1000, 40, 2 * i), bits(1000, 40, 2 * i + 1)).value for i in range(2)]
     assert max(values) < 0.1
 
 

@@ -72,12 +72,12 @@ def test_bounds_are_on_their_side(method):
 def test_the_standard_error_is_the_spread_over_draws(method):
     for rho in (0.0, 0.7):
         found = []
-        for seed in range(150):
+        for seed in range(100):
             found.append(estimate_mutual_information(*gaussian(300, 2, 2, rho, seed), method=method))
         spread = torch.tensor([f.value for f in found]).std().item()
-        assert sum(f.standard_error for f in found) / 150 == pytest.approx(spread, rel=0.5)
+        assert sum(f.standard_error for f in found) / 100 == pytest.approx(spread, rel=0.5)
         truth = -math.log(1 - rho**2)
-        assert sum(f.interval[0] <= truth <= f.interval[1] for f in found) >= 130
+        assert sum(f.interval[0] <= truth <= f.interval[1] for f in found) >= 87
 
 
 @pytest.mark.parametrize("method", ["gaussian", "copula", "nearest neighbors"])
@@ -249,8 +249,8 @@ def test_intervals_hold_the_truth_where_there_is_no_dependence(method):
 
 
 def test_few_rows_without_dependence_are_not_said_to_have_one():
-    draws = [np.random.default_rng([1, seed]).standard_normal((2, 100, 1)) for seed in range(100)]
-    assert sum(estimate_mutual_information(x, y).interval[0] > 0 for x, y in draws) <= 5
+    draws = [np.random.default_rng([1, seed]).standard_normal((2, 100, 1)) for seed in range(60)]
+    assert sum(estimate_mutual_information(x, y).interval[0] > 0 for x, y in draws) <= 3
 
 
 @pytest.mark.parametrize("method", ["auto", "infonce", "leave-one-out", "difference of entropies"])

@@ -93,12 +93,12 @@ def test_heavy_tails_that_are_independent():
 
 def test_discrete_variables():
     rng = np.random.default_rng(0)
-    coins = rng.integers(0, 2, (4000, 1))
-    flipped = np.where(rng.random((4000, 1)) < 0.1, 1 - coins, coins)
+    coins = rng.integers(0, 2, (1500, 1))
+    flipped = np.where(rng.random((1500, 1)) < 0.1, 1 - coins, coins)
     truth = math.log(2) + 0.1 * math.log(0.1) + 0.9 * math.log(0.9)
     assert nearest_neighbor_mutual_information(coins, flipped).value == pytest.approx(truth, abs=0.06)
     assert nearest_neighbor_mutual_information(coins, coins).value == pytest.approx(math.log(2), abs=0.06)
-    other = rng.integers(0, 5, (4000, 2))
+    other = rng.integers(0, 5, (1500, 2))
     assert nearest_neighbor_mutual_information(coins, other).value == pytest.approx(0, abs=0.06)
 
 
