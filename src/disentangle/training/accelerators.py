@@ -24,7 +24,7 @@ def accelerator_for(
 
     Arguments:
         device: `"auto"` takes the accelerator if there is one.
-        precision: `"no"`, `"bf16"` or `"fp16"`.
+        precision: `"no"`, `"bf16"` or `"fp16"`. A CPU without instructions for bfloat16 takes twice as long with it.
         trackers: Names of trackers, such as `"tensorboard"`, or objects of `accelerate.tracking.GeneralTracker`.
         folder: Where trackers write.
 

@@ -68,7 +68,8 @@ class AlternatingTrainer:
         config: The keyword arguments that build the model, saved with the best one; see `disentangle.save`.
         tokenizer: The model's tokenizer of `transformers`, saved with the best one.
         device: `"auto"` takes the accelerator if there is one.
-        precision: `"no"`, `"bf16"` or `"fp16"`, Accelerate's mixed precision.
+        precision: `"no"`, `"bf16"` or `"fp16"`, Accelerate's mixed precision. A CPU without instructions for bfloat16 takes
+            twice as long with it.
         trackers: What else to log to, by Accelerate: `"tensorboard"`, `"wandb"`, `"mlflow"`, ... or trackers of one's own.
         progress: Whether to show a progress bar; in a log file, it is a line per report.
 
