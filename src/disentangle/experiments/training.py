@@ -42,6 +42,7 @@ from disentangle.saving import read_config, refuse_what_json_lacks
 from disentangle.tasks import Task, as_task
 from disentangle.tasks.task import Metrics
 from disentangle.training import AlternatingStep, AlternatingTrainer, Run, accelerator_for, run_seeds, seed_results
+from disentangle.training.run import MODEL
 
 __all__ = ["prepare_resuming", "prepare_seeds", "prepare_training"]
 
@@ -111,7 +112,7 @@ def prepare_training(experiment: Experiment, options: argparse.Namespace, run: R
 
 def learnt_by(run: Run | None) -> Task | None:
     """The task of a run's model, which is what it goes on with; `None` before its first epoch has ended."""
-    place = None if run is None else run.folder / "model" / CONFIG
+    place = None if run is None else run.folder / MODEL / CONFIG
     if place is None or not place.exists():
         return None
     return as_task(arguments_of(read_config(place))["task"])
@@ -128,7 +129,7 @@ def datasets_of(
 
 def keep_card(experiment: Experiment, folder: Path) -> None:
     """Writes the card of a run's model; a metric that never had a value has left none."""
-    if (folder / "model").exists():
+    if (folder / MODEL).exists():
         write_card(experiment, folder)
 
 

@@ -51,7 +51,7 @@ class Interrupts:
         try:
             self._waits = False
             result = work() if self.heard is None else None
-            self._waits = True
+            self._waits = True  # a signal from here on does not cost the result
             return result
         except (KeyboardInterrupt, SystemExit):
             if self.heard is None:  # the work's own

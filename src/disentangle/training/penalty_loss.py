@@ -300,7 +300,8 @@ class PenaltyLoss(nn.Module):
     def _new_optimizer(self) -> Optimizer:
         parameters = [p for p in self.pairwise.parameters() if p.requires_grad]
         if self._make_optimizer is not None:
-            refuse_closure(optimizer := self._make_optimizer(parameters))
+            optimizer = self._make_optimizer(parameters)
+            refuse_closure(optimizer)
             return optimizer
         rate = FIRST_RATE if self.lr is None else self.lr
         return torch.optim.Adam(parameters, rate, fused=parameters[0].device.type in ("cpu", "cuda"))

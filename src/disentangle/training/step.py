@@ -210,7 +210,7 @@ class AlternatingStep:
         Arguments:
             batches: A batch, or the pieces of one; none for a process that has no rows of it.
         """
-        if first := not self._alike:
+        if starting := not self._alike:
             self._start_alike()
         self.iteration += 1
         # such as statistics that follow the batches, which a step that is left out leaves alone
@@ -232,7 +232,7 @@ class AlternatingStep:
         learning = self._fit(values.absent(single).at_least_float32()) if self.learns else Learning()
         record = record._replace(**learning._asdict())
         record = self._differentiate(batch.absent(single), record, has_rows=bool(batches))
-        idle = [p for p in parameters_beside(self.model, self.optimizer) if p.grad is None] if first else []
+        idle = [p for p in parameters_beside(self.model, self.optimizer) if p.grad is None] if starting else []
         shares = [leaf.differentiable() for leaf in leaves]
         if whole:
             for each, share in zip(encoded, shares, strict=True):
